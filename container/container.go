@@ -1,0 +1,50 @@
+// Package container runs processes in isolation: our own OCI runtime. It knows
+// no images: it is given a root file system as a mount, an OCI runtime-spec,
+// and where the standard streams go.
+//
+//	p, err := container.Start(ctx, container.Config{ID: id, Spec: spec, Rootfs: m, Stdout: os.Stdout})
+//	status, err := p.Wait(ctx)
+//
+// All mounts, the root file system's too, are made by the container's first
+// process in its own mount namespace, so that nothing is left on the host
+// however it ends.
+package container
+
+import (
+	"context"
+	"os"
+
+	"github.com/camada/camada/mount"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Config is one container to be started.
+type Config struct {
+	// ID is unique on the host; it names the cgroup.
+	ID string
+	// Spec says what runs and how it is confined. Spec.Root.Path is not used when Rootfs is set.
+	Spec *specs.Spec
+	// Rootfs becomes "/" of the container.
+	Rootfs mount.Mount
+	// Stdin, Stdout and Stderr are given to the process as they are; nil is
+	// /dev/null. Ignored when Spec.Process.Terminal is set.
+	Stdin, Stdout, Stderr *os.File
+	// Network is called with the pid of the container's first process once its
+	// namespaces are there and before the user's program is executed. Nil
+	// leaves a new network namespace with loopback up only.
+	Network func(ctx context.Context, pid int) error
+	// ExtraFiles are inherited from descriptor 3 on.
+	ExtraFiles []*os.File
+	// DieWithParent kills the container when the process that called Start dies.
+	DieWithParent bool
+}
+
+// ExitStatus is how a container's process ended.
+type ExitStatus struct {
+	// Code is the exit code, or 128+n when signal n ended it.
+	Code int
+	// Signal that ended it, 0 for none.
+	Signal int
+	// OOMKilled tells that the memory limit ended a process of the container.
+	OOMKilled bool
+}
