@@ -1,0 +1,167 @@
+// Package format writes what verbs list or show: as a table, as JSON, or through a Go
+// template, as docker's --format does.
+//
+//	t := format.Table[Row]{Columns: []format.Column[Row]{{"IMAGE ID", func(r Row) string { return r.ID }}}}
+//	t.Write(w, opts.format, rows)
+package format
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"text/template"
+
+	"github.com/camada/camada/errdefs"
+)
+
+// Column is one column of a table.
+type Column[T any] struct {
+	Header string
+	Value  func(T) string
+}
+
+// Table writes rows of T. Templates and JSON see T itself.
+type Table[T any] struct {
+	Columns []Column[T]
+	// NoHeader leaves the headers out.
+	NoHeader bool
+}
+
+// Write writes rows to w. how is "" or "table" for the table, "json" for one JSON object a line,
+// "table TEMPLATE" for a table of the template's cells (separated by \t), or a
+// Go template that is executed for each row.
+func (t Table[T]) Write(w io.Writer, how string, rows []T) error {
+	switch {
+	case how == "" || how == "table":
+		return t.table(w, rows)
+	case how == "json":
+		return Lines(w, rows)
+	}
+	text, asTable := strings.CutPrefix(how, "table ")
+	tmpl, err := Parse(text)
+	if err != nil {
+		return err
+	}
+	out := w
+	if asTable {
+		tw := tabwriter.NewWriter(w, 0, 4, 3, ' ', 0)
+		defer tw.Flush()
+		out = tw
+		fmt.Fprintln(out, headerOf(text))
+	}
+	for _, r := range rows {
+		if err := execute(out, tmpl, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t Table[T]) table(w io.Writer, rows []T) error {
+	tw := tabwriter.NewWriter(w, 0, 4, 3, ' ', 0)
+	cells := make([]string, len(t.Columns))
+	if !t.NoHeader {
+		for i, c := range t.Columns {
+			cells[i] = c.Header
+		}
+		fmt.Fprintln(tw, strings.Join(cells, "\t"))
+	}
+	for _, r := range rows {
+		for i, c := range t.Columns {
+			cells[i] = clean(c.Value(r))
+		}
+		fmt.Fprintln(tw, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	}
+	return tw.Flush()
+}
+
+// Lines writes each row as one line of JSON.
+func Lines[T any](w io.Writer, rows []T) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	for _, r := range rows {
+		if err := enc.Encode(r); err != nil {
+			return fmt.Errorf("write JSON: %w", err)
+		}
+	}
+	return nil
+}
+
+// Show writes one value that a verb shows whole: indented JSON by default and for
+// "json", otherwise a template.
+func Show(w io.Writer, how string, v any) error {
+	if how == "" || how == "json" {
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "    ")
+		if err := enc.Encode(v); err != nil {
+			return fmt.Errorf("write JSON: %w", err)
+		}
+		return nil
+	}
+	tmpl, err := Parse(how)
+	if err != nil {
+		return err
+	}
+	return execute(w, tmpl, v)
+}
+
+// Parse reads a template with docker's functions: json, join, lower, upper, split, title, println.
+func Parse(text string) (*template.Template, error) {
+	text = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(text)
+	tmpl, err := template.New("format").Option("missingkey=zero").Funcs(template.FuncMap{
+		"json": func(v any) (string, error) {
+			var b bytes.Buffer
+			enc := json.NewEncoder(&b)
+			enc.SetEscapeHTML(false)
+			err := enc.Encode(v)
+			return strings.TrimSuffix(b.String(), "\n"), err
+		},
+		"join":  func(s []string, sep string) string { return strings.Join(s, sep) },
+		"split": strings.Split,
+		"lower": strings.ToLower,
+		"upper": strings.ToUpper,
+		"pad":   func(s string, l, r int) string { return strings.Repeat(" ", l) + s + strings.Repeat(" ", r) },
+	}).Parse(text)
+	if err != nil {
+		return nil, errdefs.Invalid("--format: %w", err)
+	}
+	return tmpl, nil
+}
+
+func execute(w io.Writer, tmpl *template.Template, v any) error {
+	var b bytes.Buffer
+	if err := tmpl.Execute(&b, v); err != nil {
+		return errdefs.Invalid("--format: %w", err)
+	}
+	b.WriteByte('\n')
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// headerOf makes headers from a template's fields: "{{.ID}}\t{{.Names}}" gives "ID\tNAMES".
+func headerOf(text string) string {
+	text = strings.ReplaceAll(text, `\t`, "\t")
+	var cells []string
+	for cell := range strings.SplitSeq(text, "\t") {
+		cell = strings.Trim(cell, "{} ")
+		if i := strings.LastIndexAny(cell, ". "); i >= 0 {
+			cell = cell[i+1:]
+		}
+		cells = append(cells, strings.ToUpper(cell))
+	}
+	return strings.Join(cells, "\t")
+}
+
+// clean keeps foreign text from moving the cursor or breaking a row.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+			return ' '
+		}
+		return r
+	}, s)
+}
