@@ -24,7 +24,7 @@ func TestWrite(t *testing.T) {
 		"{{.ID}} {{len .Tags}}":    "1 2\n22\x1b[2J 1\n",
 		`{{join .Tags "+"}}`:       "a:1+b<c\nx\n",
 		`{{json .Tags}}`:           "[\"a:1\",\"b<c\"]\n[\"x\"]\n",
-		`table {{.ID}}\t{{.Tags}}`: "ID         TAGS\n1          [a:1 b<c]\n22\x1b[2J   [x]\n",
+		`table {{.ID}}\t{{.Tags}}`: "ID       TAGS\n1        [a:1 b<c]\n22\x1b[2J   [x]\n",
 		"json":                     "{\"ID\":\"1\",\"Tags\":[\"a:1\",\"b<c\"]}\n{\"ID\":\"22\\u001b[2J\",\"Tags\":[\"x\"]}\n",
 	} {
 		var b bytes.Buffer

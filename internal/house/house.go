@@ -1,0 +1,65 @@
+// Package house holds the plan of the house: which floor each package stands on and
+// which walls stand between packages. Its test checks the plan against the real imports:
+//
+//	go test ./internal/house
+//
+// docs/design.md explains the plan to people; this is the part that cannot go stale.
+package house
+
+import "strings"
+
+// module is the module's path.
+const module = "github.com/camada/camada"
+
+// floors lists the packages by floor, the lowest first. A package may import packages of lower
+// floors, and its own parents on its own floor. A folder stands for the packages below it
+// unless they are listed themselves.
+var floors = [][]string{
+	1: {"errdefs", "progress", "reference", "platform"},
+	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns"},
+	3: {"layer", "snapshot", "image", "container"},
+	4: {"transfer", "unpack", "base", "gc"},
+	5: {"build"},
+	6: {"engine"},
+	7: {"internal/cli"},
+	8: {"cmd/camada"},
+	// Programs and tests beside the house; nothing imports them.
+	9: {"bench", "internal/house", "test"},
+}
+
+// sameFloor are imports between folders of one floor that are meant, each with its reason.
+var sameFloor = map[string]string{}
+
+// wall says that the packages below From must not reach To, however indirectly.
+type wall struct {
+	from   string
+	to     []string
+	reason string
+}
+
+var walls = []wall{
+	{"container", []string{module + "/content", module + "/image", module + "/snapshot", "net/http"},
+		"the runtime knows no images, only a root directory and a spec"},
+	{"archive", []string{module + "/content", module + "/image", module + "/snapshot", "net/http"},
+		"archives are bytes and file systems; where the bytes come from is the caller's matter"},
+	{"dockerfile", []string{module + "/content", module + "/image", module + "/snapshot", "net/http"},
+		"the language is parsed without a store, so that lint and editors can use it"},
+	{"content", []string{"net/http"}, "the store knows no registries"},
+	{"transfer", []string{module + "/image/layout", module + "/image/tarball", "net/http"},
+		"a transfer is a graph copy over small interfaces that stores, archives and registries satisfy"},
+	{"build", []string{module + "/container", "net/http"},
+		"build declares the Executor that it needs, so that builds are tested without root"},
+}
+
+// floorOf returns the floor of a package path relative to the module, and the folder
+// of floors that it belongs to; 0 when it stands nowhere.
+func floorOf(pkg string) (floor int, folder string) {
+	for i, names := range floors {
+		for _, name := range names {
+			if (pkg == name || strings.HasPrefix(pkg, name+"/")) && len(name) > len(folder) {
+				floor, folder = i, name
+			}
+		}
+	}
+	return floor, folder
+}

@@ -1,0 +1,234 @@
+// Package userns runs this program as root of a user namespace, which is how an
+// ordinary user gets mounts, owners of files and containers.
+//
+// The face calls it before any work:
+//
+//	if userns.IsChild() {          // the first step inside
+//		userns.RunChild()          // does not return
+//	}
+//	...
+//	if os.Geteuid() != 0 {
+//		code, err := userns.Reexec(ctx, userns.Options{})
+//		os.Exit(code)
+//	}
+//
+// The namespace has the user as id 0 and, where /etc/subuid and /etc/subgid
+// grant ranges and newuidmap and newgidmap are installed, the ranges as ids from 1
+// on. Without them it has id 0 only.
+//
+//	parent                         child (new user and mount namespace)
+//	  clone, exec self ───────────► waits on descriptor 3: its ids are not mapped yet,
+//	  newuidmap, newgidmap            so the exec took its capabilities away
+//	  write one byte ─────────────► exec self once more: now as id 0, with all
+//	  wait, pass signals on           capabilities in the namespace
+package userns
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"os/user"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/camada/camada/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	childName = "camada-userns"
+	// EnvUID and EnvGID hold the ids of the user outside, for the program inside.
+	EnvUID = "_CAMADA_ROOTLESS_UID"
+	EnvGID = "_CAMADA_ROOTLESS_GID"
+
+	stateFD     = 3
+	minRange    = 1000 // a smaller range is of no use for images
+	maxSubIDRow = 1 << 20
+)
+
+// Rootless reports whether this process is inside a namespace that Reexec made.
+func Rootless() bool { return os.Getenv(EnvUID) != "" }
+
+// OuterID returns the user's ids outside of the namespace, or this process's own.
+func OuterID() (uid, gid int) {
+	uid, gid = os.Geteuid(), os.Getegid()
+	if u, err := strconv.Atoi(os.Getenv(EnvUID)); err == nil {
+		uid = u
+	}
+	if g, err := strconv.Atoi(os.Getenv(EnvGID)); err == nil {
+		gid = g
+	}
+	return uid, gid
+}
+
+// IsChild reports whether this process is the child of Reexec whose ids are not yet mapped.
+func IsChild() bool { return len(os.Args) > 0 && os.Args[0] == childName }
+
+// RunChild waits for the ids and becomes the program that Reexec was asked
+// for. It does not return.
+func RunChild() {
+	f := os.NewFile(stateFD, "userns")
+	var b [1]byte
+	if _, err := io.ReadFull(f, b[:]); err != nil {
+		os.Exit(1) // the parent is gone or has said why
+	}
+	f.Close()
+	// A mount made here must not show outside; an outer unmount may come in.
+	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+		fmt.Fprintln(os.Stderr, "camada: make mounts private:", err)
+		os.Exit(125)
+	}
+	err := syscall.Exec("/proc/self/exe", append([]string{"camada"}, os.Args[1:]...), os.Environ())
+	fmt.Fprintln(os.Stderr, "camada: start in the user namespace:", err)
+	os.Exit(125)
+}
+
+// Options of Reexec.
+type Options struct {
+	// Args are the arguments; nil is os.Args[1:].
+	Args []string
+	// Root is a directory to find /etc/subuid and /etc/subgid in; "" is "/".
+	Root string
+}
+
+// Reexec runs this program again as root of a new user namespace with the same
+// standard streams, passes signals on, and returns its exit code.
+func Reexec(ctx context.Context, opts Options) (int, error) {
+	if opts.Args == nil {
+		opts.Args = os.Args[1:]
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return 125, fmt.Errorf("make a pipe: %w", err)
+	}
+	defer w.Close()
+	uid, gid := os.Geteuid(), os.Getegid()
+	cmd := &exec.Cmd{
+		Path: "/proc/self/exe", Args: append([]string{childName}, opts.Args...),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ExtraFiles: []*os.File{r},
+		Env: append(os.Environ(), EnvUID+"="+strconv.Itoa(uid), EnvGID+"="+strconv.Itoa(gid)),
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS}
+	uids, gids := ranges(opts.Root, uid, gid)
+	useRanges := uids.count > 0 && gids.count > 0
+	if !useRanges {
+		// Go writes the maps itself, before the exec.
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}}
+	}
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, forwarded()...)
+	defer signal.Stop(signals)
+	if err := cmd.Start(); err != nil {
+		r.Close()
+		return 125, startError(err)
+	}
+	r.Close()
+	if useRanges {
+		if err := mapRanges(ctx, cmd.Process.Pid, uid, gid, uids, gids); err != nil {
+			w.Close()
+			_ = cmd.Wait()
+			return 125, err
+		}
+	}
+	if _, err := w.Write([]byte{1}); err != nil {
+		return 125, fmt.Errorf("start in the user namespace: %w", err)
+	}
+	go func() {
+		for s := range signals {
+			_ = cmd.Process.Signal(s)
+		}
+	}()
+	return exitCode(cmd.Wait())
+}
+
+func startError(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
+		return errdefs.Unsupported("user namespaces cannot be made here: %w; as root set the sysctls user.max_user_namespaces and, where there is one, kernel.unprivileged_userns_clone, or run camada as root", err)
+	}
+	return fmt.Errorf("make a user namespace: %w", err)
+}
+
+func exitCode(err error) (int, error) {
+	var ee *exec.ExitError
+	switch {
+	case err == nil:
+		return 0, nil
+	case errors.As(err, &ee):
+		if ws, ok := ee.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			return 128 + int(ws.Signal()), nil
+		}
+		return ee.ExitCode(), nil
+	}
+	return 125, fmt.Errorf("wait for the program in the user namespace: %w", err)
+}
+
+// forwarded are the signals that ask a program to do something. Those of the terminal
+// (SIGINT, SIGQUIT, SIGTSTP) reach the child by its process group already; they are caught so
+// that the parent waits for what the child makes of them, and passed on
+// because they may have been sent to the parent alone.
+func forwarded() []os.Signal {
+	return []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGCONT}
+}
+
+// idRange is one row of /etc/subuid or /etc/subgid.
+type idRange struct{ start, count int }
+
+// ranges returns the largest range of each kind, or none when they or the
+// programs that set them are missing.
+func ranges(root string, uid, gid int) (uids, gids idRange) {
+	for _, p := range []string{"newuidmap", "newgidmap"} {
+		if _, err := exec.LookPath(p); err != nil {
+			return idRange{}, idRange{}
+		}
+	}
+	names := []string{strconv.Itoa(uid)}
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		names = append(names, u.Username)
+	}
+	return subIDs(root+"/etc/subuid", names), subIDs(root+"/etc/subgid", names)
+}
+
+// subIDs reads name:start:count rows (subuid(5)).
+func subIDs(file string, names []string) (best idRange) {
+	f, err := os.Open(file)
+	if err != nil {
+		return idRange{}
+	}
+	defer f.Close()
+	sc := bufio.NewScanner(io.LimitReader(f, maxSubIDRow))
+	for sc.Scan() {
+		parts := strings.Split(strings.TrimSpace(sc.Text()), ":")
+		if len(parts) != 3 || parts[0] != names[0] && parts[0] != names[len(names)-1] {
+			continue
+		}
+		start, err1 := strconv.Atoi(parts[1])
+		count, err2 := strconv.Atoi(parts[2])
+		if err1 == nil && err2 == nil && start > 0 && count >= minRange && count > best.count {
+			best = idRange{start, count}
+		}
+	}
+	return best
+}
+
+func mapRanges(ctx context.Context, pid, uid, gid int, uids, gids idRange) error {
+	for _, m := range []struct {
+		program string
+		id      int
+		r       idRange
+	}{{"newuidmap", uid, uids}, {"newgidmap", gid, gids}} {
+		out, err := exec.CommandContext(ctx, m.program, strconv.Itoa(pid), "0", strconv.Itoa(m.id), "1",
+			"1", strconv.Itoa(m.r.start), strconv.Itoa(m.r.count)).CombinedOutput()
+		if err != nil {
+			return errdefs.Unsupported("%s could not map the ids of the user namespace: %w: %s; check /etc/subuid, /etc/subgid and that the program is setuid root", m.program, err, strings.TrimSpace(string(out)))
+		}
+	}
+	return nil
+}
