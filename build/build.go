@@ -1,0 +1,164 @@
+// Package build makes images from Dockerfiles.
+//
+//	b := build.New(build.Parts{Content: store, Snapshots: snaps, CacheDir: dir, Executor: exec, Images: images})
+//	res, err := b.Build(ctx, build.Options{Context: "."}, sink)
+//	// res.Manifest is in store; pointing a ref to it is the caller's.
+//
+// # What a build's result depends on
+//
+// Nothing but the Dockerfile, the build arguments, the platform, the base
+// images' bytes, the context's files (path, mode, link target, content) and
+// what RUN steps do. Times, owners, inode numbers and the place of the context,
+// host name, user and the order in which steps end do not matter:
+//
+//   - One time stands for the whole build, the epoch: Options.SourceDateEpoch, or
+//     else the time at which the final stage's base image was created, or else 0
+//     (1970-01-01). It becomes the image's and the new history entries' time.
+//   - Files of COPY, ADD and WORKDIR layers get the epoch as their time.
+//   - Files that RUN steps leave with a later time get the epoch; earlier times,
+//     which come from archives that the step unpacked, stay.
+//   - RUN steps see SOURCE_DATE_EPOCH, unless the build argument or ENV of that name
+//     says otherwise, and always the same host name.
+//   - Files of the context belong to root unless --chown says otherwise.
+//
+// # The cache
+//
+// See build/cache. A step's key is made of its definition, the chainID of the
+// layers below it and the digests of the files that it copies; so what
+// matters is what a step starts from, not how that came to be.
+package build
+
+import (
+	"context"
+	"time"
+
+	"github.com/camada/camada/build/exporter"
+	"github.com/camada/camada/build/op"
+	"github.com/camada/camada/content"
+	"github.com/camada/camada/lease"
+	"github.com/camada/camada/progress"
+	"github.com/camada/camada/snapshot"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Content is what a build needs of a content store.
+type Content interface {
+	content.Provider
+	content.Statter
+	content.Ingester
+	content.Syncer
+}
+
+// Snapshots is what a build needs of a snapshotter.
+type Snapshots interface {
+	snapshot.Resolver
+	snapshot.Applier
+	snapshot.Preparer
+	snapshot.Mounter
+	Remove(ctx context.Context, id string) error
+}
+
+// Base is an image that a stage starts from or copies from.
+type Base struct {
+	// Name is how the image is called in full, e.g. docker.io/library/debian:12.
+	Name string
+	// Manifest is the descriptor of the manifest for the platform asked for.
+	Manifest ocispec.Descriptor
+	// Config is the image's config as it is stored.
+	Config []byte
+	// Layers are the layers, the lowest first, as many as the config has diffIDs.
+	Layers []ocispec.Descriptor
+}
+
+// Resolver finds images by the names that FROM and COPY --from use.
+type Resolver interface {
+	// Resolve returns the image name for platform p. With pull it looks for a
+	// newer one where the name comes from. ErrNotFound when there is none.
+	Resolve(ctx context.Context, name string, p ocispec.Platform, pull bool) (Base, error)
+}
+
+// Parts are what a Builder is made of.
+type Parts struct {
+	// Content keeps layers, configs and manifests.
+	Content Content
+	// Snapshots keeps root file systems.
+	Snapshots Snapshots
+	// CacheDir keeps what is remembered between builds; it is made when needed.
+	// Removing it is harmless.
+	CacheDir string
+	// Executor runs RUN steps; nil refuses them.
+	Executor op.Executor
+	// Images finds base images; nil knows none.
+	Images Resolver
+	// Pins protects what the build uses from garbage collection until the
+	// caller has set a ref; nil is lease.None.
+	Pins lease.Pinner
+}
+
+// Options say what to build.
+type Options struct {
+	// Context is the directory that COPY and ADD read. "" is no context.
+	Context string
+	// Dockerfile is the path of the Dockerfile; "" is "Dockerfile" in Context.
+	// With Source it is only the name that messages use.
+	Dockerfile string
+	// Source is the text of the Dockerfile, when it does not come from a file.
+	Source []byte
+	// Target is the name or number of the stage to build; "" is the last one.
+	Target string
+	// BuildArgs are the values given for ARG.
+	BuildArgs map[string]string
+	// NoCache looks up no step in the cache. What is built is still recorded.
+	NoCache bool
+	// Pull asks the Resolver for newer base images.
+	Pull bool
+	// Platform to build for; nil is the host's.
+	Platform *ocispec.Platform
+	// SourceDateEpoch is the time of the build, see the package comment.
+	SourceDateEpoch *time.Time
+	// Network of RUN steps; "" is op.NetworkDefault.
+	Network op.Network
+	// Labels are added to the image.
+	Labels map[string]string
+	// Zstd compresses layers with zstd instead of gzip.
+	Zstd bool
+	// Parallel is how many steps are executed at once; 0 is the number of cores.
+	Parallel int
+}
+
+// Result is what a build made. Everything in it is durable.
+type Result struct {
+	// Manifest and Config are in the content store.
+	Manifest ocispec.Descriptor
+	Config   ocispec.Descriptor
+	// Image is the config.
+	Image exporter.Image
+	// Layers are the descriptors in the manifest.
+	Layers []ocispec.Descriptor
+	// Steps is how many vertices were needed, Cached how many of them were
+	// found in the cache.
+	Steps, Cached int
+	// Warnings are remarks about the Dockerfile, each with file and line.
+	Warnings []string
+}
+
+// Builder builds. It is safe for use by many goroutines.
+type Builder struct {
+	p Parts
+}
+
+// New returns a Builder made of p.
+func New(p Parts) *Builder {
+	if p.Pins == nil {
+		p.Pins = lease.None{}
+	}
+	return &Builder{p: p}
+}
+
+// Build makes the image that opts describe. Events go to sink, one ID per
+// step. A mistake in the Dockerfile, and a step that fails, is returned as a
+// *dockerfile.Error, which says where. When Build fails nothing is left of it but
+// finished steps in the cache.
+func (b *Builder) Build(ctx context.Context, opts Options, sink progress.Sink) (*Result, error) {
+	return b.build(ctx, opts, progress.Or(sink))
+}

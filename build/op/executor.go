@@ -1,0 +1,94 @@
+package op
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/camada/camada/mount"
+)
+
+// Network says what a RUN step can reach.
+type Network string
+
+// The networks, with the names that RUN --network uses.
+const (
+	// NetworkDefault is the network that the executor gives to build steps.
+	NetworkDefault Network = "default"
+	// NetworkNone is a network namespace with loopback only.
+	NetworkNone Network = "none"
+	// NetworkHost is the network of the host.
+	NetworkHost Network = "host"
+)
+
+// Hostname is the host name of every RUN step, so that no result depends on
+// the machine's.
+const Hostname = "buildkitsandbox"
+
+// BindMount is a directory or file of the host that a RUN step sees.
+type BindMount struct {
+	// Source is an absolute path on the host.
+	Source string
+	// Target is an absolute path in the container. It is made for the run and
+	// leaves no trace in the snapshot.
+	Target string
+	// ReadOnly forbids writing through the mount.
+	ReadOnly bool
+}
+
+// RunRequest is one RUN step to be executed.
+type RunRequest struct {
+	// ID is unique on the host; made of [a-z0-9].
+	ID string
+	// Root is the writable root file system.
+	Root mount.Mount
+	// Args is the program and its arguments; the program is looked up in the
+	// PATH of Env inside Root.
+	Args []string
+	// Env is the whole environment, each "name=value".
+	Env []string
+	// Cwd is absolute. It is made when it is not there.
+	Cwd string
+	// User is as in an image's config: "", "name", "uid", "name:group" ...; it
+	// is resolved with Root's /etc/passwd and /etc/group. "" is root.
+	User string
+	// Network says what the step can reach.
+	Network Network
+	// Hostname is the container's host name.
+	Hostname string
+	// Mounts are made besides the default ones.
+	Mounts []BindMount
+	// Stdout and Stderr receive the output. They may be called from different
+	// goroutines. Standard input is empty.
+	Stdout, Stderr io.Writer
+}
+
+// Executor runs a process in a container. The caller owns Root's snapshot.
+//
+// Run returns when the process and everything that it started have ended and nothing
+// of the container is left: no mount, no process, no cgroup. A process that
+// ends with a code other than 0 gives an *ExitError (wrapped or not). When ctx ends, the
+// container is killed and Run returns ctx's error.
+type Executor interface {
+	Run(ctx context.Context, req RunRequest) error
+}
+
+// ExitError says that a process ended without success.
+type ExitError struct {
+	// Code is the exit code, or 128+n when signal n ended the process.
+	Code int
+	// OOMKilled tells that the memory limit ended a process.
+	OOMKilled bool
+}
+
+// Error tells the code, and the signal that it stands for.
+func (e *ExitError) Error() string {
+	s := fmt.Sprintf("exit code %d", e.Code)
+	if e.Code > 128 && e.Code < 128+65 {
+		s += fmt.Sprintf(" (signal %d)", e.Code-128)
+	}
+	if e.OOMKilled {
+		s += ", out of memory"
+	}
+	return s
+}
