@@ -1,0 +1,269 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/camada/camada/engine"
+	"github.com/camada/camada/errdefs"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+type runOptions struct {
+	engine.RunOptions
+	env        []string
+	envFiles   []string
+	labels     []string
+	entrypoint string
+	memory     string
+	cpus       string
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+		Short: "Run a command in a new container",
+		Long: `Run a command in a new container made from an image.
+
+The exit code is that of the command; 125 when camada itself failed, 126 when the command
+cannot be executed, 127 when it was not found, 128+n when signal n ended it.`,
+		Example: `  camada run --rm -it debian bash
+  camada run -d --name web -p 8080:80 --memory 64m web
+  camada run --rm -v "$PWD:/src" -w /src buildbase make
+  camada run --rm --network none --read-only --cap-drop ALL app`,
+		Args:        args(1, -1),
+		Annotations: map[string]string{inNamespace: "yes"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Image, o.Args = args[0], args[1:]
+			if cmd.Flags().Changed("entrypoint") {
+				o.Entrypoint = &o.entrypoint
+			}
+			return a.runRun(cmd, o)
+		},
+	}
+	f := cmd.Flags()
+	f.SetInterspersed(false)
+	f.BoolVar(&o.Remove, "rm", false, "remove the container when it ends")
+	f.BoolVarP(&o.Interactive, "interactive", "i", false, "keep standard input open")
+	f.BoolVarP(&o.TTY, "tty", "t", false, "give the container a terminal")
+	f.BoolVarP(&o.Detach, "detach", "d", false, "run in the background and print the container's ID")
+	f.StringVar(&o.Name, "name", "", "`name` of the container")
+	f.StringArrayVarP(&o.env, "env", "e", nil, "environment variable, `NAME=VALUE`; NAME alone passes it on")
+	f.StringArrayVar(&o.envFiles, "env-file", nil, "`file` of environment variables")
+	f.StringArrayVarP(&o.Volumes, "volume", "v", nil, "bind a directory or a volume: `SOURCE:TARGET[:ro]`")
+	f.StringVarP(&o.Workdir, "workdir", "w", "", "working `directory`")
+	f.StringVarP(&o.User, "user", "u", "", "`user[:group]`, by name or id")
+	f.StringVar(&o.entrypoint, "entrypoint", "", "`program` in place of the image's entry point")
+	f.StringVar(&o.Network, "network", "", "`none`, host or bridge (default: bridge)")
+	f.StringVar(&o.Network, "net", "", "the same as --network")
+	_ = f.MarkHidden("net")
+	f.StringArrayVarP(&o.Publish, "publish", "p", nil, "publish a port: `[ADDRESS:][HOST:]CONTAINER[/udp]`")
+	f.StringVarP(&o.memory, "memory", "m", "", "memory `limit`, e.g. 64m")
+	f.StringVar(&o.cpus, "cpus", "", "`number` of processors, e.g. 1.5")
+	f.Int64Var(&o.PidsLimit, "pids-limit", 0, "`number` of processes at the most")
+	f.BoolVar(&o.ReadOnly, "read-only", false, "make the root file system read-only")
+	f.StringSliceVar(&o.CapAdd, "cap-add", nil, "add a `capability`")
+	f.StringSliceVar(&o.CapDrop, "cap-drop", nil, "drop a `capability`")
+	f.BoolVar(&o.Privileged, "privileged", false, "give the container all that root has")
+	f.StringVarP(&o.Hostname, "hostname", "h", "", "host `name` inside")
+	f.Bool("help", false, "help for run")
+	f.BoolVar(&o.Init, "init", false, "run a small init as the first process")
+	f.StringArrayVarP(&o.labels, "label", "l", nil, "label of the container, `NAME=VALUE`")
+	f.StringVar(&o.Platform, "platform", "", "`platform` of the image")
+	f.StringVar(&o.StopSignal, "stop-signal", "", "`signal` that asks the container to stop")
+	f.StringVar(&o.CidFile, "cidfile", "", "write the container's ID to a `file`")
+	return cmd
+}
+
+func (a *app) runRun(cmd *cobra.Command, o runOptions) error {
+	fail := func(err error) error { return &exitError{code: codeUsage, err: err} }
+	var err error
+	if o.Memory, err = parseBytes(o.memory); err != nil {
+		return fail(fmt.Errorf("--memory: %w", err))
+	}
+	if o.NanoCPUs, err = parseCPUs(o.cpus); err != nil {
+		return fail(err)
+	}
+	if o.Env, err = environment(o.envFiles, o.env); err != nil {
+		return fail(err)
+	}
+	if o.Labels, err = keyValues("--label", o.labels, func(string) (string, bool) { return "", true }); err != nil {
+		return fail(err)
+	}
+	if o.TTY && !o.Detach && !term.IsTerminal(int(a.stdin.Fd())) {
+		return &exitError{code: codeFailed, err: errdefs.Invalid("-t: standard input is not a terminal")}
+	}
+	o.Stdin, o.Stdout, o.Stderr = os.Stdin, os.Stdout, os.Stderr
+	var res engine.RunResult
+	err = a.with(cmd.Context(), func(e *engine.Engine) error {
+		res, err = e.Run(cmd.Context(), o.RunOptions)
+		return err
+	})
+	if err != nil {
+		code := codeUsage
+		if c, ok := engine.StartCode(err); ok {
+			code = c
+		}
+		return &exitError{code: code, err: err}
+	}
+	if o.Detach {
+		fmt.Fprintln(a.stdout, res.ID)
+		return nil
+	}
+	if res.ExitCode != 0 {
+		return &exitError{code: res.ExitCode}
+	}
+	return nil
+}
+
+// environment reads --env-file and --env as docker does: files first, comments and blank lines
+// skipped, a name alone takes its value from the caller's environment.
+func environment(files, vars []string) ([]string, error) {
+	var out []string
+	add := func(kv, where string) error {
+		k, _, ok := strings.Cut(kv, "=")
+		if k == "" || strings.ContainsAny(k, " \t") {
+			return errdefs.Invalid("%s: %q is not NAME=VALUE", where, kv)
+		}
+		if !ok {
+			v, found := os.LookupEnv(k)
+			if !found {
+				return nil
+			}
+			kv = k + "=" + v
+		}
+		out = append(out, kv)
+		return nil
+	}
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("--env-file: %w", err)
+		}
+		sc := bufio.NewScanner(f)
+		for n := 1; sc.Scan(); n++ {
+			line := strings.TrimLeft(sc.Text(), " \t")
+			if line == "" || line[0] == '#' {
+				continue
+			}
+			if err := add(line, fmt.Sprintf("--env-file %s:%d", name, n)); err != nil {
+				f.Close()
+				return nil, err
+			}
+		}
+		f.Close()
+		if err := sc.Err(); err != nil {
+			return nil, fmt.Errorf("--env-file %s: %w", name, err)
+		}
+	}
+	for _, kv := range vars {
+		if err := add(kv, "--env"); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// parseBytes reads 64m, 1g, 512k, 1000b; units are powers of 1024, as docker's.
+func parseBytes(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	num := strings.ToLower(strings.TrimSpace(s))
+	shift := 0
+	num = strings.TrimSuffix(num, "b")
+	num = strings.TrimSuffix(num, "i")
+	if num != "" {
+		switch num[len(num)-1] {
+		case 'k':
+			shift = 10
+		case 'm':
+			shift = 20
+		case 'g':
+			shift = 30
+		case 't':
+			shift = 40
+		}
+		if shift > 0 {
+			num = num[:len(num)-1]
+		}
+	}
+	v, err := strconv.ParseFloat(num, 64)
+	if err != nil || v < 0 || v*float64(int64(1)<<shift) > 1<<62 {
+		return 0, errdefs.Invalid("%q is not a size; want a number with b, k, m or g, such as 64m", s)
+	}
+	return int64(v * float64(int64(1)<<shift)), nil
+}
+
+func parseCPUs(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil || v <= 0 || v > 1<<20 {
+		return 0, errdefs.Invalid("--cpus %q: want a number of processors, such as 1.5", s)
+	}
+	return int64(v * 1e9), nil
+}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+type execOptions struct {
+	engine.ExecOptions
+	env      []string
+	envFiles []string
+}
+
+func (a *app) execCommand() *cobra.Command {
+	var o execOptions
+	cmd := &cobra.Command{
+		Use:   "exec [OPTIONS] CONTAINER COMMAND [ARG...]",
+		Short: "Run a command in a running container",
+		Example: `  camada exec -it web sh
+  camada exec -u root -w /tmp web id`,
+		Args:        args(2, -1),
+		Annotations: map[string]string{inNamespace: "yes"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Container, o.Args = args[0], args[1:]
+			var err error
+			if o.Env, err = environment(o.envFiles, o.env); err != nil {
+				return &exitError{code: codeUsage, err: err}
+			}
+			if o.TTY && !term.IsTerminal(int(a.stdin.Fd())) {
+				return &exitError{code: codeFailed, err: errdefs.Invalid("-t: standard input is not a terminal")}
+			}
+			o.Stdin, o.Stdout, o.Stderr = os.Stdin, os.Stdout, os.Stderr
+			var status int
+			err = a.with(cmd.Context(), func(e *engine.Engine) error {
+				status, err = e.Exec(cmd.Context(), o.ExecOptions)
+				return err
+			})
+			if err != nil {
+				code := codeFailed
+				if c, ok := engine.StartCode(err); ok {
+					code = c
+				}
+				return &exitError{code: code, err: err}
+			}
+			if status != 0 {
+				return &exitError{code: status}
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.SetInterspersed(false)
+	f.BoolVarP(&o.Interactive, "interactive", "i", false, "keep standard input open")
+	f.BoolVarP(&o.TTY, "tty", "t", false, "give the command a terminal")
+	f.StringArrayVarP(&o.env, "env", "e", nil, "environment variable, `NAME=VALUE`; NAME alone passes it on")
+	f.StringArrayVar(&o.envFiles, "env-file", nil, "`file` of environment variables")
+	f.StringVarP(&o.Workdir, "workdir", "w", "", "working `directory`")
+	f.StringVarP(&o.User, "user", "u", "", "`user[:group]`, by name or id")
+	f.BoolVar(&o.Privileged, "privileged", false, "give the command all capabilities")
+	return cmd
+}

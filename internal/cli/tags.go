@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/camada/camada/engine"
+	"github.com/camada/camada/internal/cli/format"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) tagCommand() *cobra.Command {
+	var immutable bool
+	cmd := &cobra.Command{
+		Use: "tag [OPTIONS] SOURCE [TARGET]", Short: "Give an image a name",
+		Long: `Make the tag TARGET point to what SOURCE points to. With --immutable the tag (TARGET, or SOURCE when there is
+no TARGET) can never be moved or removed afterwards.`,
+		Example: `  camada tag app:latest app:1.2
+  camada tag --immutable app:1.2`,
+		Args: args(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			target := args[len(args)-1]
+			if len(args) == 1 && !immutable {
+				return usage(cmd, "%q requires SOURCE and TARGET", cmd.CommandPath())
+			}
+			return a.with(cmd.Context(), func(e *engine.Engine) error {
+				return e.Tag(cmd.Context(), args[0], target, immutable)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&immutable, "immutable", false, "refuse every later move of the tag")
+	return cmd
+}
+
+func (a *app) untagCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "untag NAME...", Short: "Remove tags; their history stays",
+		Example: "  camada untag app:old", Args: args(1, -1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd.Context(), func(e *engine.Engine) error {
+				return a.each(args, func(name string) error {
+					full, err := e.Untag(cmd.Context(), name)
+					if err == nil {
+						fmt.Fprintln(a.stdout, "Untagged:", full)
+					}
+					return err
+				})
+			})
+		},
+	}
+}
+
+func (a *app) logCommand() *cobra.Command {
+	var how string
+	var noTrunc bool
+	cmd := &cobra.Command{
+		Use: "log [OPTIONS] NAME", Short: "Show what a tag pointed to, when, and what moved it",
+		Example: "  camada log app", Args: args(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd.Context(), func(e *engine.Engine) error {
+				rows, err := e.Log(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return format.Table[engine.LogRow]{Columns: []format.Column[engine.LogRow]{
+					{Header: "ENTRY", Value: func(r engine.LogRow) string { return r.Entry }},
+					{Header: "WHEN", Value: func(r engine.LogRow) string { return r.Time.Local().Format(time.DateTime) }},
+					{Header: "VERB", Value: func(r engine.LogRow) string { return r.Verb }},
+					{Header: "DIGEST", Value: func(r engine.LogRow) string { return shortID(r.Digest, noTrunc) }},
+					{Header: "BEFORE", Value: func(r engine.LogRow) string { return shortID(r.Before, noTrunc) }},
+					{Header: "NOTE", Value: func(r engine.LogRow) string { return r.Note }},
+				}}.Write(a.stdout, how, rows)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&how, "format", "", "table, json or a Go `template`")
+	cmd.Flags().BoolVar(&noTrunc, "no-trunc", false, "do not shorten")
+	return cmd
+}
+
+func (a *app) rollbackCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "rollback NAME [N]", Short: "Make a tag point to what it pointed to before",
+		Long: `Make a tag point to what it pointed to N moves before (1 when N is not given), as "camada log" counts them. The rollback is
+an entry of the log too, so it can be taken back.`,
+		Example: `  camada rollback app
+  camada rollback app:1.2 3`,
+		Args: args(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			n := 1
+			if len(args) == 2 {
+				var err error
+				if n, err = strconv.Atoi(args[1]); err != nil || n < 1 {
+					return usage(cmd, "%q is not a number of moves", args[1])
+				}
+			}
+			return a.with(cmd.Context(), func(e *engine.Engine) error {
+				d, err := e.Rollback(cmd.Context(), args[0], n)
+				if err == nil {
+					fmt.Fprintf(a.stdout, "%s is %s again\n", args[0], d)
+				}
+				return err
+			})
+		},
+	}
+}
