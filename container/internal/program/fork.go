@@ -1,0 +1,264 @@
+package program
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kinds of the records that a child writes to the status pipe. A record is
+// three machine words: kind and two values. End of file without an error
+// record says that the child has executed its program.
+const (
+	recordError = 1 + iota // position of the call, errno
+	recordPid              // process id
+	recordReady            // -
+)
+
+const recordSize = 3 * 8
+
+// childState is what the interpreter uses; it is copied by fork.
+type childState struct {
+	ops    []op
+	slots  []uintptr
+	status uintptr
+	noted  syscall.Errno
+	record [3]uintptr
+}
+
+// ForkOptions say how the child is made.
+type ForkOptions struct {
+	// Flags are CLONE_NEW* flags.
+	Flags uintptr
+	// Cgroup is a descriptor of a cgroup v2 directory to start in, or nil.
+	Cgroup *os.File
+}
+
+// Child is a forked child. Its exit is to be collected by wait4.
+type Child struct {
+	// Pid is the child's process id.
+	Pid int
+	// status reads the records.
+	status *os.File
+	prog   *Program
+}
+
+// Error is a failed call of a child.
+type Error struct {
+	// Stage is what was being done.
+	Stage string
+	// Errno is the kernel's answer.
+	Errno syscall.Errno
+}
+
+func (e *Error) Error() string { return e.Stage + ": " + e.Errno.Error() }
+
+// Unwrap returns the errno.
+func (e *Error) Unwrap() error { return e.Errno }
+
+// ErrEnded is returned when a child ended before it said how far it came:
+// somebody killed it.
+var ErrEnded = errors.New("the child ended early")
+
+//go:linkname beforeFork syscall.runtime_BeforeFork
+func beforeFork()
+
+//go:linkname afterFork syscall.runtime_AfterFork
+func afterFork()
+
+//go:linkname afterForkInChild syscall.runtime_AfterForkInChild
+func afterForkInChild()
+
+// StatusPipe makes the pipe for records. It is called before the calls are
+// appended, so that they can refer to its descriptor.
+func (p *Program) StatusPipe() (read, write *os.File, err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a status pipe: %w", err)
+	}
+	p.child.status = w.Fd()
+	return r, w, nil
+}
+
+// Fork starts the child. The status pipe's ends are taken over.
+func (p *Program) Fork(read, write *os.File, opts ForkOptions) (*Child, error) {
+	defer write.Close()
+	if err := p.resolve(); err != nil {
+		read.Close()
+		return nil, err
+	}
+	p.child.ops, p.child.slots = p.ops, p.slots
+	args := &cloneArgs{flags: uint64(opts.Flags), exitSignal: uint64(unix.SIGCHLD)}
+	nr, a1, a2 := uintptr(unix.SYS_CLONE), opts.Flags|uintptr(unix.SIGCHLD), uintptr(0)
+	if opts.Cgroup != nil {
+		args.flags |= unix.CLONE_INTO_CGROUP
+		args.cgroup = uint64(opts.Cgroup.Fd())
+		nr, a1, a2 = unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args)
+	}
+	syscall.ForkLock.Lock()
+	pid, errno := fork(&p.child, nr, a1, a2)
+	syscall.ForkLock.Unlock()
+	runtime.KeepAlive(p)
+	runtime.KeepAlive(args)
+	runtime.KeepAlive(opts.Cgroup)
+	if errno != 0 {
+		read.Close()
+		return nil, fmt.Errorf("fork: %w", errno)
+	}
+	return &Child{Pid: int(pid), status: read, prog: p}, nil
+}
+
+// cloneArgs is the kernel's struct clone_args.
+type cloneArgs struct {
+	flags, pidfd, childTid, parentTid, exitSignal, stack, stackSize, tls, setTid, setTidSize, cgroup uint64
+}
+
+// fork makes the child, which never returns from here. As in the syscall
+// package, nothing between the two hooks may grow the stack, allocate or take
+// a lock: another thread could have held it when the child was copied.
+//
+//go:noinline
+//go:norace
+//go:nocheckptr
+func fork(c *childState, nr, a1, a2 uintptr) (uintptr, syscall.Errno) {
+	beforeFork()
+	pid, _, errno := syscall.RawSyscall6(nr, a1, a2, 0, 0, 0, 0)
+	if errno != 0 || pid != 0 {
+		afterFork()
+		return pid, errno
+	}
+	afterForkInChild()
+	run(c)
+	return 0, 0
+}
+
+// run works through the calls.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func run(c *childState) {
+	pc := int32(0)
+	for int(pc) < len(c.ops) {
+		o := &c.ops[pc]
+		var r uintptr
+		var errno syscall.Errno
+		switch o.nr {
+		case opJump:
+		case opFail:
+			errno = syscall.Errno(o.args[0])
+		case opNoted:
+			errno = c.noted
+			if errno == 0 {
+				errno = syscall.Errno(o.args[0])
+			}
+		case opReport:
+			v := o.args[1]
+			if o.slots&2 != 0 {
+				v = c.slots[v]
+			}
+			report(c, o.args[0], v, 0)
+		default:
+			r, errno = call(c, o)
+		}
+		if errno != 0 && (errno == o.tolerated[0] || errno == o.tolerated[1] || errno == o.tolerated[2]) {
+			errno = 0
+		} else if errno == 0 && o.into >= 0 {
+			c.slots[o.into] = r
+		}
+		to := o.onOK
+		if errno != 0 {
+			if o.note && errno != syscall.ENOENT && errno != syscall.ENOTDIR {
+				c.noted = errno
+			}
+			to = o.onErr
+		}
+		switch {
+		case to == fail:
+			report(c, recordError, uintptr(pc), uintptr(errno))
+			exit(1)
+		case to == next:
+			pc++
+		default:
+			pc = to
+		}
+	}
+	exit(0)
+}
+
+// call makes one system call, again when a signal interrupted it.
+//
+//go:nosplit
+//go:norace
+func call(c *childState, o *op) (uintptr, syscall.Errno) {
+	a := o.args
+	for i := range a {
+		if o.slots&(1<<i) != 0 {
+			a[i] = c.slots[a[i]]
+		}
+	}
+	for {
+		r, _, errno := syscall.RawSyscall6(o.nr, a[0], a[1], a[2], a[3], a[4], a[5])
+		if errno != syscall.EINTR {
+			return r, errno
+		}
+	}
+}
+
+//go:nosplit
+//go:norace
+func report(c *childState, kind, a, b uintptr) {
+	c.record[0], c.record[1], c.record[2] = kind, a, b
+	_, _, _ = syscall.RawSyscall6(unix.SYS_WRITE, c.status, uintptr(unsafe.Pointer(&c.record)), recordSize, 0, 0, 0)
+}
+
+//go:nosplit
+//go:norace
+func exit(code uintptr) {
+	for {
+		_, _, _ = syscall.RawSyscall6(unix.SYS_EXIT_GROUP, code, 0, 0, 0, 0, 0)
+	}
+}
+
+// Event is how far a child came.
+type Event struct {
+	// Pid is set when the child told the id of the process that goes on in its place.
+	Pid int
+	// Ready is set when the child passed Ready.
+	Ready bool
+	// Executed is set when the program was executed (or the child was killed).
+	Executed bool
+}
+
+// Next waits for the child's next event, or returns its failure as *Error.
+func (c *Child) Next() (Event, error) {
+	var b [recordSize]byte
+	_, err := io.ReadFull(c.status, b[:])
+	switch {
+	case errors.Is(err, io.EOF):
+		return Event{Executed: true}, nil
+	case err != nil:
+		return Event{}, fmt.Errorf("read a child's status: %w", err)
+	}
+	a, v := binary.NativeEndian.Uint64(b[8:]), binary.NativeEndian.Uint64(b[16:])
+	switch binary.NativeEndian.Uint64(b[:]) {
+	case recordPid:
+		return Event{Pid: int(a)}, nil
+	case recordReady:
+		return Event{Ready: true}, nil
+	}
+	if a >= uint64(len(c.prog.ops)) {
+		return Event{}, fmt.Errorf("a child's status is out of range: %d", a)
+	}
+	return Event{}, &Error{Stage: c.prog.stages[c.prog.ops[a].stage], Errno: syscall.Errno(v)}
+}
+
+// Close closes the parent's end of the status pipe.
+func (c *Child) Close() error { return c.status.Close() }

@@ -1,0 +1,241 @@
+// Package program runs a list of system calls in a forked child.
+//
+// Setting up a container means to make some hundred system calls in a process
+// of its own. A process started from the Go binary pays 1 to 2 ms for the
+// start of the Go runtime before it makes the first of them, and being
+// multi-threaded it may not join a user namespace. So the calls are collected
+// as data by the parent, in ordinary Go, and a plain fork of it works through
+// them without any Go runtime, as the only thread that it has:
+//
+//	p := program.New()
+//	p.Stage("set the host name")
+//	p.Call(unix.SYS_SETHOSTNAME, p.Str("web"), program.Int(3))
+//	p.Stage("enter /srv")
+//	fd := p.Slot()
+//	p.Call(unix.SYS_OPENAT, program.Int(unix.AT_FDCWD), p.Str("/srv"), program.Int(unix.O_PATH)).Into(fd)
+//	p.Call(unix.SYS_FCHDIR, fd.Arg())
+//	child, err := p.Fork(program.ForkOptions{Flags: unix.CLONE_NEWUTS})
+//
+// A call that fails ends the child, and the parent learns the stage and the
+// error number over a pipe. There are no loops, and jumps go forward only: so
+// every program ends.
+package program
+
+import (
+	"fmt"
+	"syscall"
+	"unsafe"
+)
+
+// What to do after a call; a value of 0 and above is a jump target.
+const (
+	next = -1
+	fail = -2
+)
+
+// Pseudo calls, which the interpreter carries out itself.
+const (
+	opJump   = ^uintptr(0) - iota // go on at onOK
+	opFail                        // fail with errno args[0]
+	opNoted                       // fail with the noted errno, or else args[0]
+	opReport                      // send a record: args[0] kind, args[1] value
+)
+
+// op is one system call and what follows from its outcome.
+type op struct {
+	nr   uintptr
+	args [6]uintptr
+	// slots has bit i set when args[i] is the number of a slot.
+	slots uint8
+	// note keeps an errno other than ENOENT and ENOTDIR for opNoted.
+	note bool
+	// tolerated errnos count as success, without a result.
+	tolerated [3]syscall.Errno
+	onErr     int32
+	onOK      int32
+	into      int32
+	stage     int32
+}
+
+// Program is a list of system calls. It belongs to one goroutine.
+type Program struct {
+	ops    []op
+	slots  []uintptr
+	stages []string
+	labels []int32
+	keep   []any
+	err    error
+	child  childState
+}
+
+// New returns an empty program.
+func New() *Program {
+	return &Program{
+		ops:    make([]op, 0, 512),
+		slots:  make([]uintptr, 0, 128),
+		keep:   make([]any, 0, 256),
+		stages: append(make([]string, 0, 64), "start"),
+	}
+}
+
+// Arg is an argument of a call.
+type Arg struct {
+	value uintptr
+	slot  bool
+}
+
+// Int is a number as argument.
+func Int(v int) Arg { return Arg{value: uintptr(v)} }
+
+// Uint is an unsigned number as argument.
+func Uint(v uint64) Arg { return Arg{value: uintptr(v)} }
+
+// Slot holds the result of a call for later ones.
+type Slot int32
+
+// Arg makes the slot's value an argument.
+func (s Slot) Arg() Arg { return Arg{value: uintptr(s), slot: true} }
+
+// Slot makes a new slot of value 0.
+func (p *Program) Slot() Slot {
+	p.slots = append(p.slots, 0)
+	return Slot(len(p.slots) - 1)
+}
+
+// Str is a NUL-terminated string as argument. A string with a NUL inside makes
+// Fork fail.
+func (p *Program) Str(s string) Arg {
+	b, err := syscall.BytePtrFromString(s)
+	if err != nil {
+		p.err = fmt.Errorf("%q: a string with a NUL byte", s)
+		return Arg{}
+	}
+	p.keep = append(p.keep, b)
+	return Arg{value: uintptr(unsafe.Pointer(b))}
+}
+
+// Bytes is the address of b as argument.
+func (p *Program) Bytes(b []byte) Arg {
+	if len(b) == 0 {
+		return Arg{}
+	}
+	return Ptr(p, &b[0])
+}
+
+// Ptr is the address of v as argument; v lives as long as the program.
+func Ptr[T any](p *Program, v *T) Arg {
+	p.keep = append(p.keep, v)
+	return Arg{value: uintptr(unsafe.Pointer(v))}
+}
+
+// Strs is the address of a NULL-terminated list of strings, as execve takes it.
+func (p *Program) Strs(list []string) Arg {
+	ptrs := make([]*byte, len(list)+1)
+	for i, s := range list {
+		b, err := syscall.BytePtrFromString(s)
+		if err != nil {
+			p.err = fmt.Errorf("%q: a string with a NUL byte", s)
+			return Arg{}
+		}
+		ptrs[i] = b
+	}
+	return Ptr(p, &ptrs[0])
+}
+
+// Stage names what the following calls do, for errors: "mount /proc".
+func (p *Program) Stage(format string, args ...any) {
+	if len(args) > 0 {
+		format = fmt.Sprintf(format, args...)
+	}
+	p.stages = append(p.stages, format)
+}
+
+// Call appends a system call. By default its failure ends the child.
+func (p *Program) Call(nr uintptr, args ...Arg) *Call {
+	o := op{nr: nr, onErr: fail, onOK: next, into: -1, stage: int32(len(p.stages) - 1)}
+	for i, a := range args {
+		o.args[i] = a.value
+		if a.slot {
+			o.slots |= 1 << i
+		}
+	}
+	p.ops = append(p.ops, o)
+	return &Call{p: p, at: len(p.ops) - 1}
+}
+
+// Call is a call just appended, to say what follows from it.
+type Call struct {
+	p  *Program
+	at int
+}
+
+// Into keeps the result in s.
+func (c *Call) Into(s Slot) *Call { c.p.ops[c.at].into = int32(s); return c }
+
+// Tolerate treats the given errnos (at most three) as success.
+func (c *Call) Tolerate(errnos ...syscall.Errno) *Call {
+	copy(c.p.ops[c.at].tolerated[:], errnos)
+	return c
+}
+
+// Ignore goes on whatever the outcome.
+func (c *Call) Ignore() *Call { c.p.ops[c.at].onErr = next; return c }
+
+// Note remembers the errno for FailNoted unless it says that nothing is there.
+func (c *Call) Note() *Call { c.p.ops[c.at].note = true; return c }
+
+// Label is a place later in the program.
+type Label int32
+
+// Label makes a label, to be placed by Mark.
+func (p *Program) Label() Label {
+	p.labels = append(p.labels, -1)
+	return Label(len(p.labels) - 1)
+}
+
+// Mark places l before the next call.
+func (p *Program) Mark(l Label) { p.labels[l] = int32(len(p.ops)) }
+
+// labelBase tells labels from the other values of onErr and onOK until Fork resolves them.
+const labelBase = 1 << 24
+
+// OnError goes on at l when the call fails.
+func (c *Call) OnError(l Label) *Call { c.p.ops[c.at].onErr = labelBase + int32(l); return c }
+
+// OnSuccess goes on at l when the call succeeds.
+func (c *Call) OnSuccess(l Label) *Call { c.p.ops[c.at].onOK = labelBase + int32(l); return c }
+
+// Jump goes on at l.
+func (p *Program) Jump(l Label) { p.Call(opJump).OnSuccess(l) }
+
+// Fail ends the child with errno.
+func (p *Program) Fail(errno syscall.Errno) { p.Call(opFail, Uint(uint64(errno))) }
+
+// FailNoted ends the child with the errno noted last, or errno if none was.
+func (p *Program) FailNoted(errno syscall.Errno) { p.Call(opNoted, Uint(uint64(errno))) }
+
+// Ready tells the parent that the child has come so far.
+func (p *Program) Ready() { p.Call(opReport, Uint(recordReady), Int(0)) }
+
+// Pid tells the parent the process id held in s.
+func (p *Program) Pid(s Slot) { p.Call(opReport, Uint(recordPid), s.Arg()) }
+
+// resolve turns labels into positions.
+func (p *Program) resolve() error {
+	if p.err != nil {
+		return p.err
+	}
+	for i := range p.ops {
+		for _, target := range []*int32{&p.ops[i].onErr, &p.ops[i].onOK} {
+			if *target < labelBase {
+				continue
+			}
+			at := p.labels[*target-labelBase]
+			if at <= int32(i) {
+				return fmt.Errorf("stage %q: jump back or to a label that is not placed", p.stages[p.ops[i].stage])
+			}
+			*target = at
+		}
+	}
+	return nil
+}
