@@ -17,6 +17,14 @@
 //
 // Writing a blob that is already there is not an error: Commit then drops the
 // new bytes and returns nil.
+//
+//	w, err := store.Writer(ctx, content.WriterOptions{Ref: "layer-" + dgst.String()})
+//	defer w.Close()
+//	// ... read from the source at w.Offset() on, write to w ...
+//	desc, err := w.Commit(ctx, size, dgst)
+//
+// ReadAll, WriteBlob, WriteReader and Exists do the common things over the
+// roles.
 package content
 
 import (
@@ -37,7 +45,7 @@ type Info struct {
 	ModTime time.Time
 }
 
-// Reader reads one blob. It verifies nothing: use Read or NewVerifyReader for
+// Reader reads one blob. It verifies nothing: use ReadAll or NewVerifyReader for
 // bytes that are parsed. The caller closes it.
 type Reader interface {
 	io.Reader
@@ -68,7 +76,7 @@ type WriterOptions struct {
 	// Algorithm of the digest that the blob will be stored under; the default
 	// is digest.SHA256. sha512 is the other one.
 	Algorithm digest.Algorithm
-	// Sync false leaves out the fsync at Commit; the caller then calls
+	// NoSync leaves out the fsync at Commit; the caller then calls
 	// Syncer.Sync with the digest before anything durable points to the blob.
 	NoSync bool
 }
@@ -83,8 +91,11 @@ type Writer interface {
 	// Truncate drops all bytes, to start again from 0.
 	Truncate() error
 	// Commit publishes the bytes. size -1 and an empty digest mean "as
-	// written"; otherwise a difference is ErrCorrupt, and the ingest is gone.
-	// After Commit the Writer is of no more use; Close and Abort are harmless.
+	// written"; otherwise a difference is ErrCorrupt, and the ingest is gone. A
+	// digest of another algorithm than the Writer's is ErrInvalid. The descriptor
+	// that is returned has digest and size and no media type.
+	// After a Commit that succeeded the Writer is of no more use; Close and
+	// Abort are harmless. When ctx is done nothing is published and the ingest stays.
 	Commit(ctx context.Context, size int64, expected digest.Digest) (ocispec.Descriptor, error)
 	// Close ends the use of the Writer and keeps a named ingest for later.
 	Close() error
@@ -97,7 +108,10 @@ type Ingester interface {
 	Writer(ctx context.Context, opts WriterOptions) (Writer, error)
 }
 
-// Syncer makes blobs durable that were committed with NoSync.
+// Syncer makes blobs durable that were committed with NoSync. It is cheap for
+// blobs that are durable already, so a caller may name all blobs of a graph,
+// and should: another process may have committed some of them with NoSync.
+// A digest that is not there is ErrNotFound.
 type Syncer interface {
 	Sync(ctx context.Context, dgsts ...digest.Digest) error
 }
