@@ -1,0 +1,108 @@
+// Package graph turns a Dockerfile into the graph of the steps that a build of
+// one target needs.
+//
+//	g, err := graph.Build(ctx, file, graph.Options{Images: images, Target: "app"})
+//	for _, v := range g.Vertices { ... } // parents and sources come first
+//
+// Stages that the target does not need have no vertices, and their base
+// images are not asked for. All variables are expanded and the image's config is
+// complete, but for what only executing the steps can tell: the layers.
+package graph
+
+import (
+	"context"
+
+	"github.com/camada/camada/build/exporter"
+	"github.com/camada/camada/build/op"
+	"github.com/camada/camada/dockerfile"
+	"github.com/camada/camada/platform"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Base is an image that a vertex starts from.
+type Base struct {
+	Name     string
+	Manifest ocispec.Descriptor
+	Image    exporter.Image
+	// Layers are as many as Image.RootFS.DiffIDs, the lowest first.
+	Layers []ocispec.Descriptor
+}
+
+// Images finds base images; ErrNotFound when there is none.
+type Images interface {
+	Base(ctx context.Context, name string, p ocispec.Platform) (*Base, error)
+}
+
+// Vertex is one step: either a Base or an Op.
+type Vertex struct {
+	// ID is the vertex's place in Graph.Vertices.
+	ID int
+	// Name is what people call the step, e.g. "[build 2/5] RUN make".
+	Name string
+	// Parent is below it, nil for an empty file system.
+	Parent *Vertex
+	// Source is what an *op.Copy with From copies from; nil also stands for an
+	// empty file system.
+	Source *Vertex
+	// Base is set for a vertex that is an image.
+	Base *Base
+	// Op is set for all others.
+	Op op.Op
+	// Location is where it stands in the Dockerfile.
+	Location []parser.Range
+}
+
+// Graph is what a build has to do.
+type Graph struct {
+	// Vertices in an order in which each comes after those that it needs.
+	Vertices []*Vertex
+	// Target is the result; nil is an image without layers.
+	Target *Vertex
+	// Image is the result's config without RootFS.DiffIDs. History entries
+	// from NewHistory on were made by this Dockerfile; their Created is not set.
+	Image      exporter.Image
+	NewHistory int
+	// Base is the image at the bottom of the target; nil for scratch.
+	Base *Base
+}
+
+// Options choose what of the Dockerfile is built.
+type Options struct {
+	Images Images
+	// Target is a stage's name or number; "" is the last.
+	Target string
+	// Args are the user's values for ARG.
+	Args map[string]string
+	// Platform is what to build for; nil is the host's.
+	Platform *ocispec.Platform
+	// Network of RUN steps that do not say otherwise.
+	Network op.Network
+}
+
+// Build makes the graph of the target. Errors that belong to a line are *dockerfile.Error.
+// The commands of f are expanded in place, so f serves for one Build.
+func Build(ctx context.Context, f *dockerfile.File, opts Options) (*Graph, error) {
+	target, err := f.Target(opts.Target)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{ctx: ctx, f: f, opts: opts, host: platform.Host(), stages: make([]*stage, len(f.Stages))}
+	b.platform = b.host
+	if opts.Platform != nil {
+		b.platform = platform.Normalize(*opts.Platform)
+	}
+	b.global, err = f.GlobalScope(b.host, b.platform, f.Stages[target].Name, opts.Args)
+	if err != nil {
+		return nil, err
+	}
+	st, err := b.stage(target)
+	if err != nil {
+		return nil, err
+	}
+	g := &Graph{Vertices: b.vertices, Target: st.top, Image: st.img, NewHistory: st.baseHistory, Base: st.base}
+	if opts.Platform != nil {
+		g.Image.OS, g.Image.Architecture, g.Image.Variant = b.platform.OS, b.platform.Architecture, b.platform.Variant
+	}
+	return g, nil
+}

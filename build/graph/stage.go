@@ -1,0 +1,299 @@
+package graph
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/camada/camada/build/exporter"
+	"github.com/camada/camada/dockerfile"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/platform"
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// defaultPath is the PATH of an image that has none.
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+type builder struct {
+	ctx      context.Context
+	f        *dockerfile.File
+	opts     Options
+	host     ocispec.Platform
+	platform ocispec.Platform
+	global   *dockerfile.Scope
+	stages   []*stage // by index; nil until needed
+	images   map[string]*Vertex
+	vertices []*Vertex
+}
+
+// stage is a stage while its commands are read, and what came of it.
+type stage struct {
+	b   *builder
+	def *dockerfile.Stage
+	// platform of the stage's base.
+	platform ocispec.Platform
+	img      exporter.Image
+	// scope holds ENV and ARG; env is what RUN steps get.
+	scope *dockerfile.Scope
+	// args are the ARGs in the order in which they were declared.
+	args []string
+	top  *Vertex
+	base *Base
+	// baseHistory is how many history entries came from base.
+	baseHistory int
+	// onbuild are the stage's own ONBUILD instructions.
+	onbuild []string
+	cmdSet  bool
+	// steps are the stage's own vertices; their names get their numbers at the end.
+	steps   []*Vertex
+	trigger bool
+}
+
+// stage returns stage i, made if it was not yet. What it needs has lower numbers
+// only, so this ends.
+func (b *builder) stage(i int) (*stage, error) {
+	if st := b.stages[i]; st != nil {
+		return st, nil
+	}
+	if err := b.ctx.Err(); err != nil {
+		return nil, err
+	}
+	st := &stage{b: b, def: &b.f.Stages[i], platform: b.platform}
+	triggers, err := st.from()
+	if err != nil {
+		return nil, err
+	}
+	commands := st.def.Commands
+	if len(triggers) > 0 {
+		var pre []instructions.Command
+		for _, t := range triggers {
+			c, err := b.f.Trigger(t, st.def.Location)
+			if err == nil {
+				err = b.f.CheckCommand(c)
+			}
+			if err != nil {
+				return nil, err
+			}
+			pre = append(pre, c)
+		}
+		commands = slices.Concat(pre, commands)
+	}
+	for n, c := range commands {
+		st.trigger = n < len(triggers)
+		if err := b.f.Expand(c, st.scope); err != nil {
+			return nil, err
+		}
+		if err := st.command(c); err != nil {
+			return nil, b.f.ErrorAt(c.Location(), err, "")
+		}
+	}
+	st.number()
+	b.stages[i] = st
+	return st, nil
+}
+
+// add makes v the next step of the stage.
+func (st *stage) add(v *Vertex, name string) *Vertex {
+	if st.trigger {
+		name = "ONBUILD " + name
+	}
+	v.Name = name
+	v.Parent = st.top
+	st.steps = append(st.steps, v)
+	st.top = st.b.add(v)
+	return v
+}
+
+// number puts "[stage 2/5]" before the names, as BuildKit does.
+func (st *stage) number() {
+	total := len(st.steps)
+	width := len(strconv.Itoa(total))
+	title := ""
+	if len(st.b.f.Stages) > 1 {
+		title = st.def.Title() + " "
+	}
+	for i, v := range st.steps {
+		v.Name = fmt.Sprintf("[%s%*d/%d] %s", title, width, i+1, total, v.Name)
+	}
+}
+
+// from starts the stage from its base and returns the ONBUILD triggers of it.
+func (st *stage) from() ([]string, error) {
+	b, def := st.b, st.def
+	name, err := b.f.ExpandWord(def.BaseName, b.global)
+	if err != nil {
+		return nil, b.f.Invalid(def.Location, "", "FROM %s: %w", def.BaseName, err)
+	}
+	if name == "" {
+		return nil, b.f.Invalid(def.Location, "give its ARGs a value before the first FROM or with --build-arg", "the base name %s is empty after expansion", def.BaseName)
+	}
+	if err := st.fromPlatform(); err != nil {
+		return nil, err
+	}
+	var triggers []string
+	if i := b.f.BaseStage(def.Index, name); i >= 0 {
+		parent, err := b.stage(i)
+		if err != nil {
+			return nil, err
+		}
+		st.inherit(parent)
+		triggers = parent.onbuild
+	} else if name == dockerfile.Scratch {
+		st.img = emptyImage(st.platform)
+	} else {
+		if triggers, err = st.fromImage(name); err != nil {
+			return nil, err
+		}
+	}
+	return triggers, st.ready()
+}
+
+// inherit starts from another stage. Its ONBUILD instructions are triggers
+// here and do not carry over.
+func (st *stage) inherit(parent *stage) {
+	st.platform = parent.platform
+	st.img = parent.img.Clone()
+	st.img.Config.OnBuild = nil
+	st.top, st.base, st.baseHistory = parent.top, parent.base, parent.baseHistory
+	st.args = slices.Clone(parent.args)
+	st.scope = parent.scope.Clone()
+}
+
+func (st *stage) fromImage(name string) ([]string, error) {
+	b, def := st.b, st.def
+	base, err := b.base(name, st.platform, def.Location, def.Index)
+	if err != nil {
+		return nil, err
+	}
+	st.base, st.img = base, base.Image.Clone()
+	st.img.Created = nil
+	st.baseHistory = len(st.img.History)
+	triggers := st.img.Config.OnBuild
+	st.img.Config.OnBuild = nil
+	if len(base.Layers) > 0 {
+		st.top = st.add(&Vertex{Base: base, Location: def.Location}, "FROM "+base.Name)
+	}
+	return triggers, nil
+}
+
+func (st *stage) fromPlatform() error {
+	if st.def.Platform == "" {
+		return nil
+	}
+	b, loc := st.b, st.def.Location
+	s, err := b.f.ExpandWord(st.def.Platform, b.global)
+	if err != nil {
+		return b.f.Invalid(loc, "", "FROM --platform=%s: %w", st.def.Platform, err)
+	}
+	if s == "" {
+		return b.f.Invalid(loc, "", "the platform %s is empty after expansion", st.def.Platform)
+	}
+	p, err := platform.Parse(s)
+	if err != nil {
+		return b.f.ErrorAt(loc, err, "")
+	}
+	st.platform = p
+	return nil
+}
+
+// ready fills in what every stage has, whatever it starts from.
+func (st *stage) ready() error {
+	c := &st.img.Config
+	if st.scope == nil {
+		st.scope = &dockerfile.Scope{}
+		if !slices.ContainsFunc(c.Env, func(e string) bool { return strings.HasPrefix(e, "PATH=") }) {
+			c.Env = append(c.Env, defaultPath)
+		}
+		for _, e := range c.Env {
+			k, v, _ := strings.Cut(e, "=")
+			st.scope.Set(k, v)
+		}
+	}
+	if c.WorkingDir != "" {
+		c.WorkingDir = path.Join("/", c.WorkingDir)
+	}
+	if os := st.platform.OS; os != "linux" {
+		return st.b.f.ErrorAt(st.def.Location, errdefs.Unsupported("building for %s is not supported", os), "")
+	}
+	return nil
+}
+
+// base asks for an image. index is the stage that names it.
+func (b *builder) base(name string, p ocispec.Platform, loc []parser.Range, index int) (*Base, error) {
+	if b.opts.Images == nil {
+		return nil, b.f.ErrorAt(loc, errdefs.NotFound("image %s: there is no place to look for images", name), "")
+	}
+	base, err := b.opts.Images.Base(b.ctx, name, p)
+	if err == nil {
+		if n := len(base.Image.RootFS.DiffIDs); n != len(base.Layers) {
+			err = errdefs.Corrupt("image %s has %d layers and %d diffIDs", name, len(base.Layers), n)
+		}
+	}
+	if err == nil {
+		return base, nil
+	}
+	hint := ""
+	if errdefs.IsNotFound(err) {
+		if j := b.f.LaterStage(index, name); j == index {
+			hint = "a stage cannot start from itself"
+		} else if j > index {
+			hint = fmt.Sprintf("stage %s comes later; move it before this one", name)
+		} else {
+			hint = dockerfile.DidYouMean(name, b.f.StageNames()[:earlierNames(b.f, index)])
+		}
+	}
+	return nil, b.f.ErrorAt(loc, err, hint)
+}
+
+// earlierNames is how many named stages come before stage index.
+func earlierNames(f *dockerfile.File, index int) int {
+	n := 0
+	for _, s := range f.Stages[:index] {
+		if s.Name != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// image returns the vertex of an image that COPY --from names; one for each name.
+func (b *builder) image(name string, p ocispec.Platform, loc []parser.Range, index int) (*Vertex, error) {
+	key := platform.Format(p) + " " + name
+	if v, ok := b.images[key]; ok {
+		return v, nil
+	}
+	base, err := b.base(name, p, loc, index)
+	if err != nil {
+		return nil, err
+	}
+	var v *Vertex
+	if len(base.Layers) > 0 {
+		v = b.add(&Vertex{Name: "FROM " + base.Name, Base: base, Location: loc})
+	}
+	if b.images == nil {
+		b.images = make(map[string]*Vertex)
+	}
+	b.images[key] = v
+	return v, nil
+}
+
+func (b *builder) add(v *Vertex) *Vertex {
+	v.ID = len(b.vertices)
+	b.vertices = append(b.vertices, v)
+	return v
+}
+
+func emptyImage(p ocispec.Platform) exporter.Image {
+	var img exporter.Image
+	img.OS, img.Architecture, img.Variant = p.OS, p.Architecture, p.Variant
+	img.RootFS.Type = "layers"
+	img.Config.WorkingDir = "/"
+	img.Config.Env = []string{defaultPath}
+	return img
+}

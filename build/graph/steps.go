@@ -1,0 +1,227 @@
+package graph
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/camada/camada/build/op"
+	"github.com/camada/camada/dockerfile"
+	"github.com/camada/camada/errdefs"
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
+)
+
+// linked marks history entries of steps that BuildKit's tools show without
+// "/bin/sh -c #(nop)".
+const linked = " # buildkit"
+
+// title is what the step's name says: the source line with variables expanded.
+// A line that does not expand is shown as it is.
+func (st *stage) title(c instructions.Command) string {
+	code := c.Name()
+	if s, ok := c.(fmt.Stringer); ok {
+		code = s.String()
+	}
+	lex := shell.NewLex(st.b.f.Escape)
+	if _, ok := c.(*instructions.RunCommand); ok {
+		lex.RawQuotes, lex.RawEscapes, lex.SkipUnsetEnv = true, true, true
+	}
+	if w, _, err := lex.ProcessWord(code, st.scope); err == nil {
+		code = w
+	}
+	name, rest, _ := strings.Cut(code, " ")
+	return strings.ToUpper(name) + " " + rest
+}
+
+func (st *stage) run(c *instructions.RunCommand) error {
+	args, script, note, err := runArgs(c)
+	if err != nil {
+		return err
+	}
+	if c.PrependShell {
+		args = append(st.shell(), strings.Join(args, " "))
+	}
+	if len(args) == 0 || args[0] == "" {
+		return errdefs.Invalid("RUN of nothing")
+	}
+	r := &op.Run{
+		Args: args, Env: st.scope.Environ(), Cwd: st.img.Config.WorkingDir, User: st.img.Config.User,
+		Network: st.b.opts.Network, Script: script, Proxy: st.proxyEnv(),
+	}
+	if r.Cwd == "" {
+		r.Cwd = "/"
+	}
+	if n := op.Network(instructions.GetNetwork(c)); n != op.NetworkDefault {
+		r.Network = n
+	}
+	st.add(&Vertex{Op: r, Location: c.Location()}, st.title(c)+note)
+	st.history("RUN "+strings.Join(append(st.declaredArgs(), args...), " ")+linked, false)
+	return nil
+}
+
+// runArgs returns the words of RUN. A heredoc that is all of the command is its script:
+// run by the shell, or written to a file when it has a "#!" line.
+func runArgs(c *instructions.RunCommand) (args []string, script *op.File, note string, err error) {
+	args = slices.Clone(c.CmdLine)
+	if len(c.Files) == 0 {
+		return args, nil, "", nil
+	}
+	if len(args) != 1 || !c.PrependShell {
+		return nil, nil, "", errdefs.Invalid("a heredoc cannot be combined with the exec form of RUN")
+	}
+	if parser.MustParseHeredoc(args[0]) == nil {
+		var b strings.Builder
+		b.WriteString(args[0])
+		for _, f := range c.Files {
+			b.WriteString("\n" + f.Data + f.Name)
+		}
+		return []string{b.String()}, nil, "", nil
+	}
+	f := c.Files[0]
+	data := f.Data
+	if f.Chomp {
+		data = parser.ChompHeredocContent(data)
+	}
+	first, rest, _ := strings.Cut(strings.TrimSpace(data), "\n")
+	note = " (" + strings.TrimSuffix(first, "\r")
+	if rest != "" {
+		note += "..."
+	}
+	note += ")"
+	if strings.HasPrefix(data, "#!") {
+		if strings.ContainsAny(f.Name, "/\x00") || f.Name == "." || f.Name == ".." {
+			return nil, nil, "", errdefs.Invalid("heredoc name %q is not a file name", f.Name)
+		}
+		return []string{op.ScriptDir + "/" + f.Name}, &op.File{Name: f.Name, Data: data}, note, nil
+	}
+	return []string{data}, nil, note, nil
+}
+
+// declaredArgs is how the history shows the ARGs that a RUN could see: "|2 a=1 b=2".
+func (st *stage) declaredArgs() []string {
+	var out []string
+	var seen []string
+	for _, k := range st.args {
+		if slices.Contains(seen, k) {
+			continue
+		}
+		seen = append(seen, k)
+		v, _ := st.scope.Get(k)
+		out = append(out, k+"="+v)
+	}
+	if len(out) > 0 {
+		out = append([]string{fmt.Sprintf("|%d", len(out))}, out...)
+	}
+	return out
+}
+
+// proxyEnv is the user's proxy arguments, in both spellings.
+func (st *stage) proxyEnv() []string {
+	var out []string
+	for k, v := range st.b.opts.Args {
+		if !dockerfile.IsProxyArg(k) {
+			continue
+		}
+		for _, name := range []string{strings.ToUpper(k), strings.ToLower(k)} {
+			if _, set := st.scope.Get(name); !set {
+				out = append(out, name+"="+v)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (st *stage) workdir(c *instructions.WorkdirCommand) error {
+	cfg := &st.img.Config
+	wd := c.Path
+	if wd == "" {
+		wd = cfg.WorkingDir
+	}
+	if !path.IsAbs(wd) {
+		wd = path.Join("/", cfg.WorkingDir, wd)
+	}
+	wd = path.Clean(wd)
+	cfg.WorkingDir = wd
+	if wd == "/" {
+		st.history("WORKDIR "+wd, true)
+		return nil
+	}
+	st.add(&Vertex{Op: &op.Mkdir{Path: wd, User: cfg.User}, Location: c.Location()}, st.title(c))
+	st.history("WORKDIR "+wd, false)
+	return nil
+}
+
+func (st *stage) copy(c *instructions.CopyCommand) error {
+	o := &op.Copy{Chown: c.Chown, Chmod: c.Chmod, Link: c.Link}
+	v := &Vertex{Op: o, Location: c.Location()}
+	if c.From != "" {
+		o.From = true
+		i, err := st.b.f.CopyFrom(st.def.Index, c.From, c.Location())
+		if err != nil {
+			return err
+		}
+		if i >= 0 {
+			src, err := st.b.stage(i)
+			if err != nil {
+				return err
+			}
+			v.Source = src.top
+		} else if c.From != dockerfile.Scratch {
+			if v.Source, err = st.b.image(c.From, st.b.platform, c.Location(), st.def.Index); err != nil {
+				return err
+			}
+		}
+	}
+	return st.files(v, o, "COPY", c, &c.SourcesAndDest)
+}
+
+func (st *stage) addFiles(c *instructions.AddCommand) error {
+	o := &op.Copy{Chown: c.Chown, Chmod: c.Chmod, Link: c.Link, Unpack: c.Unpack == nil || *c.Unpack}
+	return st.files(&Vertex{Op: o, Location: c.Location()}, o, "ADD", c, &c.SourcesAndDest)
+}
+
+// files adds a COPY or ADD step.
+func (st *stage) files(v *Vertex, o *op.Copy, verb string, c instructions.Command, sd *instructions.SourcesAndDest) error {
+	text := verb
+	if o.Chown != "" {
+		text += " --chown=" + o.Chown
+	}
+	if o.Chmod != "" {
+		text += " --chmod=" + o.Chmod
+	}
+	o.Sources = slices.Clone(sd.SourcePaths)
+	for _, s := range o.Sources {
+		text += " " + s
+	}
+	for _, f := range sd.SourceContents {
+		text += " <<" + f.Path
+		o.Files = append(o.Files, op.File{Name: f.Path, Data: f.Data})
+	}
+	text += " " + sd.DestPath
+	o.Dest = absolute(st.img.Config.WorkingDir, sd.DestPath)
+	if err := o.Check(); err != nil {
+		return err
+	}
+	st.add(v, st.title(c))
+	st.history(text+linked, false)
+	return nil
+}
+
+// absolute makes a destination absolute and clean and keeps what says that it is
+// a directory: a slash, or a dot, at its end.
+func absolute(wd, p string) string {
+	abs := p
+	if !path.IsAbs(p) {
+		abs = path.Join("/", wd, p)
+	}
+	abs = path.Clean(abs)
+	isDir := p == "" || p == "." || p == ".." || strings.HasSuffix(p, "/") || strings.HasSuffix(p, "/.") || strings.HasSuffix(p, "/..")
+	if isDir && abs != "/" {
+		abs += "/"
+	}
+	return abs
+}

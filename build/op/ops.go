@@ -1,0 +1,120 @@
+package op
+
+import (
+	"encoding/json"
+	"github.com/camada/camada/errdefs"
+	"strings"
+)
+
+// Op is one operation of a build.
+type Op interface {
+	// Definition says all that decides the result besides the inputs: two ops with the same
+	// definition and the same inputs have the same result. It is JSON,
+	// for people too.
+	Definition() string
+}
+
+// File is a small file whose content stands in the Dockerfile.
+type File struct {
+	Name string `json:"name"`
+	Data string `json:"data"`
+}
+
+// Run executes a program in a container on top of the parent.
+type Run struct {
+	Args    []string
+	Env     []string
+	Cwd     string
+	User    string
+	Network Network
+	// Proxy is more environment, which is no part of the definition.
+	Proxy []string
+	// Script, when not nil, is a file that the program finds as
+	// ScriptDir/<name>, executable.
+	Script *File
+}
+
+// ScriptDir is where the script of a heredoc with a "#!" line is seen.
+const ScriptDir = "/dev/pipes"
+
+// Definition returns the op as JSON without Proxy.
+func (r *Run) Definition() string {
+	return definition("run", struct {
+		Args    []string `json:"args"`
+		Env     []string `json:"env"`
+		Cwd     string   `json:"cwd"`
+		User    string   `json:"user,omitempty"`
+		Network Network  `json:"network,omitempty"`
+		Script  *File    `json:"script,omitempty"`
+	}{r.Args, r.Env, r.Cwd, r.User, r.Network, r.Script})
+}
+
+// Copy makes a layer of files of the context, of another stage or image, or of the Dockerfile.
+type Copy struct {
+	// Sources are paths below the root of the context or of the other tree,
+	// with wildcards as path.Match has them.
+	Sources []string `json:"sources,omitempty"`
+	// From tells that the sources are in another vertex's result.
+	From bool `json:"from,omitempty"`
+	// Files stand in the Dockerfile; they are copied after Sources.
+	Files []File `json:"files,omitempty"`
+	// Dest is absolute; a slash at its end means a directory.
+	Dest string `json:"dest"`
+	// Chown is user[:group], by name or number; "" keeps the owner of files of another
+	// vertex, and is root for all others.
+	Chown string `json:"chown,omitempty"`
+	// Chmod is octal or symbolic, as chmod(1) has it; "" keeps the modes.
+	Chmod string `json:"chmod,omitempty"`
+	// Unpack makes tar archives of the context into what is in them.
+	Unpack bool `json:"unpack,omitempty"`
+	// Link makes the layer without looking at the parent: links in the path
+	// of Dest are not followed, and directories on the way are new.
+	Link bool `json:"link,omitempty"`
+}
+
+// Definition returns the op as JSON.
+func (c *Copy) Definition() string { return definition("copy", c) }
+
+// Mkdir makes a directory and those above it, if it is not there.
+type Mkdir struct {
+	// Path is absolute and clean.
+	Path string `json:"path"`
+	// User owns what is made: user[:group]; one that the parent does not know is root.
+	User string `json:"user,omitempty"`
+}
+
+// Definition returns the op as JSON.
+func (m *Mkdir) Definition() string { return definition("mkdir", m) }
+
+// definition is versioned by hand: raise the version when the result of
+// an unchanged op changes.
+func definition(kind string, v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // strings and slices of strings can always be marshalled
+	}
+	return kind + ".v1 " + string(b)
+}
+
+// Check refuses what cannot work whatever the inputs are.
+func (c *Copy) Check() error {
+	if len(c.Sources)+len(c.Files) == 0 {
+		return errdefs.Invalid("no source to copy")
+	}
+	if _, err := parseMode(c.Chmod); err != nil {
+		return err
+	}
+	o, err := parseOwner(c.Chown)
+	if err != nil {
+		return err
+	}
+	if c.Link && (o.userName != "" || o.groupName != "") {
+		return errdefs.Invalid("--chown=%s: names cannot be looked up with --link; use numbers", c.Chown)
+	}
+	for _, f := range c.Files {
+		if f.Name == "" || f.Name == "." || f.Name == ".." || strings.ContainsAny(f.Name, "/\x00") {
+			return errdefs.Invalid("heredoc name %q is not a file name", f.Name)
+		}
+	}
+	return nil
+}

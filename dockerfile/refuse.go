@@ -1,0 +1,151 @@
+package dockerfile
+
+import (
+	"bytes"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+)
+
+// directives reads "# syntax=" and "# check=". "# escape=" is the parser's.
+func (f *File) directives(src []byte) error {
+	src = bytes.TrimPrefix(src, []byte("\xef\xbb\xbf"))
+	if _, full, loc, ok := parser.DetectSyntax(src); ok {
+		f.Syntax = full
+		image, _, _ := strings.Cut(full, "@")
+		image = path.Base(image)
+		image, _, _ = strings.Cut(image, ":")
+		if image != "dockerfile" && image != "dockerfile-upstream" {
+			return f.unsupported(loc, "the frontend "+full, "only docker/dockerfile's language is built in")
+		}
+	}
+	if _, full, _, ok := parser.ParseDirective("check", src); ok {
+		f.Check = full
+	}
+	return nil
+}
+
+// CheckCommand refuses what is not there yet. It is for commands that come from ONBUILD
+// triggers; those of the file have been checked by Parse.
+func (f *File) CheckCommand(c instructions.Command) error {
+	switch c := c.(type) {
+	case *instructions.RunCommand:
+		return f.checkRun(c)
+	case *instructions.CopyCommand:
+		switch {
+		case c.Parents:
+			return f.unsupported(c.Location(), "COPY --parents", "")
+		case len(c.ExcludePatterns) > 0:
+			return f.unsupported(c.Location(), "COPY --exclude", "a .dockerignore file can leave files out")
+		}
+		for _, s := range c.SourcePaths {
+			if isURL(s) || isGit(s) {
+				return f.Invalid(c.Location(), "ADD reads URLs, COPY does not", "the source %s of COPY is a URL", s)
+			}
+		}
+	case *instructions.AddCommand:
+		return f.checkAdd(c)
+	case *instructions.OnbuildCommand:
+		return f.checkOnbuild(c)
+	}
+	return nil
+}
+
+func (f *File) checkRun(c *instructions.RunCommand) error {
+	used := slices.Sorted(slices.Values(c.FlagsUsed))
+	for _, flag := range used {
+		switch flag {
+		case "mount":
+			return f.unsupported(c.Location(), "RUN --mount", "")
+		case "device":
+			return f.unsupported(c.Location(), "RUN --device", "")
+		case "network":
+			if instructions.GetNetwork(c) == instructions.NetworkHost {
+				return f.unsupported(c.Location(), "RUN --network=host", "")
+			}
+		case "security":
+			if instructions.GetSecurity(c) != instructions.SecuritySandbox {
+				return f.unsupported(c.Location(), "RUN --security=insecure", "")
+			}
+		default:
+			return f.unsupported(c.Location(), "RUN --"+flag, "")
+		}
+	}
+	return nil
+}
+
+func (f *File) checkAdd(c *instructions.AddCommand) error {
+	loc := c.Location()
+	switch {
+	case c.Checksum != "":
+		return f.unsupported(loc, "ADD --checksum", "")
+	case c.KeepGitDir != nil:
+		return f.unsupported(loc, "ADD --keep-git-dir", "")
+	case len(c.ExcludePatterns) > 0:
+		return f.unsupported(loc, "ADD --exclude", "a .dockerignore file can leave files out")
+	}
+	for _, s := range c.SourcePaths {
+		if isGit(s) {
+			return f.unsupported(loc, "ADD of a git repository ("+s+")", "")
+		}
+		if isURL(s) {
+			return f.unsupported(loc, "ADD of a URL ("+s+")", "")
+		}
+	}
+	return nil
+}
+
+// checkOnbuild reads the trigger now, so that a mistake in it is told to the
+// one who wrote it.
+func (f *File) checkOnbuild(c *instructions.OnbuildCommand) error {
+	cmd, err := f.Trigger(c.Expression, c.Location())
+	if err != nil {
+		return err
+	}
+	return f.CheckCommand(cmd)
+}
+
+// Trigger parses the text of an ONBUILD instruction; errors and the command's
+// location are at loc.
+func (f *File) Trigger(expr string, loc []parser.Range) (instructions.Command, error) {
+	res, err := parser.Parse(strings.NewReader(expr))
+	if err == nil && len(res.AST.Children) != 1 {
+		return nil, f.Invalid(loc, "", "ONBUILD %s: not one instruction", expr)
+	}
+	if err != nil {
+		return nil, f.Invalid(loc, "", "ONBUILD %s: %s", expr, err)
+	}
+	node := res.AST.Children[0]
+	node.StartLine, node.EndLine = lineRange(loc)
+	cmd, err := instructions.ParseCommand(node)
+	if err != nil {
+		return nil, f.fromParser(err)
+	}
+	if _, ok := cmd.(*instructions.OnbuildCommand); ok {
+		return nil, f.Invalid(loc, "", "ONBUILD in ONBUILD is not allowed")
+	}
+	return cmd, nil
+}
+
+func isURL(s string) bool {
+	s = strings.ToLower(s)
+	return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://")
+}
+
+// isGit knows the forms that cannot be a local path.
+func isGit(s string) bool {
+	l := strings.ToLower(s)
+	for _, p := range []string{"git://", "ssh://", "git@", "github.com/"} {
+		if strings.HasPrefix(l, p) {
+			return true
+		}
+	}
+	if !isURL(s) {
+		return false
+	}
+	s, _, _ = strings.Cut(s, "#")
+	return strings.HasSuffix(s, ".git")
+}
