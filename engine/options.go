@@ -1,0 +1,230 @@
+package engine
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// BuildOptions say what Build builds.
+type BuildOptions struct {
+	// ContextDir is the directory that COPY and ADD read; "" is none.
+	ContextDir string
+	// File is the Dockerfile; "" is Dockerfile in ContextDir.
+	File string
+	// Dockerfile is the text of the Dockerfile when it comes from neither.
+	Dockerfile []byte
+	// Tags are names for the result.
+	Tags []string
+	// Target is the stage; "" is the last.
+	Target    string
+	BuildArgs map[string]string
+	NoCache   bool
+	Pull      bool
+	// Platform is os/arch[/variant]; "" is the host's.
+	Platform string
+	// SourceDateEpoch is seconds since 1970 as text; "" leaves the choice to build.
+	SourceDateEpoch string
+}
+
+// BuildResult is what Build made.
+type BuildResult struct {
+	Descriptor   ocispec.Descriptor
+	ConfigDigest digest.Digest
+	// Tags are the names that point to it now, in their familiar form.
+	Tags          []string
+	Steps, Cached int
+}
+
+// BaseOptions say which base image BaseDebian makes. What is empty is taken from this machine's apt.
+type BaseOptions struct {
+	Suite, Variant, Mirror, Keyring, Snapshot, Arch, Tag string
+	Include                                              []string
+}
+
+// BaseResult is what BaseDebian made.
+type BaseResult struct {
+	Name       string
+	Descriptor ocispec.Descriptor
+	Packages   int
+}
+
+// RunOptions say what Run runs; the names are those of docker run's flags.
+type RunOptions struct {
+	Image       string
+	Args        []string
+	Name        string
+	Remove      bool
+	Interactive bool
+	TTY         bool
+	Detach      bool
+	// Env are NAME=VALUE.
+	Env []string
+	// Volumes are SOURCE:TARGET[:OPTIONS].
+	Volumes []string
+	Workdir string
+	User    string
+	// Entrypoint replaces the image's; nil keeps it, "" clears it.
+	Entrypoint *string
+	// Network is none, host or bridge; "" is bridge.
+	Network string
+	Publish []string
+	// Memory in bytes, NanoCPUs in billionths of a processor; 0 is no limit.
+	Memory, NanoCPUs, PidsLimit int64
+	ReadOnly                    bool
+	CapAdd, CapDrop             []string
+	Privileged                  bool
+	Hostname                    string
+	Init                        bool
+	Labels                      map[string]string
+	Platform                    string
+	StopSignal                  string
+	CidFile                     string
+	// Stdin, Stdout and Stderr are the caller's.
+	Stdin, Stdout, Stderr *os.File
+}
+
+// RunResult is what came of Run: the exit code unless detached.
+type RunResult struct {
+	ID       string
+	ExitCode int
+}
+
+// ExecOptions say what Exec runs.
+type ExecOptions struct {
+	Container             string
+	Args                  []string
+	Interactive, TTY      bool
+	Env                   []string
+	Workdir, User         string
+	Privileged            bool
+	Stdin, Stdout, Stderr *os.File
+}
+
+// ContainerFilter chooses containers.
+type ContainerFilter struct {
+	// All includes those that do not run.
+	All bool
+	// Filters are name=, id=, label=, status=, ancestor=.
+	Filters []string
+}
+
+// ContainerRow is one line of ps.
+type ContainerRow struct {
+	ID        string
+	Image     string
+	Command   string
+	CreatedAt time.Time
+	State     string
+	Status    string
+	Ports     string
+	Names     string
+	Labels    map[string]string
+}
+
+// LogOptions choose what Logs shows.
+type LogOptions struct {
+	Follow     bool
+	Timestamps bool
+	// Tail is how many lines from the end; negative is all.
+	Tail           int
+	Stdout, Stderr io.Writer
+}
+
+// ImageFilter chooses images.
+type ImageFilter struct {
+	// Name is REPOSITORY[:TAG]; "" is all.
+	Name string
+	// Filters are reference= and label=.
+	Filters []string
+}
+
+// ImageRow is one line of images.
+type ImageRow struct {
+	Repository string
+	Tag        string
+	// ID is the digest of the config, as docker counts.
+	ID string
+	// Digest is that of what the tag points to.
+	Digest    string
+	CreatedAt time.Time
+	// Size is of the layers as stored, for people; SizeBytes for programs.
+	Size      string
+	SizeBytes int64
+}
+
+// HistoryRow is one line of history.
+type HistoryRow struct {
+	ID        string
+	CreatedAt time.Time
+	CreatedBy string
+	Size      string
+	SizeBytes int64
+	Comment   string
+}
+
+// LogRow is one line of a tag's log.
+type LogRow struct {
+	// Entry is NAME@{n}: 0 is now.
+	Entry  string
+	Time   time.Time
+	Verb   string
+	Digest string
+	Before string
+	Note   string
+}
+
+// SaveOptions say what Save writes and how.
+type SaveOptions struct {
+	Images []string
+	// Format is auto, oci-archive, docker-archive or oci-dir.
+	Format string
+	// Writer takes an archive, Directory an oci-dir.
+	Writer    *os.File
+	Directory string
+}
+
+// LoadOptions say what Load reads.
+type LoadOptions struct {
+	// Input is an archive; Directory an OCI layout.
+	Input     *os.File
+	Directory string
+	// Tag names an image that has no name in the archive.
+	Tag string
+}
+
+// ImportOptions say what Import reads.
+type ImportOptions struct {
+	Input *os.File
+	Name  string
+	// Changes are Dockerfile instructions for the config.
+	Changes  []string
+	Message  string
+	Platform string
+}
+
+// GCOptions say what GC keeps.
+type GCOptions struct {
+	DryRun bool
+	// KeepLog keeps what a tag pointed to within this time, and KeepEntries at least so many entries.
+	KeepLog     time.Duration
+	KeepEntries int
+	// KeepCache keeps build cache records that were used within this time.
+	KeepCache time.Duration
+}
+
+// GCResult is what GC removed.
+type GCResult struct {
+	Blobs, Snapshots, CacheRecords, Ingests int
+	Bytes                                   int64
+}
+
+// UsageRow is one line of df.
+type UsageRow struct {
+	Type               string
+	Total, Active      int
+	Bytes, Reclaimable int64
+}
