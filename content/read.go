@@ -124,9 +124,9 @@ func CheckDigest(d digest.Digest) error {
 	var size int
 	var hex string
 	switch s := string(d); {
-	case len(s) > 7 && s[:7] == "sha256:":
+	case len(s) >= 7 && s[:7] == "sha256:":
 		size, hex = 64, s[7:]
-	case len(s) > 7 && s[:7] == "sha512:":
+	case len(s) >= 7 && s[:7] == "sha512:":
 		size, hex = 128, s[7:]
 	default:
 		for i := range len(s) {
