@@ -3,6 +3,7 @@ package layout_test
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"net"
 	"os"
@@ -46,12 +47,17 @@ func writeImage(t *testing.T, store content.Store, text string) ocispec.Descript
 	_, err := tw.Write([]byte(text))
 	check(t, err)
 	check(t, tw.Close())
-	layer, err := content.WriteBlob(t.Context(), store, buf.Bytes())
+	var zipped bytes.Buffer
+	zw := gzip.NewWriter(&zipped)
+	_, err = zw.Write(buf.Bytes())
 	check(t, err)
-	layer.MediaType = ocispec.MediaTypeImageLayer
+	check(t, zw.Close())
+	layer, err := content.WriteBlob(t.Context(), store, zipped.Bytes())
+	check(t, err)
+	layer.MediaType = ocispec.MediaTypeImageLayerGzip
 	config, err := content.WriteJSON(t.Context(), store, ocispec.MediaTypeImageConfig, ocispec.Image{
 		Platform: ocispec.Platform{Architecture: "amd64", OS: "linux"},
-		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{layer.Digest}},
+		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromBytes(buf.Bytes())}},
 	})
 	check(t, err)
 	desc, err := content.WriteJSON(t.Context(), store, ocispec.MediaTypeImageManifest, ocispec.Manifest{
