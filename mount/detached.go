@@ -137,9 +137,11 @@ func (c *config) flag(key string) {
 	}
 }
 
-// dir sets a directory. A path too long for fsconfig is named by a descriptor.
+// dir sets a directory. A path too long for fsconfig is named by a descriptor, and
+// so is one with a backslash: overlayfs takes it for an escape in some of the
+// options.
 func (c *config) dir(key, path string) {
-	if len(path) <= maxString {
+	if len(path) <= maxString && strings.IndexByte(path, '\\') < 0 {
 		c.set(key, path)
 		return
 	}

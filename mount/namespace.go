@@ -18,14 +18,27 @@ func inNamespace(m Mount, attrs int) (int, error) {
 		fd  int
 		err error
 	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		fd, err := threadMount(m, attrs)
-		done <- result{fd, err}
-	}()
-	r := <-done
+	var r result
+	onThread(func() { r.fd, r.err = threadMount(m, attrs) })
 	return r.fd, r.err
+}
+
+// onThread runs fn on a thread that ends with it. That is never the first thread of the
+// process, which the runtime cannot end, and whose namespace and directory
+// are what /proc shows as the process's.
+func onThread(fn func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			onThread(fn) // on another one, since this one is taken
+			runtime.UnlockOSThread()
+			return
+		}
+		fn() // never unlocked: that ends the thread
+	}()
+	<-done
 }
 
 func threadMount(m Mount, attrs int) (int, error) {
