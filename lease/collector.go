@@ -106,7 +106,8 @@ func (c *Collector) live(r Resource) bool {
 	return false
 }
 
-// excluding runs fn while nobody pins.
+// excluding runs fn while nobody pins. After an error of the lock the
+// collector is of no more use, as its context is done.
 func (c *Collector) excluding(ctx context.Context, fn func() error) error {
 	if err := flock.Exclusive(ctx, c.gate); err != nil {
 		return err

@@ -98,6 +98,8 @@ func (l *Lease) append(ctx context.Context, lines []byte) error {
 		l.gate = gate
 	}
 	if err := flock.Shared(ctx, l.gate); err != nil {
+		l.gate.Close()
+		l.gate = nil
 		return err
 	}
 	defer flock.Unlock(l.gate)

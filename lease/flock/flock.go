@@ -6,7 +6,8 @@
 //
 // A lock belongs to the open file, so two opens of one path exclude each other
 // even in one process, and it ends with the last descriptor: a killed process
-// leaves none behind. Waiting ends with the context.
+// leaves none behind. Waiting ends with the context; the file must then be
+// closed, because the kernel may still grant the lock for a moment.
 package flock
 
 import (
@@ -14,16 +15,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
-)
-
-// The time between two tries grows from firstWait to maxWait: locks of the
-// store are held for microseconds to some milliseconds.
-const (
-	firstWait = 50 * time.Microsecond
-	maxWait   = 5 * time.Millisecond
 )
 
 // Exclusive waits for the only lock on f.
@@ -33,41 +26,55 @@ func Exclusive(ctx context.Context, f *os.File) error { return wait(ctx, f, unix
 func Shared(ctx context.Context, f *os.File) error { return wait(ctx, f, unix.LOCK_SH) }
 
 // TryExclusive is Exclusive without waiting; false when others hold a lock.
-func TryExclusive(f *os.File) (bool, error) { return try(f, unix.LOCK_EX) }
+func TryExclusive(f *os.File) (bool, error) { return lock(f, unix.LOCK_EX|unix.LOCK_NB) }
 
 // TryShared is Shared without waiting; false when another holds the only lock.
-func TryShared(f *os.File) (bool, error) { return try(f, unix.LOCK_SH) }
+func TryShared(f *os.File) (bool, error) { return lock(f, unix.LOCK_SH|unix.LOCK_NB) }
 
 // Unlock ends the lock, as closing f does.
 func Unlock(f *os.File) error {
-	_, err := try(f, unix.LOCK_UN)
+	_, err := lock(f, unix.LOCK_UN)
 	return err
 }
 
 func wait(ctx context.Context, f *os.File, how int) error {
-	for d := firstWait; ; d = min(2*d, maxWait) {
-		ok, err := try(f, how)
-		if ok || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for the lock on %s: %w", f.Name(), ctx.Err())
-		case <-time.After(d):
-		}
+	if ok, err := lock(f, how|unix.LOCK_NB); ok || err != nil {
+		return err
+	}
+	// The kernel wakes who waits in turn; trying again and again would starve.
+	done := make(chan error, 1)
+	go func() {
+		_, err := lock(f, how)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the lock on %s: %w", f.Name(), ctx.Err())
 	}
 }
 
-func try(f *os.File, how int) (bool, error) {
-	for {
-		switch err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); {
-		case err == nil:
-			return true, nil
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EWOULDBLOCK):
-			return false, nil
-		default:
-			return false, fmt.Errorf("lock %s: %w", f.Name(), err)
-		}
+// lock keeps f's descriptor from being closed and used anew during the call.
+func lock(f *os.File, how int) (ok bool, err error) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
+	cerr := conn.Control(func(fd uintptr) {
+		for {
+			if err = unix.Flock(int(fd), how); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	})
+	switch {
+	case cerr != nil:
+		return false, fmt.Errorf("lock %s: %w", f.Name(), cerr)
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return true, nil
 }
