@@ -26,8 +26,10 @@ const recordSize = 3 * 8
 
 // childState is what the interpreter uses; it is copied by fork.
 type childState struct {
-	ops    []op
-	slots  []uintptr
+	ops   []op
+	slots []uintptr
+	// gaps are ranges of descriptors that the child closes first.
+	gaps   [][2]uintptr
 	status uintptr
 	noted  syscall.Errno
 	record [3]uintptr
@@ -76,25 +78,20 @@ func afterFork()
 //go:linkname afterForkInChild syscall.runtime_AfterForkInChild
 func afterForkInChild()
 
-// StatusPipe makes the pipe for records. It is called before the calls are
-// appended, so that they can refer to its descriptor.
-func (p *Program) StatusPipe() (read, write *os.File, err error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, nil, fmt.Errorf("make a status pipe: %w", err)
-	}
-	p.child.status = w.Fd()
-	return r, w, nil
-}
-
-// Fork starts the child. The status pipe's ends are taken over.
-func (p *Program) Fork(read, write *os.File, opts ForkOptions) (*Child, error) {
-	defer write.Close()
+// Fork starts the child. It sees of the parent's descriptors only 0 to 2 and
+// those that were given by File. It is called once, and closes the program.
+func (p *Program) Fork(opts ForkOptions) (*Child, error) {
 	if err := p.resolve(); err != nil {
-		read.Close()
 		return nil, err
 	}
-	p.child.ops, p.child.slots = p.ops, p.slots
+	read, write, err := p.status.take()
+	if err != nil {
+		return nil, err
+	}
+	// The parent's copies would keep the pipe from ending.
+	defer p.Close()
+	defer write.Close()
+	p.child.ops, p.child.slots, p.child.gaps = p.ops, p.slots, p.gaps()
 	args := &cloneArgs{flags: uint64(opts.Flags), exitSignal: uint64(unix.SIGCHLD)}
 	nr, a1, a2 := uintptr(unix.SYS_CLONE), opts.Flags|uintptr(unix.SIGCHLD), uintptr(0)
 	if opts.Cgroup != nil {
@@ -145,6 +142,11 @@ func fork(c *childState, nr, a1, a2 uintptr) (uintptr, syscall.Errno) {
 //go:norace
 //go:nocheckptr
 func run(c *childState) {
+	for i := range c.gaps {
+		// The kernel may not know close_range (before Linux 5.9): what is
+		// left open then is closed by exec.
+		_, _, _ = syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, c.gaps[i][0], c.gaps[i][1], 0, 0, 0, 0)
+	}
 	pc := int32(0)
 	for int(pc) < len(c.ops) {
 		o := &c.ops[pc]

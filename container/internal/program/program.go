@@ -7,7 +7,7 @@
 // as data by the parent, in ordinary Go, and a plain fork of it works through
 // them without any Go runtime, as the only thread that it has:
 //
-//	p := program.New()
+//	p := program.New(3)
 //	p.Stage("set the host name")
 //	p.Call(unix.SYS_SETHOSTNAME, p.Str("web"), program.Int(3))
 //	p.Stage("enter /srv")
@@ -22,9 +22,15 @@
 package program
 
 import (
+	"errors"
 	"fmt"
+	"math"
+	"os"
+	"slices"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // What to do after a call; a value of 0 and above is a jump target.
@@ -66,11 +72,18 @@ type Program struct {
 	keep   []any
 	err    error
 	child  childState
+	fds    []int
+	above  int
+	owned  []*os.File
+	status statusPipe
 }
 
-// New returns an empty program.
-func New() *Program {
+// New returns an empty program. The descriptors that the program itself uses
+// (of the status pipe, of the stub, and of File) are numbered from above on:
+// descriptors below can be overwritten by dup3.
+func New(above int) *Program {
 	return &Program{
+		above:  above,
 		ops:    make([]op, 0, 512),
 		slots:  make([]uintptr, 0, 128),
 		keep:   make([]any, 0, 256),
@@ -140,6 +153,67 @@ func (p *Program) Strs(list []string) Arg {
 		ptrs[i] = b
 	}
 	return Ptr(p, &ptrs[0])
+}
+
+// File is a descriptor of the parent as argument. The child gets no others. f
+// must stay open until Fork.
+func (p *Program) File(f *os.File) Arg {
+	fd := int(f.Fd())
+	if fd < p.above {
+		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, p.above)
+		if err != nil {
+			p.err = fmt.Errorf("duplicate a descriptor: %w", err)
+			return Arg{}
+		}
+		p.owned = append(p.owned, os.NewFile(uintptr(dup), f.Name()))
+		fd = dup
+	}
+	p.fds = append(p.fds, fd)
+	p.keep = append(p.keep, f)
+	return Int(fd)
+}
+
+// gaps are the ranges above 2 in between the descriptors that the child needs.
+func (p *Program) gaps() [][2]uintptr {
+	slices.Sort(p.fds)
+	var gaps [][2]uintptr
+	from := 3
+	for _, fd := range p.fds {
+		if fd > from {
+			gaps = append(gaps, [2]uintptr{uintptr(from), uintptr(fd - 1)})
+		}
+		from = max(from, fd+1)
+	}
+	return append(gaps, [2]uintptr{uintptr(from), math.MaxUint32})
+}
+
+// Close closes the parent's copies of what the program was given. The program
+// cannot be forked any more. Closing twice does no harm.
+func (p *Program) Close() {
+	for _, f := range p.owned {
+		f.Close()
+	}
+	p.owned = nil
+	p.status.close()
+}
+
+// statusPipe is made when the first call refers to it.
+type statusPipe struct{ read, write *os.File }
+
+func (s *statusPipe) take() (read, write *os.File, err error) {
+	if s.read == nil {
+		return nil, nil, errors.New("a program without an end: AppendExec was not called")
+	}
+	read, write = s.read, s.write
+	s.read, s.write = nil, nil
+	return read, write, nil
+}
+
+func (s *statusPipe) close() {
+	if s.read != nil {
+		s.read.Close()
+		s.write.Close()
+	}
 }
 
 // Stage names what the following calls do, for errors: "mount /proc".

@@ -21,19 +21,14 @@ func run(t *testing.T, p *program.Program, build func(), e program.Exec) (string
 		t.Fatal(err)
 	}
 	defer outR.Close()
-	r, w, err := p.StatusPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	defer p.Close()
 	p.Stage("redirect")
-	p.Call(unix.SYS_DUP3, program.Int(int(outW.Fd())), program.Int(1), program.Int(0))
+	p.Call(unix.SYS_DUP3, p.File(outW), program.Int(1), program.Int(0))
 	build()
-	f, err := p.AppendExec(e)
-	if err != nil {
+	if err := p.AppendExec(e); err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	c, err := p.Fork(r, w, program.ForkOptions{})
+	c, err := p.Fork(program.ForkOptions{})
 	outW.Close()
 	if err != nil {
 		return "", 0, err
@@ -52,7 +47,7 @@ func run(t *testing.T, p *program.Program, build func(), e program.Exec) (string
 }
 
 func TestExec(t *testing.T) {
-	p := program.New()
+	p := program.New(10)
 	out, ws, err := run(t, p, func() {}, program.Exec{
 		Paths: []string{"/nonexistent/sh", "/etc", "/bin/sh"},
 		Args:  []string{"name", "-c", `echo "$0 $1 $A"; readlink /proc/self/fd/* | grep -c memfd; exit 7`, "zero", "one"},
@@ -75,7 +70,7 @@ func TestExecErrors(t *testing.T) {
 		{"/etc/passwd", unix.EACCES},
 		{"/etc", unix.EACCES},
 	} {
-		_, _, err := run(t, program.New(), func() {}, program.Exec{Paths: []string{c.path}, Args: []string{"prog"}})
+		_, _, err := run(t, program.New(10), func() {}, program.Exec{Paths: []string{c.path}, Args: []string{"prog"}})
 		var pe *program.Error
 		if !errors.As(err, &pe) || pe.Errno != c.want || !strings.Contains(pe.Stage, `execute "prog"`) {
 			t.Errorf("%s: error %v, want %v", c.path, err, c.want)
@@ -84,7 +79,7 @@ func TestExecErrors(t *testing.T) {
 }
 
 func TestJumpsSlotsAndNotes(t *testing.T) {
-	p := program.New()
+	p := program.New(10)
 	_, ws, err := run(t, p, func() {
 		fd := p.Slot()
 		missing, after := p.Label(), p.Label()
@@ -105,7 +100,7 @@ func TestJumpsSlotsAndNotes(t *testing.T) {
 }
 
 func TestErrorNamesTheStage(t *testing.T) {
-	p := program.New()
+	p := program.New(10)
 	_, ws, err := run(t, p, func() {
 		p.Stage("enter %s", "/nonexistent")
 		p.Call(unix.SYS_CHDIR, p.Str("/nonexistent"))
@@ -119,23 +114,24 @@ func TestErrorNamesTheStage(t *testing.T) {
 }
 
 func TestBadPrograms(t *testing.T) {
-	p := program.New()
+	p := program.New(10)
 	back := p.Label()
 	p.Mark(back)
 	p.Jump(back)
 	if _, _, err := run(t, p, func() {}, program.Exec{}); err == nil {
 		t.Error("a jump back was accepted")
 	}
-	p = program.New()
+	p = program.New(10)
 	p.Call(unix.SYS_CHDIR, p.Str("a\x00b"))
-	if _, _, err := run(t, p, func() {}, program.Exec{}); err == nil {
+	defer p.Close()
+	if err := p.AppendExec(program.Exec{}); err == nil {
 		t.Error("a NUL byte was accepted")
 	}
 }
 
 // TestFilterIsLoadedLast gives a filter that forbids everything but execve and exit.
 func TestFilterIsLoadedLast(t *testing.T) {
-	p := program.New()
+	p := program.New(10)
 	kill := []byte{0x06, 0, 0, 0, 0, 0, 0, 0x80} // return SECCOMP_RET_KILL_PROCESS
 	_, ws, err := run(t, p, func() {
 		p.Call(unix.SYS_PRCTL, program.Int(unix.PR_SET_NO_NEW_PRIVS), program.Int(1), program.Int(0), program.Int(0), program.Int(0))
@@ -143,7 +139,7 @@ func TestFilterIsLoadedLast(t *testing.T) {
 	if err != nil || ws.Signal() != unix.SIGSYS {
 		t.Errorf("status %v, error %v", ws, err)
 	}
-	p = program.New()
+	p = program.New(10)
 	_, _, err = run(t, p, func() {
 		p.Call(unix.SYS_PRCTL, program.Int(unix.PR_SET_NO_NEW_PRIVS), program.Int(1), program.Int(0), program.Int(0), program.Int(0))
 	}, program.Exec{Paths: []string{"/bin/true"}, Args: []string{"true"}, Filter: []byte{0xff, 0xff, 0, 0, 0, 0, 0, 0}})

@@ -57,28 +57,31 @@ type Exec struct {
 	FilterFlags uint64
 }
 
-// AppendExec appends the calls that execute e. The returned file belongs to
-// the caller and must live until Fork.
-func (p *Program) AppendExec(e Exec) (*os.File, error) {
+// AppendExec appends the calls that execute e and end the program.
+func (p *Program) AppendExec(e Exec) error {
+	status, err := p.statusFD()
+	if err != nil {
+		return err
+	}
 	p.Stage("load the seccomp filter")
-	filterAt := len(p.ops)
-	p.Call(opJump)
+	filterAt := p.marker()
 	name := ""
 	if len(e.Args) > 0 {
 		name = e.Args[0]
 	}
 	p.Stage("execute %q", name)
-	execAt := len(p.ops)
-	p.Call(opJump)
-	image, err := stubImage(uint64(p.child.status), uint64(execAt), uint64(filterAt), e)
+	execAt := p.marker()
+	image, err := stubImage(uint64(status), uint64(execAt), uint64(filterAt), e)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	f, err := stubFile(image)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	p.Call(unix.SYS_FCNTL, Int(int(p.child.status)), Int(unix.F_SETFD), Int(0))
+	p.owned = append(p.owned, f)
+	stub := p.File(f)
+	p.Call(unix.SYS_FCNTL, Int(status), Int(unix.F_SETFD), Int(0))
 	env := p.Strs(e.Env)
 	const xOK = 1
 	for _, path := range e.Paths {
@@ -88,11 +91,29 @@ func (p *Program) AppendExec(e Exec) (*os.File, error) {
 			p.Call(unix.SYS_FACCESSAT, Int(unix.AT_FDCWD), p.Str(path+"/."), Int(0)).Ignore().OnSuccess(skip)
 		}
 		argv := p.Strs(append([]string{path}, e.Args...))
-		p.Call(unix.SYS_EXECVEAT, Int(int(f.Fd())), p.Str(""), argv, env, Int(unix.AT_EMPTY_PATH))
+		p.Call(unix.SYS_EXECVEAT, stub, p.Str(""), argv, env, Int(unix.AT_EMPTY_PATH))
 		p.Mark(skip)
 	}
 	p.FailNoted(unix.ENOENT)
-	return f, nil
+	return nil
+}
+
+// marker appends a call that does nothing, for the stub to name a stage by.
+func (p *Program) marker() int {
+	p.Call(opJump)
+	return len(p.ops) - 1
+}
+
+// statusFD makes the status pipe and gives the descriptor of its writing end.
+func (p *Program) statusFD() (int, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return 0, fmt.Errorf("make a status pipe: %w", err)
+	}
+	p.status = statusPipe{read: r, write: w}
+	fd := p.File(w)
+	p.child.status = fd.value
+	return int(fd.value), p.err
 }
 
 // stubImage makes the ELF file.
