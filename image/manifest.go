@@ -155,9 +155,9 @@ func checkDescriptor(what string, d ocispec.Descriptor) error {
 	return nil
 }
 
-// isAttestation reports whether an entry of an index is what BuildKit stores
+// IsAttestation reports whether an entry of an index is what BuildKit stores
 // beside the images of an index: no image, though it looks like one.
-func isAttestation(d ocispec.Descriptor) bool {
+func IsAttestation(d ocispec.Descriptor) bool {
 	return d.Annotations["vnd.docker.reference.type"] == "attestation-manifest" ||
 		d.Platform != nil && strings.EqualFold(d.Platform.OS, "unknown") && strings.EqualFold(d.Platform.Architecture, "unknown")
 }

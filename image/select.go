@@ -70,7 +70,7 @@ func Manifests(ctx context.Context, p content.Provider, index ocispec.Descriptor
 		if IsIndex(d.MediaType) {
 			return nil
 		}
-		if IsManifest(d.MediaType) && !isAttestation(d) {
+		if IsManifest(d.MediaType) && !IsAttestation(d) {
 			all = append(all, d)
 		}
 		return fs.SkipDir

@@ -27,9 +27,6 @@
 package tarball
 
 import (
-	"context"
-	"io"
-
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/reference"
@@ -38,6 +35,9 @@ import (
 
 // Format is a kind of archive to write.
 type Format string
+
+// manifestFile is the document of a Docker archive.
+const manifestFile = "manifest.json"
 
 // The formats.
 const (
@@ -94,29 +94,6 @@ type LoadOptions struct {
 	MaxEntries int
 	// MaxBytes that the archive may have, decompressed; 0 means 256 GiB.
 	MaxBytes int64
-	// Platform that a Docker archive's manifest.json is taken to be for when its
-	// config names none; the zero value is the host's.
-	Platform ocispec.Platform
 	// Progress gets an event for each blob; may be nil.
 	Progress progress.Sink
-}
-
-// Save writes images to w as one tar. The bytes depend on the images, names and
-// options alone. The caller closes w, and removes what is there when Save fails. When w is an
-// *os.File and the blobs are files, the kernel copies them.
-func Save(ctx context.Context, w io.Writer, p content.Provider, images []Image, opts SaveOptions) error {
-	panic("not yet")
-}
-
-// Load reads an archive of any kind, compressed or not, from r to its end, stores
-// the blobs and returns the images, in the archive's order. An archive that is malformed,
-// truncated or has other bytes than its digests promise is ErrCorrupt, one beyond the
-// limits ErrLimit, and one without images ErrInvalid; the text names the entry.
-//
-// Layers of a Docker archive are stored as they are, and so mostly uncompressed:
-// compressing would take far longer than all the rest, and the digests would depend on the compressor.
-// An index of an OCI archive whose images are only partly in the archive is replaced
-// by one of those that are there, or by the only one.
-func Load(ctx context.Context, r io.Reader, dst Destination, opts LoadOptions) ([]Loaded, error) {
-	panic("not yet")
 }
