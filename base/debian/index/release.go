@@ -12,6 +12,7 @@ package index
 import (
 	"bytes"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +47,14 @@ type Release struct {
 	// "@SNAPSHOTID@" in place of the time.
 	Snapshots string
 
+	noAll bool
 	files map[string]File
+}
+
+// SeparateAll reports whether packages for all architectures are in an index of their
+// own only, and not in that of each architecture as well.
+func (r *Release) SeparateAll() bool {
+	return !r.noAll && slices.Contains(r.Architectures, "all")
 }
 
 // ParseRelease reads a Release file, which must have been verified. Errors are of
@@ -61,6 +69,7 @@ func ParseRelease(text []byte) (*Release, error) {
 		ByHash:        p.Get("Acquire-By-Hash") == "yes",
 		Architectures: p.Words("Architectures"), Components: p.Words("Components"),
 		Snapshots: p.Get("Snapshots"),
+		noAll:     strings.Contains(p.Get("No-Support-for-Architecture-all"), "Packages"),
 		files:     map[string]File{},
 	}
 	if r.Date, err = parseTime(p.Get("Date")); err != nil {
