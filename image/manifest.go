@@ -26,6 +26,11 @@ const (
 	DockerForeignGzip  = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 )
 
+// NameAnnotation has the whole name of an image in the index.json of a layout,
+// as containerd and Docker write it. org.opencontainers.image.ref.name has a
+// short form there, or only the tag.
+const NameAnnotation = "io.containerd.image.name"
+
 // IsIndex reports whether a media type is that of an index.
 func IsIndex(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageIndex || mediaType == DockerManifestList

@@ -101,7 +101,7 @@ func (l *loader) checkVersion(ctx context.Context) error {
 
 // name adds the name that the annotations of an entry of index.json give.
 func (l *Loaded) name(annotations map[string]string) error {
-	name := annotations[nameAnnotation]
+	name := annotations[image.NameAnnotation]
 	if name == "" {
 		name = annotations[ocispec.AnnotationRefName]
 		// A bare word is a tag by the spec and a repository by some tools: the

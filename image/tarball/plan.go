@@ -16,11 +16,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// nameAnnotation is the whole name of an image in index.json, as containerd and
-// Docker write it. org.opencontainers.image.ref.name has the short form, as
-// the index.json of camada's own store does.
-const nameAnnotation = "io.containerd.image.name"
-
 // item is an entry of a Docker archive's manifest.json (Docker image spec 1.2).
 type item struct {
 	Config   string
@@ -138,7 +133,7 @@ func (pl *plan) addNames(desc ocispec.Descriptor, names []reference.Reference) {
 		if d.Annotations == nil {
 			d.Annotations = map[string]string{}
 		}
-		d.Annotations[nameAnnotation] = n.String()
+		d.Annotations[image.NameAnnotation] = n.String()
 		d.Annotations[ocispec.AnnotationRefName] = n.Familiar()
 		pl.index.Manifests = append(pl.index.Manifests, d)
 	}
