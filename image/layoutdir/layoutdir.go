@@ -2,8 +2,9 @@
 // image-spec, image-layout.md) that other tools made or shall read.
 //
 //	dir, err := layoutdir.Open(path)
-//	for _, e := range dir.Entries() {
-//		err = transfer.Copy(ctx, dir, store, e.Descriptor, transfer.Options{})
+//	for _, desc := range dir.Entries() {
+//		err = transfer.Copy(ctx, dir, store, desc, transfer.Options{})
+//		ref, word, err := image.EntryName(desc.Annotations)
 //	}
 //
 //	dir, err := layoutdir.Create(path)
@@ -24,6 +25,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/camada/camada/content"
@@ -119,27 +121,9 @@ func (d *Dir) open(name string) (*os.File, error) {
 	return f, nil
 }
 
-// Entry is an entry of index.json.
-type Entry struct {
-	// Descriptor of an index or a manifest, with its annotations.
-	Descriptor ocispec.Descriptor
-	// Names are those of the annotation io.containerd.image.name, or else
-	// org.opencontainers.image.ref.name: a whole name, or only a tag.
-	Name string
-}
-
-// Entries returns the entries of index.json, in their order.
-func (d *Dir) Entries() []Entry {
-	all := make([]Entry, 0, len(d.index.Manifests))
-	for _, m := range d.index.Manifests {
-		name := m.Annotations[image.NameAnnotation]
-		if name == "" {
-			name = m.Annotations[ocispec.AnnotationRefName]
-		}
-		all = append(all, Entry{Descriptor: m, Name: name})
-	}
-	return all
-}
+// Entries returns the entries of index.json, in their order: descriptors of
+// indexes, manifests or other things, with annotations. image.EntryName tells their names.
+func (d *Dir) Entries() []ocispec.Descriptor { return slices.Clone(d.index.Manifests) }
 
 // reader is an open blob.
 type reader struct {

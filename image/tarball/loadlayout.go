@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
@@ -101,19 +100,17 @@ func (l *loader) checkVersion(ctx context.Context) error {
 
 // name adds the name that the annotations of an entry of index.json give.
 func (l *Loaded) name(annotations map[string]string) error {
-	name := annotations[image.NameAnnotation]
-	if name == "" {
-		name = annotations[ocispec.AnnotationRefName]
-		// A bare word is a tag by the spec and a repository by some tools: the
-		// caller may know.
-		if !strings.ContainsAny(name, ":/") {
-			if name != "" {
-				l.RefName = name
-			}
-			return nil
-		}
+	ref, word, err := image.EntryName(annotations)
+	if err != nil {
+		return err
 	}
-	return l.addName(name)
+	if word != "" {
+		l.RefName = word
+	}
+	if ref != nil && !slices.Contains(l.Names, *ref) {
+		l.Names = append(l.Names, *ref)
+	}
+	return nil
 }
 
 func (l *Loaded) addName(name string) error {
