@@ -125,6 +125,21 @@ type Keeper interface {
 	Remove(ctx context.Context, id string) error
 }
 
+// Reclaimer is what a Snapshotter that keeps directories can do beside: asked
+// for with a type assertion by garbage collection and by builds.
+type Reclaimer interface {
+	// Retire is Remove without the deletion of the snapshot's files, which is left to
+	// Recover: it takes microseconds, whatever the size.
+	Retire(ctx context.Context, id string) error
+	// Recover deletes what retired snapshots and processes that died have
+	// left. It touches nothing that a live process works on.
+	Recover(ctx context.Context) error
+	// MarkDurable makes the committed snapshots that are some minutes old survive a power
+	// cut. Others are forgotten at the next boot: their bytes may never have
+	// reached the disk.
+	MarkDurable(ctx context.Context) error
+}
+
 // Snapshotter is all roles.
 type Snapshotter interface {
 	Resolver

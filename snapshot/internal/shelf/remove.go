@@ -1,0 +1,195 @@
+package shelf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/lease/flock"
+	"github.com/camada/camada/snapshot"
+	"golang.org/x/sys/unix"
+)
+
+// Remove removes a snapshot and deletes its files: ErrConflict while
+// another one is on top of it, ErrNotFound when it is not there.
+func (s *Shelf) Remove(ctx context.Context, id string) error {
+	if err := s.Retire(ctx, id); err != nil {
+		return err
+	}
+	if err := removeTree(s.path(removedPrefix + id)); err != nil {
+		return class(err, "delete files of snapshot %s", id)
+	}
+	return nil
+}
+
+// Retire is Remove without the deletion of the files, which Recover does.
+func (s *Shelf) Retire(ctx context.Context, id string) error {
+	if !validID(id) {
+		return errdefs.Invalid("snapshot %q: not an id", id)
+	}
+	rec, err := s.read(id)
+	if err != nil && !errdefs.IsCorrupt(err) {
+		return err
+	}
+	if err := s.childless(id, id); err != nil {
+		return err
+	}
+	removed := removedPrefix + id
+	if err := os.Rename(s.path(id), s.path(removed)); err != nil {
+		return class(err, "remove snapshot %s", id)
+	}
+	if rec.State != snapshot.Active {
+		// A child may have come between the look and the rename. None can come now.
+		if err := s.childless(id, removed); err != nil {
+			return errors.Join(err, os.Rename(s.path(removed), s.path(id)))
+		}
+	}
+	s.forgetChild(rec.Parent, id)
+	if rec.ChainID == "" {
+		return nil
+	}
+	link, err := s.link(rec.ChainID)
+	if err != nil {
+		return nil // a record that says nonsense has no name
+	}
+	n, err := readName(link)
+	if err != nil || n.id != id {
+		return nil
+	}
+	return s.forgetName(ctx, link, n)
+}
+
+// childless returns ErrConflict if a live snapshot or draft is on top of id, whose
+// directory has the name dir.
+func (s *Shelf) childless(id, dir string) error {
+	entries, err := os.ReadDir(s.path(dir, childrenDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return class(err, "look for children of snapshot %s", id)
+	}
+	for _, e := range entries {
+		child := e.Name()
+		// In this order: a draft becomes a snapshot, never the reverse.
+		if s.draftLives(child) {
+			return errdefs.Conflict("snapshot %s is the parent of %s, which is being made", id, child)
+		}
+		if _, err := os.Lstat(s.path(child)); err == nil {
+			return errdefs.Conflict("snapshot %s is the parent of %s", id, child)
+		}
+	}
+	return nil
+}
+
+// draftLives tells whether a process works on the draft of id. A directory that a
+// process has just made and not locked yet has no children files anywhere.
+func (s *Shelf) draftLives(id string) bool {
+	f, err := os.Open(s.path(draftPrefix + id))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	ok, err := flock.TryShared(f)
+	return err != nil || !ok
+}
+
+// Recover deletes what processes that died and Retire have left, and names that
+// point to nothing.
+func (s *Shelf) Recover(ctx context.Context) error {
+	entries, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return class(err, "recover snapshots")
+	}
+	var errs []error
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		if err := s.recover(ctx, e.Name()); err != nil {
+			errs = append(errs, fmt.Errorf("recover snapshots: %s: %w", e.Name(), err))
+		}
+	}
+	return errors.Join(append(errs, s.recoverNames(ctx))...)
+}
+
+func (s *Shelf) recover(ctx context.Context, entry string) error {
+	if id, ok := strings.CutPrefix(entry, removedPrefix); ok && validID(id) {
+		if err := s.childless(id, entry); err != nil {
+			// Its remover was killed while it took the removal back.
+			return os.Rename(s.path(entry), s.path(id))
+		}
+		return removeTree(s.path(entry))
+	}
+	if id, ok := strings.CutPrefix(entry, draftPrefix); ok && validID(id) {
+		return s.recoverDraft(id)
+	}
+	if !validID(entry) {
+		return nil
+	}
+	// Only a power cut leaves a snapshot without a readable record.
+	if _, err := s.read(entry); errdefs.IsCorrupt(err) {
+		if err := s.Remove(ctx, entry); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// recoverDraft deletes a draft whose process is dead.
+func (s *Shelf) recoverDraft(id string) error {
+	dir := s.path(draftPrefix + id)
+	f, err := os.Open(dir)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	defer f.Close()
+	if ok, err := flock.TryExclusive(f); err != nil || !ok {
+		return err
+	}
+	// Published or discarded between open and lock: what was opened is not what
+	// has the name any more.
+	var opened, named unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &opened); err != nil {
+		return err
+	}
+	if err := unix.Lstat(dir, &named); err != nil || opened.Ino != named.Ino {
+		return nil
+	}
+	return removeTree(dir)
+}
+
+func (s *Shelf) recoverNames(ctx context.Context) error {
+	err := s.links(func(link string, n name) error {
+		if _, err := os.Lstat(s.path(n.id)); errors.Is(err, fs.ErrNotExist) || !s.trusted(n) {
+			return s.forgetName(ctx, link, n)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(s.path(chainsDir))
+	if err != nil {
+		return nil // nothing was ever named
+	}
+	return s.locked(ctx, func() error {
+		for _, e := range entries {
+			// Links on their way are made under the lock: these are dead.
+			if strings.HasPrefix(e.Name(), ".") {
+				os.Remove(s.path(chainsDir, e.Name())) //nolint:errcheck // the next one tries again
+			}
+		}
+		return nil
+	})
+}
