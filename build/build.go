@@ -32,9 +32,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/camada/camada/build/exporter"
 	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/content"
+	"github.com/camada/camada/image"
 	"github.com/camada/camada/lease"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/snapshot"
@@ -132,7 +132,7 @@ type Result struct {
 	Manifest ocispec.Descriptor
 	Config   ocispec.Descriptor
 	// Image is the config.
-	Image exporter.Image
+	Image image.Config
 	// Layers are the descriptors in the manifest.
 	Layers []ocispec.Descriptor
 	// Steps is how many vertices were needed, Cached how many of them were

@@ -2,11 +2,224 @@ package build
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
 
+	"github.com/camada/camada/build/cache"
+	"github.com/camada/camada/build/exporter"
+	"github.com/camada/camada/build/graph"
+	"github.com/camada/camada/build/source"
+	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/layer"
 	"github.com/camada/camada/progress"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+// run is one build under way.
+type run struct {
+	*Builder
+	opts   Options
+	sink   progress.Sink
+	file   *dockerfile.File
+	graph  *graph.Graph
+	epoch  time.Time
+	cache  *cache.Cache
+	states []*state
+	snaps  *snapshotSet
+	// steps and writers bound how many steps, and how many layers, are worked on at once.
+	steps, writers chan struct{}
+	// writing counts the layers that are written while later steps are executed.
+	writing sync.WaitGroup
+	images  *images
+
+	ctxOnce sync.Once
+	ctxTree *source.Tree
+	ctxErr  error
+	hashes  *source.Hashes
+}
+
 func (b *Builder) build(ctx context.Context, opts Options, sink progress.Sink) (*Result, error) {
-	return nil, errdefs.Unsupported("build is not there yet")
+	name, path, src, err := readDockerfile(opts)
+	if err != nil {
+		return nil, err
+	}
+	f, err := dockerfile.Parse(name, src)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{Builder: b, opts: opts, sink: sink, file: f}
+	r.opts.Dockerfile = path
+	r.images = &images{r: r}
+	r.graph, err = graph.Build(ctx, f, graph.Options{
+		Images: r.images, Target: opts.Target, Args: opts.BuildArgs, Platform: opts.Platform, Network: opts.Network,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if r.epoch, err = epochOf(opts, r.graph); err != nil {
+		return nil, err
+	}
+	if len(opts.Labels) > 0 && r.graph.Image.Config.Labels == nil {
+		r.graph.Image.Config.Labels = make(map[string]string)
+	}
+	for k, v := range opts.Labels {
+		r.graph.Image.Config.Labels[k] = v
+	}
+	r.cache = cache.Open(filepath.Join(b.p.CacheDir, "build"))
+	n := opts.Parallel
+	if n <= 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	r.steps, r.writers = make(chan struct{}, n), make(chan struct{}, n)
+	r.snaps = &snapshotSet{store: b.p.Snapshots}
+	defer r.close()
+	return r.do(ctx)
+}
+
+// close leaves nothing of the build behind but what is finished.
+func (r *run) close() {
+	r.snaps.removeAll()
+	if r.ctxTree != nil {
+		r.ctxTree.Close()
+	}
+}
+
+// readDockerfile returns what messages call the file, its path ("" for none) and its text.
+func readDockerfile(opts Options) (name, path string, src []byte, err error) {
+	if opts.Source != nil {
+		if opts.Dockerfile == "" {
+			return "Dockerfile", "", opts.Source, nil
+		}
+		return opts.Dockerfile, opts.Dockerfile, opts.Source, nil
+	}
+	path = opts.Dockerfile
+	if path == "" {
+		if opts.Context == "" {
+			return "", "", nil, errdefs.Invalid("neither a context nor a Dockerfile is given")
+		}
+		path = filepath.Join(opts.Context, "Dockerfile")
+	}
+	name = path
+	if rel, err := filepath.Rel(opts.Context, path); opts.Context != "" && err == nil && !strings.HasPrefix(rel, "..") {
+		name = rel
+	}
+	info, err := os.Stat(path)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > dockerfile.MaxSize) {
+		return "", "", nil, errdefs.Invalid("%s: not a file of at most %d bytes", path, dockerfile.MaxSize)
+	}
+	if err == nil {
+		src, err = os.ReadFile(path)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		err = errdefs.With(errdefs.ErrNotFound, err)
+	}
+	return name, path, src, err
+}
+
+// do executes the graph and writes the image.
+func (r *run) do(ctx context.Context) (*Result, error) {
+	r.states = make([]*state, len(r.graph.Vertices))
+	for i, v := range r.graph.Vertices {
+		r.states[i] = &state{v: v, done: make(chan struct{})}
+	}
+	stepCtx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	for _, s := range r.states {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			defer close(s.done)
+			// Layers of finished steps are written to the end even when another step
+			// fails, so that the next build finds them: they get ctx.
+			if s.err = r.vertex(stepCtx, ctx, s); s.err != nil {
+				stop(s.err)
+			}
+		}()
+	}
+	wg.Wait()
+	r.writing.Wait()
+	if saveErr := r.hashes.Save(); saveErr != nil && ctx.Err() == nil {
+		r.file.Warnings = append(r.file.Warnings, "the hashes of the context were not kept: "+saveErr.Error())
+	}
+	if err := context.Cause(stepCtx); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, err
+	}
+	return r.export(ctx)
+}
+
+// export waits for the layers and writes the image.
+func (r *run) export(ctx context.Context) (*Result, error) {
+	res := &Result{Steps: len(r.states), Warnings: r.file.Warnings}
+	for _, s := range r.states {
+		if s.cached {
+			res.Cached++
+		}
+		if s.res == nil {
+			continue
+		}
+		// Layers of stages that only files were copied from count too: their
+		// failure would be found by the next build at the latest.
+		if _, err := s.res.chain(ctx); err != nil {
+			return nil, r.file.ErrorAt(s.v.Location, err, "")
+		}
+	}
+	var layers []layer.Layer
+	if t := r.graph.Target; t != nil {
+		layers = r.states[t.ID].res.layers()
+	}
+	ev := progress.Event{ID: "export", Name: "exporting image"}
+	r.sink.Emit(ev)
+	out, err := exporter.Write(ctx, r.p.Content, r.p.Pins, exporter.Input{
+		Config: r.graph.Image, Layers: layers, Epoch: r.epoch, NewHistory: r.graph.NewHistory,
+	})
+	if err != nil {
+		ev.State, ev.Err = progress.Failed, err
+		r.sink.Emit(ev)
+		return nil, err
+	}
+	ev.State = progress.Done
+	r.sink.Emit(ev)
+	res.Manifest, res.Config, res.Image = out.Manifest, out.Config, out.Image
+	res.Layers = make([]ocispec.Descriptor, len(layers))
+	for i, l := range layers {
+		res.Layers[i] = l.Descriptor
+	}
+	return res, nil
+}
+
+// context opens the build context, once.
+func (r *run) context() (*source.Tree, error) {
+	r.ctxOnce.Do(func() {
+		if r.opts.Context == "" {
+			r.ctxErr = errdefs.Invalid("there is no build context to copy from")
+			return
+		}
+		ignore, err := source.IgnoreFile(r.opts.Context, r.opts.Dockerfile)
+		if err != nil {
+			r.ctxErr = err
+			return
+		}
+		if r.hashes, err = source.OpenHashes(filepath.Join(r.p.CacheDir, "context"), r.opts.Context); err != nil {
+			r.ctxErr = err
+			return
+		}
+		r.ctxTree, r.ctxErr = source.Open(r.opts.Context, source.Options{Ignore: ignore, Hashes: r.hashes})
+	})
+	return r.ctxTree, r.ctxErr
+}
+
+// event is the beginning of each event of a vertex.
+func event(v *graph.Vertex, state progress.State) progress.Event {
+	return progress.Event{ID: "step-" + strconv.Itoa(v.ID), Name: v.Name, State: state}
 }

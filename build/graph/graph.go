@@ -12,9 +12,9 @@ package graph
 import (
 	"context"
 
-	"github.com/camada/camada/build/exporter"
 	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/dockerfile"
+	"github.com/camada/camada/image"
 	"github.com/camada/camada/platform"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -24,7 +24,7 @@ import (
 type Base struct {
 	Name     string
 	Manifest ocispec.Descriptor
-	Image    exporter.Image
+	Image    image.Config
 	// Layers are as many as Image.RootFS.DiffIDs, the lowest first.
 	Layers []ocispec.Descriptor
 }
@@ -61,7 +61,7 @@ type Graph struct {
 	Target *Vertex
 	// Image is the result's config without RootFS.DiffIDs. History entries
 	// from NewHistory on were made by this Dockerfile; their Created is not set.
-	Image      exporter.Image
+	Image      image.Config
 	NewHistory int
 	// Base is the image at the bottom of the target; nil for scratch.
 	Base *Base

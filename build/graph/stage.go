@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/camada/camada/build/exporter"
 	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/image"
 	"github.com/camada/camada/platform"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
@@ -38,7 +38,7 @@ type stage struct {
 	def *dockerfile.Stage
 	// platform of the stage's base.
 	platform ocispec.Platform
-	img      exporter.Image
+	img      image.Config
 	// scope holds ENV and ARG; env is what RUN steps get.
 	scope *dockerfile.Scope
 	// args are the ARGs in the order in which they were declared.
@@ -289,8 +289,8 @@ func (b *builder) add(v *Vertex) *Vertex {
 	return v
 }
 
-func emptyImage(p ocispec.Platform) exporter.Image {
-	var img exporter.Image
+func emptyImage(p ocispec.Platform) image.Config {
+	var img image.Config
 	img.OS, img.Architecture, img.Variant = p.OS, p.Architecture, p.Variant
 	img.RootFS.Type = "layers"
 	img.Config.WorkingDir = "/"

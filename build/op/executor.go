@@ -45,7 +45,8 @@ type RunRequest struct {
 	// Args is the program and its arguments; the program is looked up in the
 	// PATH of Env inside Root.
 	Args []string
-	// Env is the whole environment, each "name=value".
+	// Env is the environment, each "name=value". HOME is the executor's to add when it
+	// is not set, from Root's /etc/passwd, as OCI runtimes do; nothing else is added.
 	Env []string
 	// Cwd is absolute. It is made when it is not there.
 	Cwd string

@@ -1,8 +1,7 @@
 package op
 
 import (
-	"bufio"
-	"io"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -64,33 +63,37 @@ func parseID(s string) (int, error) {
 // maxUserFile bounds what is read of /etc/passwd and /etc/group.
 const maxUserFile = 10 << 20
 
-// resolve looks names up with open, which opens a file of the target's tree. A missing
+// resolve looks names up in files of the target's tree, which read returns. A missing
 // file knows no names. lenient makes an unknown name root.
-func (o owner) resolve(open func(name string) (io.ReadCloser, error), lenient bool) (uid, gid int, err error) {
+func (o owner) resolve(read func(name string) ([]byte, error), lenient bool) (uid, gid int, err error) {
 	uid, gid = o.uid, o.gid
 	if o.userName != "" {
-		f, err := lookup(open, "/etc/passwd", o.userName, 4)
+		f, err := lookup(read, "/etc/passwd", o.userName, 4)
 		if err != nil {
 			return 0, 0, err
 		}
 		switch {
 		case f != nil:
-			uid, _ = strconv.Atoi(f[2])
-			if !o.hasGroup {
-				gid, _ = strconv.Atoi(f[3])
+			if uid, err = fileID("/etc/passwd", f[2]); err == nil && !o.hasGroup {
+				gid, err = fileID("/etc/passwd", f[3])
+			}
+			if err != nil {
+				return 0, 0, err
 			}
 		case !lenient:
 			return 0, 0, errdefs.NotFound("user %q is not in the image's /etc/passwd", o.userName)
 		}
 	}
 	if o.groupName != "" {
-		f, err := lookup(open, "/etc/group", o.groupName, 3)
+		f, err := lookup(read, "/etc/group", o.groupName, 3)
 		if err != nil {
 			return 0, 0, err
 		}
 		switch {
 		case f != nil:
-			gid, _ = strconv.Atoi(f[2])
+			if gid, err = fileID("/etc/group", f[2]); err != nil {
+				return 0, 0, err
+			}
 		case !lenient:
 			return 0, 0, errdefs.NotFound("group %q is not in the image's /etc/group", o.groupName)
 		}
@@ -100,21 +103,31 @@ func (o owner) resolve(open func(name string) (io.ReadCloser, error), lenient bo
 
 // lookup returns the fields of the line of a colon-separated file that begins with
 // name, nil when there is none.
-func lookup(open func(string) (io.ReadCloser, error), file, name string, fields int) ([]string, error) {
-	r, err := open(file)
+func lookup(read func(string) ([]byte, error), file, name string, fields int) ([]string, error) {
+	data, err := read(file)
 	if errdefs.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	sc := bufio.NewScanner(io.LimitReader(r, maxUserFile))
-	for sc.Scan() {
-		f := strings.Split(strings.TrimSpace(sc.Text()), ":")
+	for line := range strings.Lines(string(data)) {
+		f := strings.Split(strings.TrimSpace(line), ":")
 		if len(f) >= fields && f[0] == name {
 			return f, nil
 		}
 	}
-	return nil, sc.Err()
+	return nil, nil
+}
+
+// fileID reads a number of /etc/passwd or /etc/group.
+func fileID(file, s string) (int, error) {
+	n, err := parseID(s)
+	if err == nil && n < 0 || s == "" {
+		err = errdefs.Invalid("%q is not a number", s)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("the image's %s: %w", file, err)
+	}
+	return n, nil
 }

@@ -202,3 +202,37 @@ func hasWildcard(s string) bool {
 
 // String tells the match for messages.
 func (m Match) String() string { return fmt.Sprintf("%q", "/"+m.Path) }
+
+// Near returns the paths that are where name was looked for: what is in the
+// deepest directory of it that is there, and how they would be written.
+func (t *Tree) Near(ctx context.Context, name string) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	dir := name
+	for dir != "" {
+		if dir = path.Dir("/" + dir)[1:]; dir == "" {
+			break
+		}
+		if _, e, err := t.resolve(dir); err == nil && e.IsDir() {
+			break
+		}
+	}
+	real, e, err := t.resolve(dir)
+	if err != nil || !e.IsDir() || ctx.Err() != nil {
+		return nil
+	}
+	if err := t.loader().load(e, real); err != nil {
+		return nil
+	}
+	rest := strings.TrimPrefix(name[len(dir):], "/")
+	_, below, deeper := strings.Cut(rest, "/")
+	var out []string
+	for i := range min(len(e.dir.entries), 1000) {
+		s := path.Join(dir, e.dir.entries[i].Name)
+		if deeper {
+			s += "/" + below
+		}
+		out = append(out, s)
+	}
+	return out
+}

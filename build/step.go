@@ -1,0 +1,245 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/camada/camada/build/cache"
+	"github.com/camada/camada/build/graph"
+	"github.com/camada/camada/build/op"
+	"github.com/camada/camada/dockerfile"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/layer"
+	"github.com/camada/camada/progress"
+	"github.com/opencontainers/go-digest"
+)
+
+// state is a vertex in a run. What is set before done is closed is read after it.
+type state struct {
+	v      *graph.Vertex
+	done   chan struct{}
+	err    error
+	res    *result // nil for an empty file system
+	cached bool
+}
+
+// of returns the result of a vertex that is done; nil for no vertex.
+func (r *run) of(v *graph.Vertex) *result {
+	if v == nil {
+		return nil
+	}
+	return r.states[v.ID].res
+}
+
+// errNotReached is the end of steps whose inputs failed.
+var errNotReached = errors.New("a step that this one needs failed")
+
+// vertex does all for one vertex: wait for what it needs, look into the cache, execute.
+func (r *run) vertex(ctx, writeCtx context.Context, s *state) error {
+	v := s.v
+	for _, need := range []*graph.Vertex{v.Parent, v.Source} {
+		if need == nil {
+			continue
+		}
+		select {
+		case <-r.states[need.ID].done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if r.states[need.ID].err != nil {
+			return fmt.Errorf("%s: %w", v.Name, errNotReached)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if v.Base != nil {
+		r.sink.Emit(event(v, progress.Running))
+		s.res = r.base(v.Base)
+		r.sink.Emit(event(v, progress.Done))
+		return nil
+	}
+	err := r.execute(ctx, writeCtx, s)
+	if err == nil {
+		return nil
+	}
+	ev := event(v, progress.Failed)
+	ev.Err = r.explain(v, err)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		ev.State = progress.Canceled
+	}
+	r.sink.Emit(ev)
+	return ev.Err
+}
+
+// explain puts the place in the Dockerfile to an error.
+func (r *run) explain(v *graph.Vertex, err error) error {
+	var exit *op.ExitError
+	if _, isRun := v.Op.(*op.Run); isRun && errors.As(err, &exit) {
+		hint := ""
+		switch exit.Code {
+		case 126:
+			hint = "the command cannot be executed"
+		case 127:
+			hint = "the command was not found in the image"
+		}
+		return r.file.ErrorAt(v.Location, fmt.Errorf("the command failed: %w", err), hint)
+	}
+	var near *missingSource
+	if errors.As(err, &near) {
+		return r.file.ErrorAt(v.Location, err, dockerfile.DidYouMean(near.name, near.others))
+	}
+	return r.file.ErrorAt(v.Location, err, "")
+}
+
+// base makes the results of an image's layers.
+func (r *run) base(b *graph.Base) *result {
+	var res *result
+	chainID := digest.Digest("")
+	for i, desc := range b.Layers {
+		diffID := b.Image.RootFS.DiffIDs[i]
+		chainID = cache.ChainID(chainID, diffID)
+		res = r.known(res, layer.Layer{Descriptor: desc, DiffID: diffID}, chainID)
+	}
+	return res
+}
+
+// execute looks the step up in the cache and executes it when it is not there.
+func (r *run) execute(ctx, writeCtx context.Context, s *state) error {
+	w := &work{run: r, s: s, parent: r.of(s.v.Parent)}
+	if err := w.inputs(ctx); err != nil {
+		r.sink.Emit(event(s.v, progress.Running))
+		return err
+	}
+	if !r.opts.NoCache {
+		hit, err := w.lookup(ctx)
+		if err != nil {
+			return err
+		}
+		if hit {
+			s.cached = true
+			r.sink.Emit(event(s.v, progress.Cached))
+			return nil
+		}
+	}
+	select {
+	case r.steps <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-r.steps }()
+	r.sink.Emit(event(s.v, progress.Running))
+	var err error
+	if o, ok := s.v.Op.(*op.Run); ok {
+		err = w.exec(ctx, writeCtx, o)
+	} else {
+		err = w.files(ctx, writeCtx)
+	}
+	if err != nil {
+		return err
+	}
+	r.sink.Emit(event(s.v, progress.Done))
+	return nil
+}
+
+// work is the execution of one vertex.
+type work struct {
+	run    *run
+	s      *state
+	parent *result
+	items  []op.Item // of a local copy
+	// definition and ins are what the key is made of.
+	definition string
+	ins        []string
+}
+
+// inputs finds out what the step reads besides its parent.
+func (w *work) inputs(ctx context.Context) error {
+	r := w.run
+	w.definition = w.s.v.Op.Definition()
+	w.ins = []string{"epoch=" + strconv.FormatInt(r.epoch.Unix(), 10), "compression=" + string(r.opts.compressionOf())}
+	c, ok := w.s.v.Op.(*op.Copy)
+	if !ok || len(c.Sources) == 0 {
+		return nil
+	}
+	if c.From {
+		chainID, err := r.of(w.s.v.Source).chain(ctx)
+		if err != nil {
+			return err
+		}
+		w.ins = append(w.ins, "from="+chainID.String())
+		return nil
+	}
+	tree, err := r.context()
+	if err != nil {
+		return err
+	}
+	if w.items, err = match(ctx, tree, c.Sources, "build context"); err != nil {
+		return err
+	}
+	dgst, err := tree.Digest(ctx, matchesOf(w.items))
+	if err != nil {
+		return err
+	}
+	w.ins = append(w.ins, "context="+dgst.String())
+	return nil
+}
+
+// key is the cache key on top of a parent.
+func (w *work) key(parent digest.Digest) cache.Key {
+	return cache.NewKey(w.definition, w.ins, parent)
+}
+
+// lookup takes the result from the cache if it is there. It waits for the parent's
+// layer to be written only when that can help.
+func (w *work) lookup(ctx context.Context) (bool, error) {
+	r := w.run
+	if !r.cache.Known(w.key("").Op) {
+		return false, nil
+	}
+	parent, err := w.parent.chain(ctx)
+	if err != nil {
+		return false, err
+	}
+	rec, err := r.cache.Get(ctx, w.key(parent), r.p.Content, r.p.Pins)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	w.s.res = r.known(w.parent, rec.Layer, rec.ChainID)
+	return true, nil
+}
+
+// record remembers the step's result, which is ready.
+func (w *work) record(ctx context.Context) error {
+	res := w.s.res
+	parent, err := w.parent.chain(ctx)
+	if err != nil {
+		return err
+	}
+	return w.run.cache.Put(w.key(parent), cache.Record{Layer: res.layer, ChainID: res.chainID, Definition: w.definition, Inputs: w.ins})
+}
+
+// needed reports whether a later step reads the file system that v makes.
+func (r *run) needed(v *graph.Vertex) bool {
+	for _, other := range r.graph.Vertices {
+		if other.Source == v {
+			return true
+		}
+		if other.Parent != v {
+			continue
+		}
+		if c, ok := other.Op.(*op.Copy); ok && c.Link {
+			if r.needed(other) {
+				return true
+			}
+			continue
+		}
+		return true
+	}
+	return false
+}
