@@ -119,9 +119,9 @@ type Result struct {
 	// Kept blobs and snapshots; the snapshots that roots name are not measured.
 	KeptBlobs     Count `json:"keptBlobs"`
 	KeptSnapshots Count `json:"keptSnapshots"`
-	// Incomplete are manifests, indexes and configs that roots reach and that are missing
-	// or damaged; see package fsck.
-	Incomplete []digest.Digest `json:"incomplete,omitempty"`
+	// Damaged are manifests, indexes and configs that roots reach and that cannot be
+	// read; see package fsck.
+	Damaged []digest.Digest `json:"damaged,omitempty"`
 }
 
 // Freed is the sum of all that was removed, in bytes.
@@ -144,7 +144,7 @@ func collect(ctx context.Context, s Store, opts Options, measure bool) (res Resu
 	if err != nil {
 		return res, fmt.Errorf("collect garbage: %w", err)
 	}
-	res.Incomplete = m.incomplete
+	res.Damaged = m.damaged
 	w := &sweeper{leases: c, marks: m, opts: opts, res: &res, measure: measure}
 	if s.Snapshots != nil {
 		if err := w.snapshots(ctx, s.Snapshots); err != nil {

@@ -19,12 +19,12 @@ const maxDocument = content.MaxManifest
 
 // marks is what roots reach.
 type marks struct {
-	blobs      content.Provider
-	seen       map[digest.Digest]visit
-	snapshots  map[string]bool
-	chains     map[digest.Digest]bool
-	incomplete []digest.Digest
-	queue      []ocispec.Descriptor
+	blobs     content.Provider
+	seen      map[digest.Digest]visit
+	snapshots map[string]bool
+	chains    map[digest.Digest]bool
+	damaged   []digest.Digest
+	queue     []ocispec.Descriptor
 }
 
 // visit is how a blob was looked at: a blob alone can later turn out to be a manifest.
@@ -121,19 +121,19 @@ type document struct {
 	} `json:"rootfs"`
 }
 
-// lookInto marks what one document leads to. A document that is missing or damaged leads
-// nowhere and is noted; other errors of reading end the marking, because what
-// cannot be read now may still be there.
+// lookInto marks what one document leads to. A document that is missing leads
+// nowhere, as the other platforms of an index that were never fetched; one that is
+// damaged neither, and is noted. Other errors of reading end the marking,
+// because what cannot be read now may still be there.
 func (m *marks) lookInto(ctx context.Context, d ocispec.Descriptor) error {
 	// The size is the manifest's claim; whether it is true is the matter of fsck.
 	data, err := content.ReadAll(ctx, m.blobs, ocispec.Descriptor{Digest: d.Digest, Size: -1}, maxDocument)
 	switch {
 	case err == nil:
-	case d.MediaType == "" && (errdefs.IsLimit(err) || errdefs.IsNotFound(err)):
-		// A layer, or what is pinned before it is there.
+	case errdefs.IsNotFound(err), d.MediaType == "" && errdefs.IsLimit(err):
 		return nil
-	case errdefs.IsNotFound(err), errdefs.IsCorrupt(err), errdefs.IsLimit(err), errdefs.IsInvalid(err), errdefs.IsUnsupported(err):
-		m.incomplete = append(m.incomplete, d.Digest)
+	case errdefs.IsCorrupt(err), errdefs.IsLimit(err), errdefs.IsInvalid(err), errdefs.IsUnsupported(err):
+		m.damaged = append(m.damaged, d.Digest)
 		return nil
 	default:
 		return err
@@ -144,7 +144,7 @@ func (m *marks) lookInto(ctx context.Context, d ocispec.Descriptor) error {
 	var doc document
 	if err := json.Unmarshal(data, &doc); err != nil {
 		if d.MediaType != "" {
-			m.incomplete = append(m.incomplete, d.Digest)
+			m.damaged = append(m.damaged, d.Digest)
 		}
 		return nil
 	}
