@@ -158,7 +158,7 @@ func (pl *plan) addImage(ctx context.Context, p content.Provider, desc ocispec.D
 	var tags []string
 	for _, n := range names {
 		if n.Tag != "" {
-			tags = append(tags, n.WithTag(n.Tag).Familiar())
+			tags = append(tags, n.WithTag(n.Tag).String())
 		}
 	}
 	for i, other := range pl.images {

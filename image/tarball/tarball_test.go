@@ -157,7 +157,7 @@ func TestCombinedIsBoth(t *testing.T) {
 	if err := json.Unmarshal(files["manifest.json"], &items); err != nil {
 		t.Fatal(err)
 	}
-	if len(items) != 1 || !slices.Equal(items[0].RepoTags, []string{"app:1"}) || len(items[0].Layers) != 1 {
+	if len(items) != 1 || !slices.Equal(items[0].RepoTags, []string{"docker.io/library/app:1"}) || len(items[0].Layers) != 1 {
 		t.Fatalf("manifest.json is %s", files["manifest.json"])
 	}
 	for _, f := range append(items[0].Layers, items[0].Config) {
