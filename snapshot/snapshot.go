@@ -128,16 +128,25 @@ type Keeper interface {
 // Reclaimer is what a Snapshotter that keeps directories can do beside: asked
 // for with a type assertion by garbage collection and by builds.
 type Reclaimer interface {
-	// Retire is Remove without the deletion of the snapshot's files, which is left to
-	// Recover: it takes microseconds, whatever the size.
-	Retire(ctx context.Context, id string) error
-	// Recover deletes what retired snapshots and processes that died have
+	// Discard is Remove in two steps: the snapshot is gone when it returns, which takes
+	// microseconds whatever the size, and finish deletes its files. What is not
+	// finished is left to Recover.
+	Discard(ctx context.Context, id string) (finish func(context.Context) error, err error)
+	// Recover deletes what discarded snapshots and processes that died have
 	// left. It touches nothing that a live process works on.
 	Recover(ctx context.Context) error
 	// MarkDurable makes the committed snapshots that are some minutes old survive a power
 	// cut. Others are forgotten at the next boot: their bytes may never have
 	// reached the disk.
 	MarkDurable(ctx context.Context) error
+}
+
+// Reserver is what a Snapshotter can do that several processes use: asked for with a
+// type assertion by those who unpack.
+type Reserver interface {
+	// Reserve waits until no other process has the chain reserved. Look the chain up
+	// after it, and release it when it is unpacked. It spares work and guards nothing.
+	Reserve(ctx context.Context, chainID digest.Digest) (release func(), err error)
 }
 
 // Snapshotter is all roles.

@@ -38,7 +38,8 @@ type Options struct {
 	RecordOwner bool
 }
 
-// Snapshotter implements snapshot.Snapshotter and snapshot.Reclaimer.
+// Snapshotter implements snapshot.Snapshotter, snapshot.Reclaimer and
+// snapshot.Reserver.
 type Snapshotter struct {
 	shelf  *shelf.Shelf
 	squash bool
@@ -47,6 +48,7 @@ type Snapshotter struct {
 var (
 	_ snapshot.Snapshotter = (*Snapshotter)(nil)
 	_ snapshot.Reclaimer   = (*Snapshotter)(nil)
+	_ snapshot.Reserver    = (*Snapshotter)(nil)
 )
 
 // Open returns the snapshots below dir, which is absolute and shared by all drivers. Nothing is
@@ -194,8 +196,15 @@ func (s *Snapshotter) Walk(ctx context.Context, fn func(snapshot.Info) error) er
 // Remove implements snapshot.Keeper.
 func (s *Snapshotter) Remove(ctx context.Context, id string) error { return s.shelf.Remove(ctx, id) }
 
-// Retire implements snapshot.Reclaimer.
-func (s *Snapshotter) Retire(ctx context.Context, id string) error { return s.shelf.Retire(ctx, id) }
+// Discard implements snapshot.Reclaimer.
+func (s *Snapshotter) Discard(ctx context.Context, id string) (finish func(context.Context) error, err error) {
+	return s.shelf.Discard(ctx, id)
+}
+
+// Reserve implements snapshot.Reserver.
+func (s *Snapshotter) Reserve(ctx context.Context, chainID digest.Digest) (release func(), err error) {
+	return s.shelf.Reserve(ctx, chainID)
+}
 
 // Recover implements snapshot.Reclaimer.
 func (s *Snapshotter) Recover(ctx context.Context) error { return s.shelf.Recover(ctx) }

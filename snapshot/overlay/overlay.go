@@ -33,6 +33,7 @@ import (
 	"github.com/camada/camada/archive"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/lease"
+	"github.com/camada/camada/mount"
 	"github.com/camada/camada/snapshot"
 	"github.com/camada/camada/snapshot/internal/shelf"
 	"github.com/opencontainers/go-digest"
@@ -49,7 +50,8 @@ type Options struct {
 	RecordOwner bool
 }
 
-// Snapshotter implements snapshot.Snapshotter and snapshot.Reclaimer.
+// Snapshotter implements snapshot.Snapshotter, snapshot.Reclaimer and
+// snapshot.Reserver.
 type Snapshotter struct {
 	shelf *shelf.Shelf
 	opts  Options
@@ -58,6 +60,7 @@ type Snapshotter struct {
 var (
 	_ snapshot.Snapshotter = (*Snapshotter)(nil)
 	_ snapshot.Reclaimer   = (*Snapshotter)(nil)
+	_ snapshot.Reserver    = (*Snapshotter)(nil)
 )
 
 // Open returns the snapshots below dir, which is absolute and shared by all drivers. Nothing is
@@ -83,9 +86,19 @@ func (s *Snapshotter) Lookup(ctx context.Context, chainID digest.Digest) (snapsh
 	return rec.Info, err
 }
 
+// draft begins a snapshot that can be mounted in the end.
+func (s *Snapshotter) draft(ctx context.Context, parent string) (*shelf.Draft, shelf.Record, error) {
+	d, rec, err := s.shelf.Draft(ctx, parent)
+	if err == nil && len(rec.Below) >= mount.MaxLower {
+		d.Discard()
+		return nil, rec, errdefs.Limit("snapshot on %s: %d layers are below, and more cannot be mounted", parent, len(rec.Below))
+	}
+	return d, rec, err
+}
+
 // Apply implements snapshot.Applier.
 func (s *Snapshotter) Apply(ctx context.Context, parent string, layer io.Reader) (snapshot.Info, error) {
-	d, rec, err := s.shelf.Draft(ctx, parent)
+	d, rec, err := s.draft(ctx, parent)
 	if err != nil {
 		return snapshot.Info{}, err
 	}
@@ -125,7 +138,7 @@ func (s *Snapshotter) Name(ctx context.Context, id string, chainID digest.Digest
 
 // Prepare implements snapshot.Preparer.
 func (s *Snapshotter) Prepare(ctx context.Context, parent string) (snapshot.Info, error) {
-	d, rec, err := s.shelf.Draft(ctx, parent)
+	d, rec, err := s.draft(ctx, parent)
 	if err != nil {
 		return snapshot.Info{}, err
 	}
@@ -197,8 +210,15 @@ func (s *Snapshotter) Walk(ctx context.Context, fn func(snapshot.Info) error) er
 // Remove implements snapshot.Keeper.
 func (s *Snapshotter) Remove(ctx context.Context, id string) error { return s.shelf.Remove(ctx, id) }
 
-// Retire implements snapshot.Reclaimer.
-func (s *Snapshotter) Retire(ctx context.Context, id string) error { return s.shelf.Retire(ctx, id) }
+// Discard implements snapshot.Reclaimer.
+func (s *Snapshotter) Discard(ctx context.Context, id string) (finish func(context.Context) error, err error) {
+	return s.shelf.Discard(ctx, id)
+}
+
+// Reserve implements snapshot.Reserver.
+func (s *Snapshotter) Reserve(ctx context.Context, chainID digest.Digest) (release func(), err error) {
+	return s.shelf.Reserve(ctx, chainID)
+}
 
 // Recover implements snapshot.Reclaimer.
 func (s *Snapshotter) Recover(ctx context.Context) error { return s.shelf.Recover(ctx) }

@@ -17,17 +17,27 @@ import (
 // Remove removes a snapshot and deletes its files: ErrConflict while
 // another one is on top of it, ErrNotFound when it is not there.
 func (s *Shelf) Remove(ctx context.Context, id string) error {
-	if err := s.Retire(ctx, id); err != nil {
+	finish, err := s.Discard(ctx, id)
+	if err != nil {
 		return err
 	}
-	if err := removeTree(s.path(removedPrefix + id)); err != nil {
-		return class(err, "delete files of snapshot %s", id)
-	}
-	return nil
+	return finish(ctx)
 }
 
-// Retire is Remove without the deletion of the files, which Recover does.
-func (s *Shelf) Retire(ctx context.Context, id string) error {
+// Discard is Remove without the deletion of the files, which finish does, or Recover.
+func (s *Shelf) Discard(ctx context.Context, id string) (finish func(context.Context) error, err error) {
+	if err := s.retire(ctx, id); err != nil {
+		return nil, err
+	}
+	return func(context.Context) error {
+		if err := removeTree(s.path(removedPrefix + id)); err != nil {
+			return class(err, "delete files of snapshot %s", id)
+		}
+		return nil
+	}, nil
+}
+
+func (s *Shelf) retire(ctx context.Context, id string) error {
 	if !validID(id) {
 		return errdefs.Invalid("snapshot %q: not an id", id)
 	}
@@ -98,7 +108,7 @@ func (s *Shelf) draftLives(id string) bool {
 	return err != nil || !ok
 }
 
-// Recover deletes what processes that died and Retire have left, and names that
+// Recover deletes what processes that died and Discard have left, and names that
 // point to nothing.
 func (s *Shelf) Recover(ctx context.Context) error {
 	entries, err := os.ReadDir(s.dir)

@@ -15,6 +15,7 @@
 //	<dir>/by-chain/<alg>-<hex> symbolic link with the text <id> or <id>@<boot id>
 //	<dir>/tmp-<id>/            being filled, under an flock of the process that does
 //	<dir>/rm-<id>/             removed, its files being deleted
+//	<dir>/busy/<alg>-<hex>     under an flock of the process that unpacks this chain
 //	<dir>/lock                 held while names change, for moments
 //
 // A snapshot becomes visible and goes away by a rename. A child writes its name
@@ -47,6 +48,7 @@ const (
 	draftPrefix   = "tmp-"
 	removedPrefix = "rm-"
 	chainsDir     = "by-chain"
+	busyDir       = "busy"
 	childrenDir   = "children"
 	filesDir      = "fs"
 	recordFile    = "record.json"
@@ -99,8 +101,10 @@ func (s *Shelf) make() error {
 	if err == nil {
 		err = mkdir(s.dir, 0o700)
 	}
-	if err == nil {
-		err = mkdir(s.path(chainsDir), 0o700)
+	for _, d := range []string{chainsDir, busyDir} {
+		if err == nil {
+			err = mkdir(s.path(d), 0o700)
+		}
 	}
 	if err != nil {
 		return class(err, "make snapshot store")
