@@ -179,6 +179,7 @@ func (n *Node) fill(st *unix.Stat_t) (ok bool) {
 // regular file or directory stays open.
 func (n *Node) detail(x *xattrReader, noXattrs bool) (err error) {
 	e := &n.Entry
+	x.owner, x.overlay = "", nil
 	switch e.Type {
 	case TypeSymlink:
 		e.Mode = 0o777

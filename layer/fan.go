@@ -14,7 +14,8 @@ const (
 // fan gives the same bytes to several writers, each in a goroutine of its own. The
 // buffers go round: one is free again when all writers are done with it.
 type fan struct {
-	ctx     context.Context //nolint:containedctx // lives as long as the call of Write that made it
+	done    <-chan struct{} // closed when a writer failed or the caller gave up
+	cause   func() error    // why, nil before
 	cancel  context.CancelCauseFunc
 	cur     *buffer
 	free    chan *buffer
@@ -32,8 +33,13 @@ type buffer struct {
 type writer interface{ Write([]byte) (int, error) }
 
 func newFan[W writer](ctx context.Context, writers []W) *fan {
-	f := &fan{free: make(chan *buffer, bufferCount)}
-	f.ctx, f.cancel = context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	f := &fan{
+		done:   ctx.Done(),
+		cause:  func() error { return context.Cause(ctx) },
+		cancel: cancel,
+		free:   make(chan *buffer, bufferCount),
+	}
 	for _, w := range writers {
 		q := make(chan *buffer, bufferCount)
 		f.queues = append(f.queues, q)
@@ -48,7 +54,7 @@ func newFan[W writer](ctx context.Context, writers []W) *fan {
 func (f *fan) feed(w writer, q <-chan *buffer) {
 	defer f.wg.Done()
 	for buf := range q {
-		if f.ctx.Err() == nil {
+		if f.cause() == nil {
 			if _, err := w.Write(buf.b); err != nil {
 				f.cancel(err)
 			}
@@ -81,8 +87,8 @@ func (f *fan) Write(p []byte) (n int, err error) {
 }
 
 func (f *fan) next() (*buffer, error) {
-	if f.ctx.Err() != nil {
-		return nil, context.Cause(f.ctx)
+	if err := f.cause(); err != nil {
+		return nil, err
 	}
 	select {
 	case buf := <-f.free:
@@ -96,8 +102,8 @@ func (f *fan) next() (*buffer, error) {
 	select {
 	case buf := <-f.free:
 		return buf, nil
-	case <-f.ctx.Done():
-		return nil, context.Cause(f.ctx)
+	case <-f.done:
+		return nil, f.cause()
 	}
 }
 
@@ -123,7 +129,7 @@ func (f *fan) close(err error) (int64, error) {
 		close(q)
 	}
 	f.wg.Wait()
-	cause := context.Cause(f.ctx)
+	cause := f.cause()
 	f.cancel(nil)
 	return f.size, cause
 }

@@ -53,7 +53,7 @@ func Open(ctx context.Context, p content.Provider, desc ocispec.Descriptor, diff
 		cancel()
 		return nil, fmt.Errorf("open layer %s: %w", desc.Digest, err)
 	}
-	src := &checked{what: "layer", r: &source{ctx, blob}, sum: blobSum, want: desc.Digest, size: desc.Size}
+	src := &checked{what: "layer", r: &source{ctx.Err, blob}, sum: blobSum, want: desc.Digest, size: desc.Size}
 	tar, err := compression.NewReader(src, compression.Limits{MaxBytes: opts.MaxBytes})
 	if err != nil {
 		cancel()
@@ -100,12 +100,12 @@ func (r *reader) Close() error {
 
 // source reads a blob until the context ends.
 type source struct {
-	ctx context.Context //nolint:containedctx // that of the Open which returned the reader
-	r   io.Reader
+	alive func() error
+	r     io.Reader
 }
 
 func (s *source) Read(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
+	if err := s.alive(); err != nil {
 		return 0, err
 	}
 	return s.r.Read(p)
