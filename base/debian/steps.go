@@ -119,7 +119,7 @@ rm -f /etc/hostname /etc/resolv.conf /etc/ssh/ssh_host_*_key* /var/lib/dbus/mach
 rm -f /var/lib/dpkg/*-old /var/lib/dpkg/lock /var/lib/dpkg/lock-frontend /var/lib/dpkg/triggers/Lock
 rm -f /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /var/lib/systemd/catalog/database
 rm -f /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log
-rm -rf /var/log/apt/* /var/cache/apt/*.bin /var/cache/apt/archives/* /var/lib/apt/lists/*
+rm -f /var/log/apt/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/lib/apt/lists/*_*
 rm -rf /var/cache/man/* /var/cache/fontconfig/* /tmp/* /var/tmp/* /root/.rnd /run/*.pid
 find / -xdev -name __pycache__ -type d -prune -exec rm -rf {} +
 `
