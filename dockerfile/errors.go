@@ -111,6 +111,11 @@ func (f *File) fromParser(err error) error {
 			msg = text
 		}
 	}
+	if strings.Contains(msg, "parser directive") || strings.HasPrefix(msg, "invalid escape token") {
+		// The parser counts these lines from 0.
+		line, _ := lineRange(loc)
+		loc = []parser.Range{{Start: parser.Position{Line: line + 1}, End: parser.Position{Line: line + 1}}}
+	}
 	hint := ""
 	if strings.Contains(msg, "unterminated heredoc") {
 		hint = f.heredocHint(loc)

@@ -2,6 +2,7 @@ package dockerfile
 
 import (
 	"bytes"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -116,7 +117,7 @@ func (f *File) check() error {
 		}
 		for j := range i {
 			if f.Stages[j].Name == s.Name {
-				return f.Invalid(s.Location, "", "a stage named %q is there already, at line %d", s.Name, firstLine(f.Stages[j].Location))
+				f.Warnings = append(f.Warnings, fmt.Sprintf("%sstage %q hides the one at line %d", f.at(s.Location), s.Name, firstLine(f.Stages[j].Location)))
 			}
 		}
 	}
