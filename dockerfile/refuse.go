@@ -120,6 +120,7 @@ func (f *File) Trigger(expr string, loc []parser.Range) (instructions.Command, e
 	}
 	node := res.AST.Children[0]
 	node.StartLine, node.EndLine = lineRange(loc)
+	node.PrevComment = nil // a "check=" comment would need a linter
 	cmd, err := instructions.ParseCommand(node)
 	if err != nil {
 		return nil, f.fromParser(err)
