@@ -1,0 +1,216 @@
+// Package network connects containers to the outside without a daemon. As root
+// it keeps one bridge, gives each container an address and a pair of veth
+// interfaces, and lets nftables translate addresses and published ports. For an
+// ordinary user, pasta or slirp4netns do the same job in user space.
+//
+//	ports, err := network.ParsePort("127.0.0.1:8080:80/tcp")
+//	res, err := network.Setup(ctx, network.Options{
+//		StateDir: network.DefaultStateDir, ContainerID: id, Pid: pid, Ports: ports,
+//	})
+//	... // the container runs; res.Reserved stays open as long
+//	err = network.Teardown(ctx, network.DefaultStateDir, id)
+//
+// # What is kept where
+//
+// The state directory belongs to a network namespace of the host, not to a
+// store: all stores of a machine share its bridge, addresses and ports. It is best
+// on a tmpfs, because all that it describes ends with the machine too.
+//
+//	<StateDir>/
+//	  lock                     flock: held for the moments of allocating
+//	  bridge.json              subnet, gateway and MTU of the bridge
+//	  last                     the address that was given out last
+//	  addresses/<ip>           symbolic link whose target is the container's id
+//	  ports/<proto>-<port>-<ip>   likewise
+//	  containers/<id>.json     who the owner is and what it holds
+//
+// A container's file is written before anything is made for it, and names the
+// container's first process with its start time. So whatever a killed camada
+// leaves behind is found by the next one that needs it, and by Reconcile.
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/camada/camada/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// DefaultStateDir is where root's networks are described. Another user's
+// belong below $XDG_RUNTIME_DIR.
+const DefaultStateDir = "/run/camada/network"
+
+// DefaultBridge is the name of the bridge.
+const DefaultBridge = "camada0"
+
+// Driver is how a container is connected.
+type Driver string
+
+// The drivers.
+const (
+	// Auto takes Bridge where interfaces may be made, else Pasta, else Slirp.
+	Auto   Driver = ""
+	Bridge Driver = "bridge"
+	Pasta  Driver = "pasta"
+	Slirp  Driver = "slirp4netns"
+)
+
+// Options describes one container's connection.
+type Options struct {
+	// StateDir is explained at the package. It is made when missing.
+	StateDir string
+	// ContainerID is unique in StateDir: letters, digits, "_", "-" and ".".
+	ContainerID string
+	// Pid is the container's first process: its network namespace is what gets
+	// connected, and its end is the end of the connection.
+	Pid int
+	// Driver is Auto for the best one.
+	Driver Driver
+	// Ports are published on the host.
+	Ports []PortMapping
+	// Bridge is the bridge's name, DefaultBridge when empty. A state directory
+	// has one bridge.
+	Bridge string
+	// Subnets are tried in turn when the bridge is made; the first that overlaps
+	// no route of the host is taken. Nil is DefaultSubnets.
+	Subnets []netip.Prefix
+	// MTU of the bridge when it is made; 0 takes that of the host's default route.
+	MTU int
+}
+
+// Result is what a container got.
+type Result struct {
+	Driver  Driver
+	Address netip.Prefix // with the subnet's length
+	Gateway netip.Addr
+	MAC     net.HardwareAddr // nil for drivers in user space
+	// Interface is its name inside the container.
+	Interface string
+	// Ports have the host ports that were chosen.
+	Ports []PortMapping
+	// Nameserver answers inside the container where the driver has one of its
+	// own. It goes in front of the host's in resolv.conf.
+	Nameserver netip.Addr
+	// Reserved are sockets that are bound to the published ports, so that no
+	// other program takes them. They are close-on-exec; the caller keeps them open
+	// as long as the container runs, and closes them.
+	Reserved []*os.File
+}
+
+// Setup connects the container. Errors: ErrConflict for a port that is in use,
+// ErrAlreadyExists for a container that is connected, ErrUnavailable when no
+// address is free, ErrUnsupported when this user has no way to connect one. On an
+// error nothing is left behind.
+func Setup(ctx context.Context, o Options) (Result, error) {
+	if err := o.complete(); err != nil {
+		return Result{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
+	if o.Driver == Auto {
+		o.Driver = Bridge
+		if !mayBridge() {
+			var err error
+			if o.Driver, err = userspaceDriver(); err != nil {
+				return Result{}, err
+			}
+		}
+	}
+	var res Result
+	var err error
+	switch o.Driver {
+	case Bridge:
+		res, err = setupBridge(o)
+	case Pasta, Slirp:
+		res, err = setupUserspace(ctx, o)
+	default:
+		err = errdefs.Invalid("network driver %q: not known", o.Driver)
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("connect container %.12s: %w", o.ContainerID, err)
+	}
+	return res, nil
+}
+
+// validID tells that an id can be a file name.
+func validID(id string) bool {
+	for i, c := range []byte(id) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || c != '_' && c != '-' && c != '.') {
+			return false
+		}
+	}
+	return id != "" && len(id) <= 128
+}
+
+func (o *Options) complete() error {
+	if !validID(o.ContainerID) {
+		return errdefs.Invalid("container id %q", o.ContainerID)
+	}
+	if o.StateDir == "" || o.Pid <= 0 {
+		return errdefs.Invalid("connect container %s: needs a state directory and a process", o.ContainerID)
+	}
+	if o.Bridge == "" {
+		o.Bridge = DefaultBridge
+	}
+	if len(o.Bridge) >= unix.IFNAMSIZ {
+		return errdefs.Invalid("bridge name %q: longer than %d bytes", o.Bridge, unix.IFNAMSIZ-1)
+	}
+	if o.Subnets == nil {
+		o.Subnets = DefaultSubnets()
+	}
+	return nil
+}
+
+// Teardown takes back what Setup gave: rules, ports, address, helper process. It
+// may be called again, and for a container that was never connected. Interfaces go
+// with the container's network namespace when its process has ended, which
+// the kernel does in the background; those of a process that still runs are
+// removed at once.
+func Teardown(ctx context.Context, stateDir, containerID string) error {
+	s := state{dir: stateDir}
+	unlock, err := s.lock()
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("disconnect container %.12s: %w", containerID, err)
+	}
+	defer unlock()
+	r, err := s.load(containerID)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err == nil {
+		err = s.release(ctx, r)
+	}
+	if err != nil {
+		return fmt.Errorf("disconnect container %.12s: %w", containerID, err)
+	}
+	return nil
+}
+
+// Reconcile takes back what containers hold whose process is gone, and removes
+// interfaces of the bridge that belong to nobody. It returns the containers' ids.
+func Reconcile(ctx context.Context, stateDir string) ([]string, error) {
+	s := state{dir: stateDir}
+	unlock, err := s.lock()
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reconcile networks: %w", err)
+	}
+	defer unlock()
+	gone, err := s.reconcile(ctx)
+	if err != nil {
+		return gone, fmt.Errorf("reconcile networks: %w", err)
+	}
+	return gone, nil
+}

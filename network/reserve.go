@@ -1,0 +1,97 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+
+	"github.com/camada/camada/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// reserve binds a socket to the host port of p and chooses the port where p
+// leaves that open. Binding without listening is enough to keep others off; what
+// comes in never reaches the socket, because the rules translate it before.
+func reserve(p PortMapping, taken func(PortMapping) (bool, error)) (PortMapping, *os.File, error) {
+	last := max(p.HostPort, p.HostPortEnd)
+	for port := int(p.HostPort); port <= int(last); port++ {
+		m := p
+		m.HostPort, m.HostPortEnd = uint16(port), 0
+		f, bound, err := bind(m)
+		if err == nil {
+			m.HostPort = bound
+			var used bool
+			if used, err = taken(m); err == nil && !used {
+				return m, f, nil
+			}
+			f.Close()
+			if err == nil {
+				err = unix.EADDRINUSE
+			}
+		}
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return p, nil, bindError(m, err)
+		}
+	}
+	if last != p.HostPort {
+		return p, nil, errdefs.Conflict("publish %s: all host ports from %d to %d are in use", p, p.HostPort, last)
+	}
+	return p, nil, bindError(p, unix.EADDRINUSE)
+}
+
+func bindError(p PortMapping, err error) error {
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return errdefs.Conflict("publish %s: host port %d/%s is in use", p, p.HostPort, p.Protocol)
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return errdefs.Invalid("publish %s: the host has no address %s", p, p.HostIP)
+	case errors.Is(err, unix.EACCES):
+		return errdefs.Permission("publish %s: this user may not use host port %d", p, p.HostPort)
+	}
+	return fmt.Errorf("publish %s: %w", p, err)
+}
+
+func bind(p PortMapping) (*os.File, uint16, error) {
+	kind := unix.SOCK_STREAM
+	if p.Protocol == "udp" {
+		kind = unix.SOCK_DGRAM
+	}
+	ip := p.ip()
+	family := unix.AF_INET
+	var addr unix.Sockaddr = &unix.SockaddrInet4{Port: int(p.HostPort), Addr: ip4(ip)}
+	if ip.Is6() {
+		family = unix.AF_INET6
+		addr = &unix.SockaddrInet6{Port: int(p.HostPort), Addr: ip.As16()}
+	}
+	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := unix.Bind(fd, addr); err != nil {
+		unix.Close(fd)
+		return nil, 0, err
+	}
+	port := p.HostPort
+	if port == 0 {
+		name, err := unix.Getsockname(fd)
+		if err != nil {
+			unix.Close(fd)
+			return nil, 0, err
+		}
+		switch a := name.(type) {
+		case *unix.SockaddrInet4:
+			port = uint16(a.Port)
+		case *unix.SockaddrInet6:
+			port = uint16(a.Port)
+		}
+	}
+	return os.NewFile(uintptr(fd), "reserved port"), port, nil
+}
+
+func ip4(a netip.Addr) [4]byte {
+	if !a.Is4() {
+		return [4]byte{}
+	}
+	return a.As4()
+}
