@@ -218,15 +218,25 @@ func (f *fixture) listing(res *build.Result, n int) string {
 	return b.String()
 }
 
-// snapshots returns the snapshots by state.
-func (f *fixture) snapshots() map[snapshot.State]int {
+// nothingLeft checks that no snapshot of an unfinished step is left. One without a name may be
+// left when a named one lies on it: that happens when another build made the same layer.
+func (f *fixture) nothingLeft() {
 	f.t.Helper()
-	n := map[snapshot.State]int{}
+	var unnamed []snapshot.Info
+	parents := map[string]bool{}
 	must(f.t, f.snaps.Walk(f.t.Context(), func(i snapshot.Info) error {
-		n[i.State]++
+		if i.State == snapshot.Committed {
+			parents[i.Parent] = true
+		} else {
+			unnamed = append(unnamed, i)
+		}
 		return nil
 	}))
-	return n
+	for _, i := range unnamed {
+		if i.State != snapshot.Frozen || !parents[i.ID] {
+			f.t.Errorf("snapshot %s is left: %s on %q", i.ID, i.State, i.Parent)
+		}
+	}
 }
 
 func config(t *testing.T, res *build.Result) string {

@@ -88,9 +88,9 @@ func (r *run) viewID(ctx context.Context, id string, done *closers) (*source.Tre
 	return tree, nil
 }
 
-// layerWriter is an operation that makes its layer directly.
-type layerWriter interface {
-	WriteLayer(ctx context.Context, in op.CopyInput, w io.Writer) error
+// planner is an operation that makes its layer directly.
+type planner interface {
+	Plan(ctx context.Context, in op.CopyInput) (*op.Plan, error)
 }
 
 // files executes COPY, ADD and WORKDIR.
@@ -111,8 +111,11 @@ func (w *work) files(ctx, writeCtx context.Context) error {
 			return err
 		}
 	}
-	o := w.s.v.Op.(layerWriter)
-	l, id, err := w.write(ctx, func(out io.Writer) error { return o.WriteLayer(ctx, in, out) })
+	plan, err := w.s.v.Op.(planner).Plan(ctx, in)
+	if err != nil {
+		return err
+	}
+	l, id, err := w.write(ctx, func(out io.Writer) error { return plan.Write(ctx, out) })
 	if err != nil {
 		return err
 	}

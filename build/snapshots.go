@@ -143,17 +143,19 @@ func (res *result) unpack(ctx context.Context) (string, error) {
 		return "", err
 	}
 	r.snaps.add(info.ID)
-	return info.ID, res.name(ctx, info.ID)
+	err = res.name(ctx, info.ID)
+	return res.snapshot, err
 }
 
-// name gives a frozen snapshot its chainID, which is known. The snapshot stays the
-// result's, also when another process was faster.
+// name gives a frozen snapshot its chainID, which is known. When the chain is there already,
+// that snapshot is used from now on, and the other removed at the end.
 func (res *result) name(ctx context.Context, id string) error {
 	res.snapshot = id
 	named, err := res.run.p.Snapshots.Name(ctx, id, res.chainID)
 	if err != nil {
 		return err
 	}
+	res.snapshot = named.ID
 	if named.ID == id {
 		res.run.snaps.keep(id)
 	}

@@ -2,7 +2,6 @@ package op
 
 import (
 	"context"
-	"io"
 	"path"
 	"strings"
 	"time"
@@ -34,26 +33,17 @@ type CopyInput struct {
 
 // copier is one execution of a Copy.
 type copier struct {
-	plan
+	*Plan
 	op       *Copy
 	own      owner
 	uid, gid int
 	mode     modeChange
 }
 
-// WriteLayer writes the layer of the copy as an uncompressed tar. The bytes depend on
-// the operation and the content of the input alone.
-func (c *Copy) WriteLayer(ctx context.Context, in CopyInput, w io.Writer) error {
-	x, err := c.plan(ctx, in)
-	if err != nil {
-		return err
-	}
-	return x.write(ctx, w, in.Epoch)
-}
-
-func (c *Copy) plan(ctx context.Context, in CopyInput) (*copier, error) {
-	x := &copier{op: c}
-	x.target, x.nodes = in.Target, make(map[string]*node)
+// Plan looks at the sources and at the target and decides what the layer holds. The layer depends
+// on the operation and the content of the input alone.
+func (c *Copy) Plan(ctx context.Context, in CopyInput) (*Plan, error) {
+	x := &copier{op: c, Plan: newPlan(in)}
 	if c.Link {
 		x.target = nil
 	}
@@ -81,7 +71,7 @@ func (c *Copy) plan(ctx context.Context, in CopyInput) (*copier, error) {
 			return nil, err
 		}
 	}
-	return x, nil
+	return x.Plan, nil
 }
 
 // destination makes the directory that the files go to or into, and returns the path

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/camada/camada/archive"
 	"github.com/camada/camada/build/source"
@@ -11,15 +12,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// plan is the tree of a layer that is being put together: what will be in it over
-// what the target, the file systems below, has. It is used by one goroutine.
-type plan struct {
+// Plan is the tree of a layer that is being put together: what will be in it over
+// what the target, the file system below, has. It is used by one goroutine, and as long
+// as the trees that it was made of are open.
+type Plan struct {
+	epoch time.Time
 	// target is nil for an empty file system.
 	target *source.Tree
 	nodes  map[string]*node
 	// dirUID, dirGID and dirPerm are what new directories on the way get.
 	dirUID, dirGID int
 	dirPerm        uint32
+}
+
+func newPlan(in CopyInput) *Plan {
+	return &Plan{epoch: in.Epoch, target: in.Target, nodes: make(map[string]*node), dirPerm: 0o755}
 }
 
 // node is one entry of the layer to be.
@@ -50,7 +57,7 @@ type found struct {
 }
 
 // at looks at one path without following a link; nil when nothing is there.
-func (p *plan) at(name string) (*found, error) {
+func (p *Plan) at(name string) (*found, error) {
 	if name == "" {
 		return &found{typ: archive.TypeDir}, nil
 	}
@@ -78,7 +85,7 @@ const maxLinks = 40
 
 // follow resolves a path as in a chroot, its last component too, and tells what is
 // there: nil for nothing. Missing components stay as they are.
-func (p *plan) follow(name string) (string, *found, error) {
+func (p *Plan) follow(name string) (string, *found, error) {
 	rest := strings.Split(name, "/")
 	at, here := "", &found{typ: archive.TypeDir}
 	links := 0
@@ -121,7 +128,7 @@ func (p *plan) follow(name string) (string, *found, error) {
 }
 
 // mkdirAll makes the directory name, which goes through no link, and those above it.
-func (p *plan) mkdirAll(name string) error {
+func (p *Plan) mkdirAll(name string) error {
 	if name == "" {
 		return nil
 	}
@@ -143,7 +150,7 @@ func (p *plan) mkdirAll(name string) error {
 
 // put adds a node and, as the target has them, the directories above it: a layer says what
 // the directories on the way are, because not every reader of layers asks below.
-func (p *plan) put(name string, n *node) error {
+func (p *Plan) put(name string, n *node) error {
 	p.nodes[name] = n
 	for dir := parentOf(name); dir != "" && p.nodes[dir] == nil; dir = parentOf(dir) {
 		if p.target == nil {
@@ -189,7 +196,7 @@ func entryType(e *source.Entry) byte {
 }
 
 // ownerOf resolves user[:group] with the target's files.
-func (p *plan) ownerOf(ctx context.Context, o owner, lenient bool) (uid, gid int, err error) {
+func (p *Plan) ownerOf(ctx context.Context, o owner, lenient bool) (uid, gid int, err error) {
 	return o.resolve(func(name string) ([]byte, error) {
 		if p.target == nil {
 			return nil, errdefs.NotFound("%s does not exist", name)

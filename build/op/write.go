@@ -25,14 +25,14 @@ type layerWriter struct {
 	links map[inode]string
 }
 
-// write writes the plan as a tar, sorted.
-func (p *plan) write(ctx context.Context, w io.Writer, epoch time.Time) error {
+// Write writes the layer as an uncompressed tar, sorted.
+func (p *Plan) Write(ctx context.Context, w io.Writer) error {
 	names := make([]string, 0, len(p.nodes))
 	for name := range p.nodes {
 		names = append(names, name)
 	}
 	slices.SortFunc(names, comparePaths)
-	l := &layerWriter{w: archive.NewWriter(w, archive.WriterOptions{Clamp: epoch}), epoch: epoch, links: make(map[inode]string)}
+	l := &layerWriter{w: archive.NewWriter(w, archive.WriterOptions{Clamp: p.epoch}), epoch: p.epoch, links: make(map[inode]string)}
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -124,23 +124,19 @@ func comparePaths(a, b string) int {
 	return len(a) - len(b)
 }
 
-// WriteLayer writes the layer of the directory as an uncompressed tar, without
-// entries when the directory is there.
-func (m *Mkdir) WriteLayer(ctx context.Context, in CopyInput, w io.Writer) error {
-	p := plan{target: in.Target, nodes: make(map[string]*node), dirPerm: 0o755}
+// Plan decides what directories are to be made: none when the directory is there.
+func (m *Mkdir) Plan(ctx context.Context, in CopyInput) (*Plan, error) {
+	p := newPlan(in)
 	o, err := parseOwner(m.User)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if p.dirUID, p.dirGID, err = p.ownerOf(ctx, o, true); err != nil {
-		return err
+		return nil, err
 	}
 	real, _, err := p.follow(strings.TrimPrefix(path.Clean(m.Path), "/"))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := p.mkdirAll(real); err != nil {
-		return err
-	}
-	return p.write(ctx, w, in.Epoch)
+	return p, p.mkdirAll(real)
 }
