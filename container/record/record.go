@@ -1,0 +1,273 @@
+// Package record keeps what is known of containers, in a directory that many processes use at once.
+//
+//	store := record.Open(dir)
+//	c, err := store.Create(ctx, record.Config{Name: "web", ...})   // the name is taken now
+//	err = c.SetState(record.Started(pid))
+//	...
+//	err = c.SetState(record.State{Status: record.Exited, ExitCode: code, ...})
+//	err = store.Remove(ctx, c.Config.ID)
+//
+// # On disk
+//
+//	<dir>/<id>/config.json   what it was made of; never changes
+//	<dir>/<id>/state.json    how it is doing; replaced whole
+//	<dir>/<id>/log           what it wrote: a JSON object a line
+//	<dir>/<id>/alive         locked by the process that looks after it, as long as it does
+//	<dir>/names/<name>       a symbolic link to the id: taking a name is making it
+//
+// Whether a container runs is never taken from the file alone: its process must be there, with the start time that was
+// noted. So a machine that was switched off, or a killed camada, leaves no container that only seems to run.
+package record
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/camada/camada/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Status of a container.
+type Status string
+
+// The statuses.
+const (
+	Created Status = "created"
+	Running Status = "running"
+	Exited  Status = "exited"
+)
+
+// Config is what a container was made of.
+type Config struct {
+	// ID is 64 hexadecimal digits.
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// Image is the descriptor of the manifest; ImageName what the user called it and ImageID the config's digest.
+	Image     ocispec.Descriptor `json:"image"`
+	ImageName string             `json:"imageName"`
+	ImageID   string             `json:"imageID"`
+	// Snapshot is the ID of the writable snapshot.
+	Snapshot string            `json:"snapshot"`
+	Command  []string          `json:"command"`
+	Env      []string          `json:"env,omitempty"`
+	Workdir  string            `json:"workdir,omitempty"`
+	User     string            `json:"user,omitempty"`
+	Created  time.Time         `json:"created"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	// Network is none, host or bridge; Ports are as published.
+	Network    string   `json:"network"`
+	Ports      []string `json:"ports,omitempty"`
+	Volumes    []string `json:"volumes,omitempty"`
+	Hostname   string   `json:"hostname,omitempty"`
+	TTY        bool     `json:"tty,omitempty"`
+	Remove     bool     `json:"remove,omitempty"`
+	StopSignal string   `json:"stopSignal,omitempty"`
+	Privileged bool     `json:"privileged,omitempty"`
+	// CgroupsPath is where its control group is.
+	CgroupsPath string `json:"cgroupsPath,omitempty"`
+	// Memory in bytes, NanoCPUs in billionths, PidsLimit; 0 is none.
+	Memory    int64 `json:"memory,omitempty"`
+	NanoCPUs  int64 `json:"nanoCPUs,omitempty"`
+	PidsLimit int64 `json:"pidsLimit,omitempty"`
+}
+
+// State is how a container is doing.
+type State struct {
+	Status Status `json:"status"`
+	// Pid of its first process, and when that started, in the kernel's ticks since boot: both together are never used again.
+	Pid       int    `json:"pid,omitempty"`
+	StartTick uint64 `json:"startTick,omitempty"`
+	// Keeper is the process that looks after it.
+	Keeper    int       `json:"keeper,omitempty"`
+	ExitCode  int       `json:"exitCode"`
+	OOMKilled bool      `json:"oomKilled,omitempty"`
+	Error     string    `json:"error,omitempty"`
+	Started   time.Time `json:"started,omitzero"`
+	Finished  time.Time `json:"finished,omitzero"`
+	// Address is the container's own, "" without one; Ports are those that were published in the end.
+	Address string   `json:"address,omitempty"`
+	Gateway string   `json:"gateway,omitempty"`
+	MAC     string   `json:"mac,omitempty"`
+	Ports   []string `json:"ports,omitempty"`
+}
+
+// Container is a record as it was read.
+type Container struct {
+	Config Config
+	State  State
+	dir    string
+}
+
+// Running reports whether its first process was there when the record was read.
+func (c *Container) Running() bool { return c.State.Status == Running }
+
+// Dir is the directory of the container's files.
+func (c *Container) Dir() string { return c.dir }
+
+// Store is a directory of records.
+type Store struct{ dir string }
+
+// Open returns the store in dir, which is made when it is needed.
+func Open(dir string) *Store { return &Store{dir: dir} }
+
+const (
+	configFile = "config.json"
+	stateFile  = "state.json"
+	logFile    = "log"
+	aliveFile  = "alive"
+	namesDir   = "names"
+	maxFile    = 4 << 20
+)
+
+// Get finds a container by its ID, its name, or the beginning of its ID. ErrNotFound when there is none, ErrInvalid when the beginning
+// fits several.
+func (s *Store) Get(ctx context.Context, query string) (*Container, error) {
+	if !validName(query) {
+		return nil, errdefs.NotFound("no such container: %s", query)
+	}
+	if isID(query) {
+		return s.load(query)
+	}
+	if id, err := os.Readlink(filepath.Join(s.dir, namesDir, query)); err == nil && isID(id) {
+		if c, err := s.load(id); err == nil || !errdefs.IsNotFound(err) {
+			return c, err
+		}
+	}
+	ids, err := s.ids()
+	if err != nil {
+		return nil, err
+	}
+	var hit string
+	for _, id := range ids {
+		if !strings.HasPrefix(id, query) {
+			continue
+		}
+		if hit != "" {
+			return nil, errdefs.Invalid("%s is the beginning of several containers' IDs; give more of it", query)
+		}
+		hit = id
+	}
+	if hit == "" {
+		return nil, errdefs.NotFound("no such container: %s", query)
+	}
+	return s.load(hit)
+}
+
+// List returns all containers, the newest first. One that vanishes meanwhile, or whose making a killed process did not
+// finish, is left out.
+func (s *Store) List(ctx context.Context) ([]*Container, error) {
+	ids, err := s.ids()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]*Container, 0, len(ids))
+	for _, id := range ids {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		c, err := s.load(id)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	slices.SortStableFunc(list, func(a, b *Container) int { return b.Config.Created.Compare(a.Config.Created) })
+	return list, nil
+}
+
+func (s *Store) ids() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	var ids []string
+	for _, e := range entries {
+		if isID(e.Name()) {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids, nil
+}
+
+func (s *Store) load(id string) (*Container, error) {
+	c := &Container{dir: filepath.Join(s.dir, id)}
+	if err := readJSON(filepath.Join(c.dir, configFile), &c.Config); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, errdefs.NotFound("no such container: %s", id)
+		}
+		return nil, fmt.Errorf("read container %.12s: %w", id, err)
+	}
+	return c, c.Refresh()
+}
+
+// Refresh reads the state again, and compares it with the process.
+func (c *Container) Refresh() error {
+	st := State{Status: Created}
+	if err := readJSON(filepath.Join(c.dir, stateFile), &st); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the state of container %.12s: %w", c.Config.ID, err)
+	}
+	if st.Status == Running && !alive(st.Pid, st.StartTick) && !keeperLives(c.dir) {
+		// Whoever looked after it was killed before it could note how it ended.
+		st.Status, st.ExitCode = Exited, 137
+		if st.Error == "" {
+			st.Error = "the process that looked after the container was killed"
+		}
+	}
+	c.State = st
+	return nil
+}
+
+func readJSON(name string, v any) error {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if len(b) > maxFile {
+		return errdefs.Limit("%s is larger than %d bytes", name, maxFile)
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return errdefs.Corrupt("%s: %w", name, err)
+	}
+	return nil
+}
+
+// writeJSON replaces a file whole. It is not synced: containers do not live on after the machine stops.
+func writeJSON(name string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	tmp := fmt.Sprintf("%s.%d", name, os.Getpid())
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, name); err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	return nil
+}
+
+func isID(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" }
+
+// validName follows docker's [a-zA-Z0-9][a-zA-Z0-9_.-]*.
+func validName(s string) bool {
+	for i, c := range []byte(s) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || c != '_' && c != '.' && c != '-') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 128
+}
