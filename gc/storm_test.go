@@ -198,6 +198,11 @@ func TestKilledAtRandomMoments(t *testing.T) {
 			}
 		}
 	})
+	end := sync.OnceFunc(func() {
+		close(stop)
+		wg.Wait()
+	})
+	defer end()
 	for range rounds {
 		cmd := process(t, root, "build", 1000)
 		out, err := cmd.StdoutPipe()
@@ -216,8 +221,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		}
 		check(t, buildOnce(t.Context(), root, "next", "base", "next"))
 	}
-	close(stop)
-	wg.Wait()
+	end()
 	wantWhole(t, root)
 }
 
