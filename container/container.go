@@ -24,7 +24,7 @@ type Config struct {
 	ID string
 	// Spec says what runs and how it is confined. Spec.Root.Path is not used when Rootfs is set.
 	Spec *specs.Spec
-	// Rootfs becomes "/" of the container.
+	// Rootfs becomes "/" of the container. The zero Mount is a bind of Spec.Root.Path.
 	Rootfs mount.Mount
 	// Stdin, Stdout and Stderr are given to the process as they are; nil is
 	// /dev/null. Ignored when Spec.Process.Terminal is set.
@@ -33,10 +33,17 @@ type Config struct {
 	// namespaces are there and before the user's program is executed. Nil
 	// leaves a new network namespace with loopback up only.
 	Network func(ctx context.Context, pid int) error
+	// Created is called like Network, after it and with all set up but the
+	// program: it may block until the program shall be executed. An error ends
+	// the container.
+	Created func(ctx context.Context, pid int) error
 	// ExtraFiles are inherited from descriptor 3 on.
 	ExtraFiles []*os.File
 	// DieWithParent kills the container when the process that called Start dies.
 	DieWithParent bool
+	// Init runs a small first process that reaps orphans and forwards signals.
+	// The main function of the calling program has to serve it: see IsInit.
+	Init bool
 }
 
 // ExitStatus is how a container's process ended.
@@ -48,3 +55,16 @@ type ExitStatus struct {
 	// OOMKilled tells that the memory limit ended a process of the container.
 	OOMKilled bool
 }
+
+// StartError says that the user's program could not be executed, with the exit
+// code that shells and Docker give: 127 when it is not there, 126 when it
+// cannot be executed.
+type StartError struct {
+	Code int
+	Err  error
+}
+
+func (e *StartError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *StartError) Unwrap() error { return e.Err }

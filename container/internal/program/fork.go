@@ -39,8 +39,8 @@ type childState struct {
 type ForkOptions struct {
 	// Flags are CLONE_NEW* flags.
 	Flags uintptr
-	// Cgroup is a descriptor of a cgroup v2 directory to start in, or nil.
-	Cgroup *os.File
+	// CgroupFD is a descriptor of a cgroup v2 directory to start in, or -1.
+	CgroupFD int
 }
 
 // Child is a forked child. Its exit is to be collected by wait4.
@@ -58,6 +58,8 @@ type Error struct {
 	Stage string
 	// Errno is the kernel's answer.
 	Errno syscall.Errno
+	// Exec tells that all went well but the execution itself.
+	Exec bool
 }
 
 func (e *Error) Error() string { return e.Stage + ": " + e.Errno.Error() }
@@ -94,9 +96,9 @@ func (p *Program) Fork(opts ForkOptions) (*Child, error) {
 	p.child.ops, p.child.slots, p.child.gaps = p.ops, p.slots, p.gaps()
 	args := &cloneArgs{flags: uint64(opts.Flags), exitSignal: uint64(unix.SIGCHLD)}
 	nr, a1, a2 := uintptr(unix.SYS_CLONE), opts.Flags|uintptr(unix.SIGCHLD), uintptr(0)
-	if opts.Cgroup != nil {
+	if opts.CgroupFD >= 0 {
 		args.flags |= unix.CLONE_INTO_CGROUP
-		args.cgroup = uint64(opts.Cgroup.Fd())
+		args.cgroup = uint64(opts.CgroupFD)
 		nr, a1, a2 = unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args)
 	}
 	syscall.ForkLock.Lock()
@@ -104,7 +106,6 @@ func (p *Program) Fork(opts ForkOptions) (*Child, error) {
 	syscall.ForkLock.Unlock()
 	runtime.KeepAlive(p)
 	runtime.KeepAlive(args)
-	runtime.KeepAlive(opts.Cgroup)
 	if errno != 0 {
 		read.Close()
 		return nil, fmt.Errorf("fork: %w", errno)
@@ -176,11 +177,17 @@ func run(c *childState) {
 			c.slots[o.into] = r
 		}
 		to := o.onOK
+		if r == 0 && errno == 0 && o.onZero != next {
+			to = o.onZero
+		}
 		if errno != 0 {
 			if o.note && errno != syscall.ENOENT && errno != syscall.ENOTDIR {
 				c.noted = errno
 			}
 			to = o.onErr
+			if o.onMissing != next && (errno == syscall.ENOENT || errno == syscall.ENOTDIR) {
+				to = o.onMissing
+			}
 		}
 		switch {
 		case to == fail:
@@ -259,7 +266,7 @@ func (c *Child) Next() (Event, error) {
 	if a >= uint64(len(c.prog.ops)) {
 		return Event{}, fmt.Errorf("a child's status is out of range: %d", a)
 	}
-	return Event{}, &Error{Stage: c.prog.stages[c.prog.ops[a].stage], Errno: syscall.Errno(v)}
+	return Event{}, &Error{Stage: c.prog.stages[c.prog.ops[a].stage], Errno: syscall.Errno(v), Exec: int(a) >= c.prog.execAt}
 }
 
 // Close closes the parent's end of the status pipe.

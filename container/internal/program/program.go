@@ -59,6 +59,8 @@ type op struct {
 	tolerated [3]syscall.Errno
 	onErr     int32
 	onOK      int32
+	onZero    int32
+	onMissing int32
 	into      int32
 	stage     int32
 }
@@ -76,6 +78,7 @@ type Program struct {
 	above  int
 	owned  []*os.File
 	status statusPipe
+	execAt int
 }
 
 // New returns an empty program. The descriptors that the program itself uses
@@ -226,7 +229,7 @@ func (p *Program) Stage(format string, args ...any) {
 
 // Call appends a system call. By default its failure ends the child.
 func (p *Program) Call(nr uintptr, args ...Arg) *Call {
-	o := op{nr: nr, onErr: fail, onOK: next, into: -1, stage: int32(len(p.stages) - 1)}
+	o := op{nr: nr, onErr: fail, onOK: next, onZero: next, onMissing: next, into: -1, stage: int32(len(p.stages) - 1)}
 	for i, a := range args {
 		o.args[i] = a.value
 		if a.slot {
@@ -255,6 +258,10 @@ func (c *Call) Tolerate(errnos ...syscall.Errno) *Call {
 // Ignore goes on whatever the outcome.
 func (c *Call) Ignore() *Call { c.p.ops[c.at].onErr = next; return c }
 
+// OnMissing goes on at l when the call says that nothing is there; other
+// errors end the child.
+func (c *Call) OnMissing(l Label) *Call { c.p.ops[c.at].onMissing = labelBase + int32(l); return c }
+
 // Note remembers the errno for FailNoted unless it says that nothing is there.
 func (c *Call) Note() *Call { c.p.ops[c.at].note = true; return c }
 
@@ -279,6 +286,10 @@ func (c *Call) OnError(l Label) *Call { c.p.ops[c.at].onErr = labelBase + int32(
 // OnSuccess goes on at l when the call succeeds.
 func (c *Call) OnSuccess(l Label) *Call { c.p.ops[c.at].onOK = labelBase + int32(l); return c }
 
+// OnZero goes on at l when the call succeeds with 0, as clone does in the child
+// and read at the end of a file.
+func (c *Call) OnZero(l Label) *Call { c.p.ops[c.at].onZero = labelBase + int32(l); return c }
+
 // Jump goes on at l.
 func (p *Program) Jump(l Label) { p.Call(opJump).OnSuccess(l) }
 
@@ -300,7 +311,7 @@ func (p *Program) resolve() error {
 		return p.err
 	}
 	for i := range p.ops {
-		for _, target := range []*int32{&p.ops[i].onErr, &p.ops[i].onOK} {
+		for _, target := range []*int32{&p.ops[i].onErr, &p.ops[i].onOK, &p.ops[i].onZero, &p.ops[i].onMissing} {
 			if *target < labelBase {
 				continue
 			}

@@ -28,7 +28,7 @@ func run(t *testing.T, p *program.Program, build func(), e program.Exec) (string
 	if err := p.AppendExec(e); err != nil {
 		t.Fatal(err)
 	}
-	c, err := p.Fork(program.ForkOptions{})
+	c, err := p.Fork(program.ForkOptions{CgroupFD: -1})
 	outW.Close()
 	if err != nil {
 		return "", 0, err

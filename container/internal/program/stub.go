@@ -71,6 +71,7 @@ func (p *Program) AppendExec(e Exec) error {
 	}
 	p.Stage("execute %q", name)
 	execAt := p.marker()
+	p.execAt = execAt
 	image, err := stubImage(uint64(status), uint64(execAt), uint64(filterAt), e)
 	if err != nil {
 		return err
@@ -102,6 +103,19 @@ func (p *Program) AppendExec(e Exec) error {
 func (p *Program) marker() int {
 	p.Call(opJump)
 	return len(p.ops) - 1
+}
+
+// LoadFilter appends the calls that load a seccomp filter at once, for a
+// process without no_new_privs that may do so by CAP_SYS_ADMIN. What follows
+// runs under the filter.
+func (p *Program) LoadFilter(filter []byte, flags uint64) {
+	p.Stage("load the seccomp filter")
+	prog := &struct {
+		length uint16
+		filter *byte
+	}{uint16(len(filter) / 8), &filter[0]}
+	const setModeFilter = 1
+	p.Call(unix.SYS_SECCOMP, Int(setModeFilter), Uint(flags), Ptr(p, prog))
 }
 
 // statusFD makes the status pipe and gives the descriptor of its writing end.

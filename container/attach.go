@@ -1,0 +1,145 @@
+package container
+
+import (
+	"path"
+	"strings"
+	"unsafe"
+
+	"github.com/camada/camada/container/internal/program"
+	"github.com/camada/camada/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// moveFDs makes move_mount take both places as descriptors.
+const moveFDs = unix.MOVE_MOUNT_F_EMPTY_PATH | unix.MOVE_MOUNT_T_EMPTY_PATH
+
+// enterRoot appends the calls that make the root file system "/" and drop the
+// host's mounts. All that is mounted later is held as descriptors already, so
+// from here on no path leads to the host.
+func (t *tree) enterRoot() {
+	p, old := t.p, t.p.Slot()
+	root := p.File(t.root)
+	p.Stage("enter the root file system")
+	p.Call(unix.SYS_OPENAT, program.Int(unix.AT_FDCWD), p.Str("/"), program.Int(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), program.Int(0)).Into(old)
+	p.Call(unix.SYS_MOVE_MOUNT, root, p.Str(""), program.Int(unix.AT_FDCWD), p.Str("/"), program.Int(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	p.Call(unix.SYS_FCHDIR, root)
+	p.Call(unix.SYS_PIVOT_ROOT, p.Str("."), p.Str("."))
+	p.Stage("leave the host's file systems")
+	p.Call(unix.SYS_FCHDIR, old.Arg())
+	p.Call(unix.SYS_UMOUNT2, p.Str("."), program.Int(unix.MNT_DETACH))
+	p.Call(unix.SYS_CHDIR, p.Str("/"))
+	p.Call(unix.SYS_CLOSE, old.Arg())
+	p.Call(unix.SYS_CLOSE, root)
+}
+
+// open appends an open of a path that has to be free of links.
+func (t *tree) open(name string, flags uint64) (program.Slot, *program.Call) {
+	fd := t.p.Slot()
+	how := &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: strict}
+	return fd, t.p.Call(unix.SYS_OPENAT2, program.Int(unix.AT_FDCWD), t.p.Str(name), program.Ptr(t.p, how), program.Int(unix.SizeofOpenHow)).Into(fd)
+}
+
+// attach appends the calls that put all mounts in place.
+func (t *tree) attach() {
+	p := t.p
+	for _, e := range t.entries {
+		p.Stage("attach the mount on %s", e.dest)
+		from := e.slot.Arg()
+		if e.file != nil {
+			from = p.File(e.file)
+		}
+		to, _ := t.open(e.dest, unix.O_PATH)
+		p.Call(unix.SYS_MOVE_MOUNT, from, p.Str(""), to.Arg(), p.Str(""), program.Int(moveFDs))
+		p.Call(unix.SYS_CLOSE, to.Arg())
+		p.Call(unix.SYS_CLOSE, from)
+	}
+	for _, e := range t.entries {
+		if e.readOnly {
+			p.Stage("make %s read-only", e.dest)
+			t.setReadOnly(program.Int(unix.AT_FDCWD), e.dest, 0)
+		}
+	}
+	if t.pty != nil {
+		p.Stage("show the terminal on /dev/console")
+		tty := p.Slot()
+		p.Call(unix.SYS_OPEN_TREE, program.Int(unix.AT_FDCWD), p.Str(t.ptyName), program.Int(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)).Into(tty)
+		console, _ := t.open("/dev/console", unix.O_PATH)
+		p.Call(unix.SYS_MOVE_MOUNT, tty.Arg(), p.Str(""), console.Arg(), p.Str(""), program.Int(moveFDs))
+		p.Call(unix.SYS_CLOSE, console.Arg())
+		p.Call(unix.SYS_CLOSE, tty.Arg())
+	}
+}
+
+// setReadOnly appends a mount_setattr.
+func (t *tree) setReadOnly(dir program.Arg, name string, flags int) {
+	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	t.p.Call(unix.SYS_MOUNT_SETATTR, dir, t.p.Str(name), program.Int(flags), program.Ptr(t.p, attr), program.Int(int(unsafe.Sizeof(*attr))))
+}
+
+// mask appends the calls that hide a path: a file behind /dev/null, a directory
+// behind an empty one. A path that is not there needs no mask.
+func (t *tree) mask(name string) {
+	p := t.p
+	p.Stage("mask %s", name)
+	end, isDir := p.Label(), p.Label()
+	null := p.Slot()
+	at, call := t.open(name, unix.O_PATH)
+	call.OnMissing(end)
+	p.Call(unix.SYS_OPEN_TREE, program.Int(unix.AT_FDCWD), p.Str("/dev/null"), program.Int(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)).Into(null)
+	p.Call(unix.SYS_MOVE_MOUNT, null.Arg(), p.Str(""), at.Arg(), p.Str(""), program.Int(moveFDs)).OnError(isDir)
+	p.Call(unix.SYS_CLOSE, null.Arg())
+	p.Call(unix.SYS_CLOSE, at.Arg())
+	p.Jump(end)
+	p.Mark(isDir)
+	p.Call(unix.SYS_CLOSE, null.Arg())
+	empty := t.makeInChild("tmpfs", []string{"nr_inodes=2", "size=0", "mode=755"}, unix.MOUNT_ATTR_RDONLY)
+	p.Call(unix.SYS_MOVE_MOUNT, empty.Arg(), p.Str(""), at.Arg(), p.Str(""), program.Int(moveFDs))
+	p.Call(unix.SYS_CLOSE, empty.Arg())
+	p.Call(unix.SYS_CLOSE, at.Arg())
+	p.Mark(end)
+}
+
+// freeze appends the calls that make a path read-only with all below it.
+func (t *tree) freeze(name string) {
+	p := t.p
+	p.Stage("make %s read-only", name)
+	end := p.Label()
+	mnt := p.Slot()
+	at, call := t.open(name, unix.O_PATH)
+	call.OnMissing(end)
+	p.Call(unix.SYS_OPEN_TREE, at.Arg(), p.Str(""), program.Int(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)).Into(mnt)
+	t.setReadOnly(mnt.Arg(), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
+	p.Call(unix.SYS_MOVE_MOUNT, mnt.Arg(), p.Str(""), at.Arg(), p.Str(""), program.Int(moveFDs))
+	p.Call(unix.SYS_CLOSE, mnt.Arg())
+	p.Call(unix.SYS_CLOSE, at.Arg())
+	p.Mark(end)
+}
+
+// sysctl appends the calls that write a kernel parameter. Only parameters that
+// belong to one of the container's own namespaces are allowed.
+func (t *tree) sysctl(key, value string, isNew map[specs.LinuxNamespaceType]bool) error {
+	name := strings.ReplaceAll(key, ".", "/")
+	if strings.Contains(key, "/") { // net/ipv4/conf/eth0.1/forwarding
+		name = key
+	}
+	first, _, _ := strings.Cut(name, "/")
+	ok := false
+	switch {
+	case first == "net":
+		ok = isNew[specs.NetworkNamespace]
+	case name == "kernel/domainname" || name == "kernel/hostname":
+		ok = isNew[specs.UTSNamespace]
+	case strings.HasPrefix(name, "kernel/shm") || strings.HasPrefix(name, "kernel/msg") || name == "kernel/sem" || strings.HasPrefix(name, "fs/mqueue/"):
+		ok = isNew[specs.IPCNamespace]
+	}
+	if !ok || path.Clean("/"+name) != "/"+name {
+		return errdefs.Invalid("sysctl %s: is not one of a namespace of the container's own", key)
+	}
+	p := t.p
+	p.Stage("set the kernel parameter %s", key)
+	fd, _ := t.open("/proc/sys/"+name, unix.O_WRONLY)
+	p.Call(unix.SYS_WRITE, fd.Arg(), p.Str(value), program.Int(len(value)))
+	p.Call(unix.SYS_CLOSE, fd.Arg())
+	return nil
+}

@@ -1,0 +1,182 @@
+package container
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/camada/camada/container/cgroup"
+	"github.com/camada/camada/container/internal/program"
+	"github.com/camada/camada/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// makeGroup makes the cgroups of a container, nil on a machine without any.
+func makeGroup(id string, spec *specs.Spec) (*cgroup.Group, error) {
+	layout, err := cgroup.Detect()
+	if err != nil {
+		return nil, err
+	}
+	name, err := cgroup.Path(spec.Linux.CgroupsPath, id)
+	if err != nil {
+		return nil, err
+	}
+	g, err := layout.Create(name, spec.Linux.Resources)
+	if err != nil {
+		return nil, fmt.Errorf("container %s: %w", id, err)
+	}
+	return g, nil
+}
+
+// removeGroup ends all that is left in a group and removes it.
+func removeGroup(ctx context.Context, g *cgroup.Group) error {
+	if g == nil || !g.Tracks() {
+		return nil
+	}
+	if err := g.Kill(ctx); err != nil {
+		return err
+	}
+	return g.Remove(ctx)
+}
+
+// fork starts the child. A parent-death signal is sent when the thread that
+// forked ends, not the process; so that thread is kept for as long as the
+// container lives.
+func (s *starter) fork(proc *Process) (*program.Child, error) {
+	opts := program.ForkOptions{Flags: s.flags, CgroupFD: -1}
+	if s.twoSteps() {
+		opts.Flags = 0
+	}
+	if s.group != nil {
+		opts.CgroupFD = s.group.FD()
+	}
+	return forkProgram(s.p, opts, s.cfg.DieWithParent, proc)
+}
+
+func forkProgram(p *program.Program, opts program.ForkOptions, keepThread bool, proc *Process) (*program.Child, error) {
+	if !keepThread {
+		return p.Fork(opts)
+	}
+	type result struct {
+		child *program.Child
+		err   error
+	}
+	forked := make(chan result)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		child, err := p.Fork(opts)
+		forked <- result{child, err}
+		if err == nil {
+			<-proc.done
+		}
+	}()
+	r := <-forked
+	return r.child, r.err
+}
+
+// follow does the parent's part until the program is executed.
+func (s *starter) follow(ctx context.Context, child *program.Child, proc *Process) error {
+	proc.pid = child.Pid
+	s.goRead.Close()
+	err := s.lead(ctx, child, proc)
+	if err != nil {
+		proc.abort()
+		return startError(s.spec.Process.Args[0], err)
+	}
+	go proc.collect()
+	return nil
+}
+
+func (s *starter) lead(ctx context.Context, child *program.Child, proc *Process) error {
+	stop := context.AfterFunc(ctx, func() { _ = unix.Kill(proc.pid, unix.SIGKILL) })
+	defer stop()
+	if s.twoSteps() {
+		if err := proc.adopt(child); err != nil {
+			return err
+		}
+	}
+	if s.fresh[specs.UserNamespace] {
+		if err := writeMaps(proc.pid, s.spec.Linux); err != nil {
+			return err
+		}
+		if err := s.letGo(); err != nil {
+			return err
+		}
+	}
+	if s.cfg.Network != nil {
+		if err := s.cfg.Network(ctx, proc.pid); err != nil {
+			return fmt.Errorf("set up the network: %w", err)
+		}
+	}
+	if s.gated() {
+		if ev, err := child.Next(); err != nil || !ev.Ready {
+			return ended(ctx, err)
+		}
+		if s.cfg.Created != nil {
+			if err := s.cfg.Created(ctx, proc.pid); err != nil {
+				return err
+			}
+		}
+		if err := s.letGo(); err != nil {
+			return err
+		}
+	}
+	_, err := child.Next()
+	if err != nil || ctx.Err() != nil {
+		return ended(ctx, err)
+	}
+	return nil
+}
+
+// letGo lets the child pass its next wait.
+func (s *starter) letGo() error {
+	if _, err := s.goWrite.Write([]byte{1}); err != nil {
+		return fmt.Errorf("let the container's process go on: %w", err)
+	}
+	return nil
+}
+
+// ended says why a child did not come as far as was awaited.
+func ended(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return err
+	}
+	return program.ErrEnded
+}
+
+// writeMaps writes the ids of a new user namespace.
+func writeMaps(pid int, linux *specs.Linux) error {
+	if len(linux.UIDMappings) == 0 || len(linux.GIDMappings) == 0 {
+		return errdefs.Invalid("a user namespace without id mappings")
+	}
+	dir := "/proc/" + strconv.Itoa(pid)
+	if os.Geteuid() != 0 {
+		// Without rights over groups the kernel wants setgroups to be given up.
+		if err := os.WriteFile(dir+"/setgroups", []byte("deny"), 0); err != nil {
+			return fmt.Errorf("give up setgroups: %w", err)
+		}
+	}
+	if err := os.WriteFile(dir+"/gid_map", idMap(linux.GIDMappings), 0); err != nil {
+		return fmt.Errorf("map group ids: %w", err)
+	}
+	if err := os.WriteFile(dir+"/uid_map", idMap(linux.UIDMappings), 0); err != nil {
+		return fmt.Errorf("map user ids: %w", err)
+	}
+	return nil
+}
+
+func idMap(maps []specs.LinuxIDMapping) []byte {
+	var b strings.Builder
+	for _, m := range maps {
+		fmt.Fprintf(&b, "%d %d %d\n", m.ContainerID, m.HostID, m.Size)
+	}
+	return []byte(b.String())
+}

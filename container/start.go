@@ -1,0 +1,367 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/camada/camada/container/cgroup"
+	"github.com/camada/camada/container/internal/program"
+	"github.com/camada/camada/container/namespace"
+	"github.com/camada/camada/container/seccomp"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/mount"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Start starts a container and returns when its program has been executed. On
+// an error nothing of it is left. The error is a *StartError when only the
+// program itself was the cause; ErrInvalid when the spec is wrong,
+// ErrUnsupported when this machine cannot do what it asks.
+//
+//	parent                                child (a fork; system calls only)
+//	make the cgroups
+//	make all mounts, detached
+//	fork ------------------------------>  enter the v1 cgroups
+//	write the uid and gid maps --------->  (waits, with a new user namespace)
+//	                                      mount proc, sysfs; enter the root
+//	Network(pid)                          attach, mask, freeze the mounts
+//	Created(pid) ---- go --------------->  (waits, when either is set)
+//	                                      give up privileges, execute the stub
+//	end of the status pipe <-------------  execute the program
+//
+// A child that fails sends the position of the call and the errno over the
+// status pipe and ends.
+func Start(ctx context.Context, cfg Config) (*Process, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	group, err := makeGroup(cfg.ID, cfg.Spec)
+	if err != nil {
+		return nil, err
+	}
+	s := &starter{cfg: cfg, spec: cfg.Spec, group: group, p: program.New(firstFree(cfg.ExtraFiles))}
+	proc, err := s.start(ctx)
+	s.close()
+	if err != nil {
+		// The child is dead or being killed; the caller's ctx may be, too.
+		err = errors.Join(err, removeGroup(context.WithoutCancel(ctx), group))
+		return nil, fmt.Errorf("start container %s: %w", cfg.ID, err)
+	}
+	return proc, nil
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.Spec == nil || c.Spec.Process == nil:
+		return errdefs.Invalid("container %s: a spec without a process", c.ID)
+	case c.Spec.Linux == nil:
+		return errdefs.Invalid("container %s: a spec without a linux section", c.ID)
+	case c.ID == "" || strings.ContainsAny(c.ID, "/\x00") || c.ID == "." || c.ID == "..":
+		return errdefs.Invalid("container id %q: is not a name", c.ID)
+	}
+	return nil
+}
+
+// starter is the state of one Start.
+type starter struct {
+	cfg    Config
+	spec   *specs.Spec
+	group  *cgroup.Group
+	p      *program.Program
+	tree   *tree
+	joined namespace.Set
+	// fresh are the new namespaces, flags their CLONE_NEW* flags.
+	fresh map[specs.LinuxNamespaceType]bool
+	flags uintptr
+	// goRead and goWrite are the pipe over which the parent lets the child go on.
+	goRead, goWrite *os.File
+	groupFiles      []*os.File
+}
+
+func (s *starter) close() {
+	s.p.Close()
+	s.joined.Close()
+	if s.tree != nil {
+		s.tree.Close()
+	}
+	for _, f := range append(s.groupFiles, s.goRead, s.goWrite) {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+func (s *starter) start(ctx context.Context) (*Process, error) {
+	if err := s.compose(); err != nil {
+		if s.tree != nil && s.tree.pty != nil {
+			s.tree.pty.Close()
+		}
+		return nil, err
+	}
+	proc := &Process{Console: s.tree.pty, group: s.group, done: make(chan struct{}), ownPids: s.fresh[specs.PIDNamespace]}
+	child, err := s.fork(proc)
+	if err == nil {
+		err = s.follow(ctx, child, proc)
+		child.Close()
+	}
+	if err != nil && proc.Console != nil {
+		proc.Console.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return proc, nil
+}
+
+// compose builds the child's program.
+func (s *starter) compose() error {
+	if err := s.namespaces(); err != nil {
+		return err
+	}
+	if err := s.pipe(); err != nil {
+		return err
+	}
+	if err := s.makeTree(); err != nil {
+		return err
+	}
+	s.begin()
+	if err := s.makeMounts(); err != nil {
+		return err
+	}
+	return s.finish()
+}
+
+// namespaces sorts those to join from those to make.
+func (s *starter) namespaces() (err error) {
+	s.fresh = map[specs.LinuxNamespaceType]bool{}
+	for _, n := range s.spec.Linux.Namespaces {
+		flag, err := namespace.Flag(n.Type)
+		if err != nil {
+			return err
+		}
+		if n.Path == "" {
+			s.fresh[n.Type] = true
+			s.flags |= flag
+		}
+	}
+	if !s.fresh[specs.MountNamespace] {
+		return errdefs.Unsupported("a container without a mount namespace of its own")
+	}
+	// It is made by the child, which has to be in its cgroup first.
+	s.flags &^= unix.CLONE_NEWCGROUP
+	s.joined, err = namespace.Open(s.spec.Linux.Namespaces)
+	return err
+}
+
+// twoSteps tells that a namespace can be entered only by a further fork, or
+// that it has to be entered before the new ones are made.
+func (s *starter) twoSteps() bool {
+	return s.joined.Has(specs.PIDNamespace) || s.joined.Has(specs.UserNamespace)
+}
+
+func (s *starter) pipe() error {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return fmt.Errorf("make a pipe: %w", err)
+	}
+	s.goRead, s.goWrite = os.NewFile(uintptr(fds[0]), "go"), os.NewFile(uintptr(fds[1]), "go")
+	return nil
+}
+
+func (s *starter) makeTree() error {
+	m := s.cfg.Rootfs
+	if m.Kind == "" {
+		if s.spec.Root == nil || s.spec.Root.Path == "" {
+			return errdefs.Invalid("no root file system was given")
+		}
+		m = mount.Mount{Kind: mount.Bind, Source: s.spec.Root.Path}
+	}
+	root, err := mount.Detached(m)
+	if err != nil {
+		return fmt.Errorf("root file system: %w", err)
+	}
+	s.tree = &tree{p: s.p, root: root, close: []*os.File{root}}
+	if s.group != nil {
+		s.tree.groups = s.group.Dirs()
+	}
+	if s.fresh[specs.UserNamespace] {
+		s.tree.uid, s.tree.gid = hostID(s.spec.Linux.UIDMappings), hostID(s.spec.Linux.GIDMappings)
+	}
+	return nil
+}
+
+// hostID gives what id 0 of a user namespace is outside.
+func hostID(maps []specs.LinuxIDMapping) int {
+	for _, m := range maps {
+		if m.ContainerID == 0 {
+			return int(m.HostID)
+		}
+	}
+	return 0
+}
+
+// begin appends what the child does up to being in its namespaces.
+func (s *starter) begin() {
+	p := s.p
+	begin(p, s.cfg.DieWithParent, groupFiles(s.group, &s.groupFiles))
+	if s.spec.Process.OOMScoreAdj != nil {
+		oomScore(p, *s.spec.Process.OOMScoreAdj)
+	}
+	if s.twoSteps() {
+		join(p, s.joined)
+		second(p, s.flags)
+	}
+	if s.fresh[specs.UserNamespace] {
+		p.Stage("wait for the user namespace's ids")
+		s.wait()
+	}
+	if s.fresh[specs.UserNamespace] || s.joined.Has(specs.UserNamespace) {
+		becomeRoot(p)
+	}
+	if !s.twoSteps() {
+		join(p, s.joined)
+	}
+	if s.fresh[specs.CgroupNamespace] {
+		p.Stage("make a cgroup namespace")
+		p.Call(unix.SYS_UNSHARE, program.Int(unix.CLONE_NEWCGROUP))
+	}
+	p.Stage("begin a session")
+	p.Call(unix.SYS_SETSID).Ignore()
+	p.Stage("make the mounts private")
+	p.Call(unix.SYS_MOUNT, program.Int(0), p.Str("/"), program.Int(0), program.Int(unix.MS_REC|unix.MS_PRIVATE), program.Int(0))
+}
+
+// wait appends a wait for one byte of the parent. The end of the pipe says that
+// the parent is dead.
+func (s *starter) wait() {
+	p := s.p
+	dead, alive := p.Label(), p.Label()
+	p.Call(unix.SYS_READ, p.File(s.goRead), program.Ptr(p, new([8]byte)), program.Int(1)).OnZero(dead)
+	p.Jump(alive)
+	p.Mark(dead)
+	p.Fail(unix.EPIPE)
+	p.Mark(alive)
+}
+
+// makeMounts puts the file system together.
+func (s *starter) makeMounts() error {
+	t, linux := s.tree, s.spec.Linux
+	if err := t.prepare(s.spec.Mounts); err != nil {
+		return err
+	}
+	if err := t.populateDev(s.spec); err != nil {
+		return err
+	}
+	if s.spec.Process.Terminal {
+		if err := t.openTerminal(); err != nil {
+			return err
+		}
+	}
+	if s.cfg.Init {
+		exe, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find the init program: %w", err)
+		}
+		if err := t.addBind(exe, initPath, mountOptions{bind: true, attrs: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID}); err != nil {
+			return err
+		}
+	}
+	if cwd := s.spec.Process.Cwd; cwd != "" {
+		// Docker makes a working directory that is not there; a read-only root refuses later.
+		_, _ = t.resolve(cwd, directory)
+	}
+	t.enterRoot()
+	t.attach()
+	if s.fresh[specs.NetworkNamespace] {
+		loopback(s.p)
+	}
+	for key, value := range linux.Sysctl {
+		if err := t.sysctl(key, value, s.fresh); err != nil {
+			return err
+		}
+	}
+	for _, name := range linux.MaskedPaths {
+		t.mask(name)
+	}
+	for _, name := range linux.ReadonlyPaths {
+		t.freeze(name)
+	}
+	return s.propagation()
+}
+
+// propagation appends what concerns the root mount as a whole.
+func (s *starter) propagation() error {
+	p := s.p
+	if s.spec.Root != nil && s.spec.Root.Readonly {
+		p.Stage("make the root file system read-only")
+		s.tree.setReadOnly(program.Int(unix.AT_FDCWD), "/", 0)
+	}
+	flag := 0
+	switch s.spec.Linux.RootfsPropagation {
+	case "", "private", "rprivate":
+		return nil
+	case "shared", "rshared":
+		flag = unix.MS_SHARED
+	case "slave", "rslave":
+		flag = unix.MS_SLAVE
+	case "unbindable", "runbindable":
+		flag = unix.MS_UNBINDABLE
+	default:
+		return errdefs.Invalid("root propagation %q is not known", s.spec.Linux.RootfsPropagation)
+	}
+	p.Stage("set the propagation of the root file system")
+	p.Call(unix.SYS_MOUNT, program.Int(0), p.Str("/"), program.Int(0), program.Int(flag), program.Int(0))
+	return nil
+}
+
+// finish appends host name and the confinement of the process.
+func (s *starter) finish() error {
+	p := s.p
+	if s.spec.Hostname != "" {
+		p.Stage("set the host name")
+		p.Call(unix.SYS_SETHOSTNAME, p.Str(s.spec.Hostname), program.Int(len(s.spec.Hostname)))
+	}
+	if s.spec.Domainname != "" {
+		p.Stage("set the domain name")
+		p.Call(unix.SYS_SETDOMAINNAME, p.Str(s.spec.Domainname), program.Int(len(s.spec.Domainname)))
+	}
+	c := &confinement{
+		p: p, process: s.spec.Process, stdio: [3]*os.File{s.cfg.Stdin, s.cfg.Stdout, s.cfg.Stderr},
+		extra: s.cfg.ExtraFiles, ptyName: s.tree.ptyName, pdeathsig: s.cfg.DieWithParent,
+	}
+	if s.cfg.Init {
+		c.reaper = initPath
+	}
+	if s.gated() {
+		c.wait = func() {
+			p.Stage("wait for the network")
+			p.Ready()
+			s.wait()
+		}
+	}
+	var err error
+	if c.filter, c.filterFlags, err = filter(s.spec.Linux.Seccomp); err != nil {
+		return err
+	}
+	return c.append()
+}
+
+// gated tells that the child waits for the parent before it goes on.
+func (s *starter) gated() bool { return s.cfg.Network != nil || s.cfg.Created != nil }
+
+// filter compiles a seccomp profile.
+func filter(profile *specs.LinuxSeccomp) ([]byte, uint64, error) {
+	if profile == nil {
+		return nil, 0, nil
+	}
+	f, err := seccomp.Compile(profile, runtime.GOARCH)
+	if err != nil {
+		return nil, 0, fmt.Errorf("seccomp profile: %w", err)
+	}
+	return f.Instructions, f.Flags, nil
+}

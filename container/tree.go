@@ -1,0 +1,271 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/camada/camada/container/internal/program"
+	"github.com/camada/camada/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// tree is the container's file system while it is put together. The parent
+// makes all mounts detached, as descriptors that the child attaches in its own
+// mount namespace, except those whose content depends on the maker's
+// namespaces (proc, sysfs, mqueue): these the child makes.
+type tree struct {
+	p    *program.Program
+	root *os.File
+	// uid and gid are the container's root as the parent sees it.
+	uid, gid int
+	entries  []*entry
+	// groups are the container's cgroup directories, for mounts of type cgroup.
+	groups []string
+	// pty is the master of the container's terminal.
+	pty *os.File
+	// ptyName is its slave, as the container names it.
+	ptyName string
+	close   []*os.File
+}
+
+// entry is one mount.
+type entry struct {
+	// dest is where it goes: absolute, clean, free of symbolic links.
+	dest string
+	// file is the detached mount, nil when the child makes it.
+	file *os.File
+	// slot holds the descriptor of a mount that the child made.
+	slot program.Slot
+	// readOnly is set last, when all that goes into it is there.
+	readOnly bool
+}
+
+// Close closes what the parent has no more use for after the fork.
+func (t *tree) Close() {
+	for _, f := range t.close {
+		f.Close()
+	}
+	t.close = nil
+}
+
+func (t *tree) own(fd int, name string) *os.File {
+	f := os.NewFile(uintptr(fd), name)
+	t.close = append(t.close, f)
+	return f
+}
+
+// prepare makes the mounts of the spec in the parent, and appends the calls
+// that make the others.
+func (t *tree) prepare(mounts []specs.Mount) error {
+	for _, m := range mounts {
+		t.p.Stage("mount %s on %s", m.Type, m.Destination)
+		if !path.IsAbs(m.Destination) || strings.Contains(m.Destination, "\x00") {
+			return errdefs.Invalid("mount on %q: the destination is not an absolute path", m.Destination)
+		}
+		if err := t.add(m); err != nil {
+			return fmt.Errorf("mount %s on %s: %w", m.Type, m.Destination, err)
+		}
+	}
+	return nil
+}
+
+func (t *tree) add(m specs.Mount) error {
+	o := parseOptions(m.Options)
+	switch {
+	case m.Type == "bind" || o.bind:
+		return t.addBind(m.Source, m.Destination, o)
+	case m.Type == "proc" || m.Type == "sysfs" || m.Type == "mqueue":
+		return t.addChildMade(m, o)
+	case m.Type == "cgroup" || m.Type == "cgroup2":
+		return t.addCgroup(m.Destination, o)
+	}
+	dest, err := t.resolve(m.Destination, directory)
+	if err != nil {
+		return err
+	}
+	e := &entry{dest: dest}
+	attrs := o.attrs
+	if m.Type == "tmpfs" && attrs&unix.MOUNT_ATTR_RDONLY != 0 {
+		// Targets of later mounts may have to be made in it.
+		e.readOnly = true
+		attrs &^= unix.MOUNT_ATTR_RDONLY
+	}
+	if e.file, err = t.newFS(m.Type, m.Source, t.mapped(m.Type, o.params), attrs); err != nil {
+		return err
+	}
+	t.entries = append(t.entries, e)
+	return nil
+}
+
+// mapped makes root of the container's user namespace the owner of its tmpfs and devpts.
+func (t *tree) mapped(fstype string, params []string) []string {
+	if t.uid == 0 && t.gid == 0 || fstype != "tmpfs" {
+		return params
+	}
+	return append([]string{"uid=" + strconv.Itoa(t.uid), "gid=" + strconv.Itoa(t.gid)}, params...)
+}
+
+// newFS makes a file system without attaching it.
+func (t *tree) newFS(fstype, source string, params []string, attrs uint64) (*os.File, error) {
+	fs, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, errdefs.Unsupported("file system %q: %w", fstype, err)
+	}
+	defer unix.Close(fs)
+	if source != "" {
+		if err := unix.FsconfigSetString(fs, "source", source); err != nil {
+			return nil, fmt.Errorf("source %q: %w", source, err)
+		}
+	}
+	for _, param := range params {
+		key, value, ok := strings.Cut(param, "=")
+		if ok {
+			err = unix.FsconfigSetString(fs, key, value)
+		} else {
+			err = unix.FsconfigSetFlag(fs, key)
+		}
+		if err != nil {
+			return nil, errdefs.Invalid("option %q of %s: %w", param, fstype, err)
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return nil, fmt.Errorf("make a %s: %w", fstype, err)
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, int(attrs))
+	if err != nil {
+		return nil, fmt.Errorf("make a mount of %s: %w", fstype, err)
+	}
+	return t.own(fd, fstype), nil
+}
+
+// addBind shows a file or directory of the host.
+func (t *tree) addBind(source, destination string, o mountOptions) error {
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	recursive := uint(0)
+	if o.recursive {
+		recursive = unix.AT_RECURSIVE
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, source, flags|recursive)
+	if err != nil {
+		return &os.PathError{Op: "bind", Path: source, Err: err}
+	}
+	f := t.own(fd, source)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: source, Err: err}
+	}
+	attr := unix.MountAttr{Attr_set: o.attrs, Attr_clr: o.clear &^ o.attrs, Propagation: o.propagation}
+	if o.attrs&unix.MOUNT_ATTR__ATIME != 0 {
+		attr.Attr_clr |= unix.MOUNT_ATTR__ATIME
+	}
+	if attr.Propagation == 0 {
+		attr.Propagation = unix.MS_PRIVATE
+	}
+	err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|recursive, &attr)
+	if errors.Is(err, unix.EPERM) && attr.Attr_clr != 0 {
+		// In a user namespace a mount keeps the restrictions that it came with.
+		attr.Attr_clr &= unix.MOUNT_ATTR__ATIME & attr.Attr_set
+		err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|recursive, &attr)
+	}
+	if err != nil {
+		return fmt.Errorf("restrict the mount of %s: %w", source, err)
+	}
+	kind := regular
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		kind = directory
+	}
+	dest, err := t.resolve(destination, kind)
+	if err != nil {
+		return err
+	}
+	if dest == "/proc" || strings.HasPrefix(dest, "/proc/") && !slices.Contains(procTargets(), dest) {
+		return errdefs.Invalid("%s is inside /proc, where a mount would change what the kernel reports", destination)
+	}
+	t.entries = append(t.entries, &entry{dest: dest, file: f})
+	return nil
+}
+
+// procTargets are the files of /proc that programs which emulate them (lxcfs) may replace.
+func procTargets() []string {
+	return []string{"/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime", "/proc/loadavg", "/proc/slabinfo", "/proc/sys/kernel/ns_last_pid"}
+}
+
+// addChildMade appends the calls that make a file system which belongs to the
+// child's namespaces.
+func (t *tree) addChildMade(m specs.Mount, o mountOptions) error {
+	dest, err := t.resolve(m.Destination, directory)
+	if err != nil {
+		return err
+	}
+	if dest != path.Clean(m.Destination) {
+		// A link in the image must not decide where the kernel's files appear.
+		return errdefs.Invalid("%s is %s by a symbolic link; it has to be a directory", m.Destination, dest)
+	}
+	e := &entry{dest: dest, slot: t.makeInChild(m.Type, o.params, o.attrs)}
+	t.entries = append(t.entries, e)
+	return nil
+}
+
+// makeInChild appends the calls of newFS.
+func (t *tree) makeInChild(fstype string, params []string, attrs uint64) program.Slot {
+	p := t.p
+	fs, mnt := p.Slot(), p.Slot()
+	p.Call(unix.SYS_FSOPEN, p.Str(fstype), program.Int(unix.FSOPEN_CLOEXEC)).Into(fs)
+	for _, param := range params {
+		key, value, ok := strings.Cut(param, "=")
+		if ok {
+			p.Call(unix.SYS_FSCONFIG, fs.Arg(), program.Int(unix.FSCONFIG_SET_STRING), p.Str(key), p.Str(value), program.Int(0))
+		} else {
+			p.Call(unix.SYS_FSCONFIG, fs.Arg(), program.Int(unix.FSCONFIG_SET_FLAG), p.Str(key), program.Int(0), program.Int(0))
+		}
+	}
+	p.Call(unix.SYS_FSCONFIG, fs.Arg(), program.Int(unix.FSCONFIG_CMD_CREATE), program.Int(0), program.Int(0), program.Int(0))
+	p.Call(unix.SYS_FSMOUNT, fs.Arg(), program.Int(unix.FSMOUNT_CLOEXEC), program.Uint(attrs)).Into(mnt)
+	p.Call(unix.SYS_CLOSE, fs.Arg())
+	return mnt
+}
+
+// addCgroup shows the container's own groups: binds of their directories, which
+// need neither a mount of the hierarchy nor rights on it. On v1 each controller
+// that limits the container has its directory.
+func (t *tree) addCgroup(destination string, o mountOptions) error {
+	v1 := slices.DeleteFunc(slices.Clone(t.groups), func(dir string) bool { return !isV1(dir) })
+	bind := mountOptions{bind: true, attrs: o.attrs, propagation: unix.MS_PRIVATE}
+	if len(v1) == 0 && len(t.groups) > 0 {
+		return t.addBind(t.groups[0], destination, bind)
+	}
+	dest, err := t.resolve(destination, directory)
+	if err != nil {
+		return err
+	}
+	e := &entry{dest: dest, readOnly: true}
+	if e.file, err = t.newFS("tmpfs", "cgroup", t.mapped("tmpfs", []string{"mode=755", "size=64k"}), o.attrs&^unix.MOUNT_ATTR_RDONLY); err != nil {
+		return err
+	}
+	t.entries = append(t.entries, e)
+	for _, dir := range v1 {
+		if err := t.addBind(dir, path.Join(dest, controllerOf(dir)), bind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isV1 tells a directory of a v1 hierarchy.
+func isV1(dir string) bool {
+	return unix.Access(dir+"/tasks", unix.F_OK) == nil
+}
+
+// controllerOf gives the name of the v1 hierarchy's mount: the directory below
+// /sys/fs/cgroup.
+func controllerOf(dir string) string {
+	rest := strings.TrimPrefix(dir, "/sys/fs/cgroup/")
+	name, _, _ := strings.Cut(rest, "/")
+	return name
+}
