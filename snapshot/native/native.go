@@ -76,7 +76,11 @@ func (s *Snapshotter) draft(ctx context.Context, parent string) (*shelf.Draft, s
 	if err != nil || parent == "" {
 		return d, rec, err
 	}
-	if err := copyTree(ctx, s.shelf.Files(parent), d.Files(), s.squash); err != nil {
+	err = copyTree(ctx, s.shelf.Files(parent), d.Files(), s.squash)
+	if err == nil {
+		rec.Copied, err = copied(d)
+	}
+	if err != nil {
 		d.Discard()
 		return nil, rec, errdefs.Unavailable("copy snapshot %s: %w", parent, err)
 	}
@@ -98,9 +102,6 @@ func (s *Snapshotter) Apply(ctx context.Context, parent string, layer io.Reader)
 	if _, err := archive.Apply(ctx, root, layer, archive.ApplyOptions{RecordOwner: s.squash}); err != nil {
 		return snapshot.Info{}, fmt.Errorf("apply layer: %w", err)
 	}
-	if rec.Copied, err = copied(d); err != nil {
-		return snapshot.Info{}, errdefs.Unavailable("apply layer: %w", err)
-	}
 	rec.State = snapshot.Frozen
 	rec, err = d.Publish(rec)
 	return rec.Info, err
@@ -119,11 +120,6 @@ func (s *Snapshotter) Prepare(ctx context.Context, parent string) (snapshot.Info
 		return snapshot.Info{}, err
 	}
 	defer d.Discard()
-	if parent != "" {
-		if rec.Copied, err = copied(d); err != nil {
-			return snapshot.Info{}, errdefs.Unavailable("prepare snapshot: %w", err)
-		}
-	}
 	rec.State = snapshot.Active
 	rec, err = d.Publish(rec)
 	return rec.Info, err

@@ -19,8 +19,7 @@
 //	<id>/work/   overlayfs' work directory, while it is active
 //
 // A snapshot without a parent is a plain directory and is bound, not mounted as overlay. So
-// is a tree of one layer. A layer that is opaque at its root, which overlayfs does
-// not know, ends the list of layers below it.
+// is a tree of one layer.
 package overlay
 
 import (
@@ -118,12 +117,6 @@ func (s *Snapshotter) Apply(ctx context.Context, parent string, layer io.Reader)
 	}
 	if _, err := archive.Apply(ctx, root, layer, opts); err != nil {
 		return snapshot.Info{}, fmt.Errorf("apply layer: %w", err)
-	}
-	if takeOpaque(d.Files(), s.opts.UserXattr) {
-		rec.Below = nil
-		if err := clearWhiteouts(ctx, root); err != nil {
-			return snapshot.Info{}, fmt.Errorf("apply layer: %w", err)
-		}
 	}
 	rec.State = snapshot.Frozen
 	rec, err = d.Publish(rec)

@@ -117,3 +117,20 @@ func opaque(path string, userXattr bool) error {
 	}
 	return nil
 }
+
+func opaqueAttr(userXattr bool) string {
+	if userXattr {
+		return "user.overlay.opaque"
+	}
+	return "trusted.overlay.opaque"
+}
+
+// opaqueMark is the value of overlayfs' mark, "" without one.
+func opaqueMark(dir string, userXattr bool) string {
+	var value [8]byte
+	n, err := unix.Lgetxattr(dir, opaqueAttr(userXattr), value[:])
+	if err != nil {
+		return ""
+	}
+	return string(value[:n])
+}

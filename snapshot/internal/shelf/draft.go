@@ -20,9 +20,10 @@ const maxTries = 16
 // Draft is a snapshot that nobody sees yet. Its process is known to live by an
 // flock on the directory.
 type Draft struct {
-	s   *Shelf
-	id  string
-	dir *os.File // nil when published or discarded
+	s      *Shelf
+	id     string
+	parent string   // that knows of the draft
+	dir    *os.File // nil when published or discarded
 }
 
 // Draft begins a snapshot on top of parent ("" for none): a directory with an empty fs
@@ -69,7 +70,13 @@ func (s *Shelf) draft(ctx context.Context, parent string) (*Draft, Record, error
 		return nil, Record{}, err
 	}
 	if parent != "" {
-		if err := copyRoot(s.Files(parent), d.Files()); err != nil {
+		d.parent = parent
+		// From now on the parent is not removed; refused when it was meanwhile.
+		err := unix.Mknod(s.path(parent, childrenDir, d.id), unix.S_IFREG|0o600, 0)
+		if err == nil {
+			err = copyRoot(s.Files(parent), d.Files())
+		}
+		if err != nil {
 			d.Discard()
 			return nil, Record{}, class(err, "make snapshot on %s", parent)
 		}
@@ -129,7 +136,7 @@ func (d *Draft) Dir() string { return d.s.path(draftPrefix + d.id) }
 func (d *Draft) Files() string { return d.Dir() + "/" + filesDir }
 
 // Publish makes the draft a snapshot as rec says, Active or Frozen.
-// ErrNotFound when the parent is gone. After an error the draft can only be discarded.
+// After an error the draft can only be discarded.
 func (d *Draft) Publish(rec Record) (Record, error) {
 	if err := d.publish(rec); err != nil {
 		return Record{}, err
@@ -148,14 +155,7 @@ func (d *Draft) publish(rec Record) error {
 	if err := writeRecord(d.Dir()+"/"+recordFile, rec); err != nil {
 		return class(err, "make snapshot")
 	}
-	if rec.Parent != "" {
-		// Refused when the parent was removed meanwhile.
-		if err := unix.Mknod(d.s.path(rec.Parent, childrenDir, d.id), unix.S_IFREG|0o600, 0); err != nil {
-			return class(err, "make snapshot on %s", rec.Parent)
-		}
-	}
 	if err := os.Rename(d.Dir(), d.s.path(d.id)); err != nil {
-		d.s.forgetChild(rec.Parent, d.id)
 		return class(err, "make snapshot")
 	}
 	return nil
@@ -167,11 +167,12 @@ func (d *Draft) Discard() {
 		return
 	}
 	removeTree(d.Dir()) //nolint:errcheck // what stays is recovered
+	d.s.forgetChild(d.parent, d.id)
 	d.dir.Close()
 	d.dir = nil
 }
 
-// forgetChild takes back what Publish told the parent. A leftover does no harm.
+// forgetChild takes back what Draft told the parent. A leftover does no harm.
 func (s *Shelf) forgetChild(parent, child string) {
 	if parent != "" {
 		unix.Unlink(s.path(parent, childrenDir, child)) //nolint:errcheck // a leftover is seen through

@@ -20,8 +20,7 @@ const maxRecord = 1 << 20
 // Record is what is kept of a snapshot.
 type Record struct {
 	snapshot.Info
-	// Below are the snapshots whose files this one's are laid over, the topmost first. It
-	// is shorter than the line of parents where a layer hides all below it.
+	// Below is the line of parents, the nearest first.
 	Below []string `json:"below,omitempty"`
 	// Copied tells when a snapshot that began as a copy of its parent was complete.
 	Copied *Copied `json:"copied,omitempty"`

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/lease/flock"
 	"github.com/opencontainers/go-digest"
 )
@@ -20,7 +19,7 @@ func (s *Shelf) Reserve(ctx context.Context, chain digest.Digest) (release func(
 		return nil, err
 	}
 	path := s.path(busyDir, filepath.Base(link))
-	for range maxTries {
+	for {
 		f, err := s.openBusy(path)
 		if err != nil {
 			return nil, class(err, "reserve chain %s", chain)
@@ -37,7 +36,6 @@ func (s *Shelf) Reserve(ctx context.Context, chain digest.Digest) (release func(
 		}
 		f.Close() // whoever had it has removed the file: begin again with a new one
 	}
-	return nil, errdefs.Unavailable("reserve chain %s: others were always faster", chain)
 }
 
 func (s *Shelf) openBusy(path string) (*os.File, error) {

@@ -18,10 +18,10 @@
 //	<dir>/busy/<alg>-<hex>     under an flock of the process that unpacks this chain
 //	<dir>/lock                 held while names change, for moments
 //
-// A snapshot becomes visible and goes away by a rename. A child writes its name
-// into its parent's children directory before it becomes visible; a
-// parent whose children directory is not empty is not removed, and one that
-// was removed takes no children. No other order between processes is needed.
+// A snapshot becomes visible and goes away by a rename. A draft writes its id
+// into its parent's children directory before it uses the parent; a parent with
+// a child that lives is not removed, and one that was removed takes
+// no children. No other order between processes is needed.
 //
 // Nothing is synced. A name is made with the boot id of the machine, and is worth
 // nothing in another boot, unless MarkDurable synced the file system meanwhile

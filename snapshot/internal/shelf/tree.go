@@ -58,6 +58,9 @@ func (r *remover) empty(fd, depth int) error {
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
+		if errors.Is(err, unix.ENOENT) {
+			return nil // another process has deleted it
+		}
 		if err != nil || n == 0 {
 			return err
 		}
