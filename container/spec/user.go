@@ -1,0 +1,56 @@
+package spec
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/camada/camada/errdefs"
+	"github.com/moby/sys/user"
+)
+
+// maxUserFile is how much of /etc/passwd and /etc/group is read, in bytes.
+const maxUserFile = 8 << 20
+
+// ResolveUser finds out who "name", "uid", "name:group" and the like are in a root file system: files is its
+// /etc/passwd and /etc/group. "" is root. ErrInvalid when a name is not there.
+func ResolveUser(files fs.FS, who string) (User, error) {
+	passwd, err := readUserFile(files, "etc/passwd")
+	if err != nil {
+		return User{}, err
+	}
+	group, err := readUserFile(files, "etc/group")
+	if err != nil {
+		return User{}, err
+	}
+	u, err := user.GetExecUser(who, &user.ExecUser{Home: "/"}, bytes.NewReader(passwd), bytes.NewReader(group))
+	if err != nil {
+		return User{}, errdefs.Invalid("user %q: %w", who, err)
+	}
+	out := User{UID: uint32(u.Uid), GID: uint32(u.Gid), Home: u.Home}
+	for _, g := range u.Sgids {
+		out.Groups = append(out.Groups, uint32(g))
+	}
+	return out, nil
+}
+
+func readUserFile(files fs.FS, name string) ([]byte, error) {
+	f, err := files.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the image's /%s: %w", name, err)
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return nil, errdefs.Invalid("the image's /%s is not a regular file", name)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxUserFile))
+	if err != nil {
+		return nil, fmt.Errorf("read the image's /%s: %w", name, err)
+	}
+	return b, nil
+}
