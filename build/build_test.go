@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/camada/camada/build"
 	"github.com/camada/camada/build/op"
@@ -51,12 +52,18 @@ func (c *chrootExecutor) Run(ctx context.Context, req op.RunRequest) error {
 		}
 		defer os.RemoveAll(target)
 	}
-	cmd := exec.CommandContext(ctx, req.Args[0], req.Args[1:]...)
-	cmd.Err = nil
-	cmd.Env, cmd.Dir = req.Env, req.Cwd
-	cmd.Stdout, cmd.Stderr = req.Stdout, req.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: req.Root.Source, Pdeathsig: syscall.SIGKILL}
-	err := cmd.Run()
+	var err error
+	for range 100 { // a child that another step just forks may still have the program open for writing
+		cmd := exec.CommandContext(ctx, req.Args[0], req.Args[1:]...)
+		cmd.Err = nil
+		cmd.Env, cmd.Dir = req.Env, req.Cwd
+		cmd.Stdout, cmd.Stderr = req.Stdout, req.Stderr
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: req.Root.Source, Pdeathsig: syscall.SIGKILL}
+		if err = cmd.Run(); !errors.Is(err, syscall.ETXTBSY) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && ctx.Err() == nil {
 		return &op.ExitError{Code: exit.ExitCode()}

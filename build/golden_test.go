@@ -11,6 +11,7 @@ import (
 	"github.com/camada/camada/build"
 	"github.com/camada/camada/dockerfile"
 	"github.com/google/go-cmp/cmp"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -32,6 +33,7 @@ func TestGolden(t *testing.T) {
 	}
 	f := newFixture(t)
 	f.withShell()
+	amd64 := &ocispec.Platform{OS: "linux", Architecture: "amd64"} // wherever the test runs
 	for _, name := range cases {
 		t.Run(filepath.Base(filepath.Dir(name)), func(t *testing.T) {
 			f.t = t
@@ -44,7 +46,7 @@ func TestGolden(t *testing.T) {
 			}
 			addFiles(t, dir, files)
 			got := ""
-			res, err := f.builder.Build(t.Context(), build.Options{Context: dir, BuildArgs: map[string]string{"given": "1", "HTTP_PROXY": "p"}}, f)
+			res, err := f.builder.Build(t.Context(), build.Options{Context: dir, Platform: amd64, BuildArgs: map[string]string{"given": "1", "HTTP_PROXY": "p"}}, f)
 			if err != nil {
 				var e *dockerfile.Error
 				if !errors.As(err, &e) {
