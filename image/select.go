@@ -55,9 +55,10 @@ func better(want, a, b ocispec.Platform) bool {
 	return a.Variant > b.Variant
 }
 
-// Manifests returns the image manifests of an index and of the indexes in
-// it, in their order, each once. Attestations and other things than manifests
-// are left out. Nested indexes that are not in the store are left out too.
+// Manifests returns the entries of an index, and of the indexes in it, that are image
+// manifests, in their order: one manifest may be there for more platforms.
+// Attestations and other things than manifests are left out. Nested indexes that are
+// not in the store are left out too.
 func Manifests(ctx context.Context, p content.Provider, index ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	var all []ocispec.Descriptor
 	missing := func(d ocispec.Descriptor) error {
@@ -66,14 +67,21 @@ func Manifests(ctx context.Context, p content.Provider, index ocispec.Descriptor
 		}
 		return nil
 	}
+	// The walk reaches each index once, but not each entry of one.
 	err := Walk(ctx, p, index, WalkOptions{Missing: missing}, func(d ocispec.Descriptor) error {
-		if IsIndex(d.MediaType) {
+		if !IsIndex(d.MediaType) {
+			return fs.SkipDir
+		}
+		children, err := Children(ctx, p, d)
+		if errdefs.IsNotFound(err) {
 			return nil
 		}
-		if IsManifest(d.MediaType) && !IsAttestation(d) {
-			all = append(all, d)
+		for _, c := range children {
+			if IsManifest(c.MediaType) && !IsAttestation(c) {
+				all = append(all, c)
+			}
 		}
-		return fs.SkipDir
+		return err
 	})
 	return all, err
 }
