@@ -100,12 +100,12 @@ var changes = map[string]struct {
 	"mode":                     {"chmod 600 etc/passwd", "etc/ etc/passwd"},
 	"owner":                    {"chown 7:8 usr/lib/a.so", "usr/ usr/lib/ usr/lib/a.so"},
 	"touched":                  {"touch second", "second"},
-	"touched, then set back":   {"touch second; touch -d @1700000000 second", ""},
+	"touched and set back":     {"touch second; touch -d @1700000000 second", ""},
 	"made and removed":         {"echo x > tmp/x; rm tmp/x", "tmp/"},
 	"removed file":             {"rm etc/group", "etc/ etc/.wh.group"},
 	"removed directory":        {"rm -r opt", ".wh.opt"},
 	"removed and made again":   {"rm -r opt/tool; mkdir opt/tool; echo 1 > opt/tool/one", "opt/ opt/tool/ opt/tool/.wh.deep opt/tool/.wh.two opt/tool/one"},
-	"removed, and a file":      {"rm -r opt/tool; echo t > opt/tool", "opt/ opt/tool"},
+	"removed for a file":       {"rm -r opt/tool; echo t > opt/tool", "opt/ opt/tool"},
 	"a directory for a file":   {"rm single; mkdir single; echo x > single/x", "single/ single/x"},
 	"moved directory":          {"mv opt/tool opt/moved 2>/dev/null || { cp -a opt/tool opt/moved; rm -r opt/tool; }", "opt/ opt/.wh.tool opt/moved/ opt/moved/deep/ opt/moved/deep/three opt/moved/one opt/moved/two"},
 	"through a link":           {"echo x > lib/c.so", "usr/ usr/lib/ usr/lib/c.so"},
@@ -117,7 +117,7 @@ var changes = map[string]struct {
 	"xattr":                    {"attr user.k v second", "second"},
 	"new tree":                 {"mkdir -p a/b/c; mkfifo a/p; mknod a/n c 1 3; ln -s x a/s", "a/ a/b/ a/b/c/ a/n a/p a/s"},
 	"socket":                   {"python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"tmp/sock\")'", "tmp/"},
-	"opaque, then changed":     {"rm -r hidden/new; echo y > hidden/newer", "hidden/ hidden/.wh.new hidden/newer"},
+	"opaque and changed":       {"rm -r hidden/new; echo y > hidden/newer", "hidden/ hidden/.wh.new hidden/newer"},
 	"swapped directories":      {"rm -r opt/tool/deep; cp -a usr/lib opt/tool/deep", "opt/ opt/tool/ opt/tool/deep/ opt/tool/deep/.wh.three opt/tool/deep/a.so opt/tool/deep/b.so"},
 }
 
