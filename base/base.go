@@ -32,7 +32,8 @@ type Package struct {
 }
 
 // Step is a command that runs inside the root file system as user 0. It needs
-// /proc and /dev (null, zero, full, random, urandom, tty), and no network.
+// /proc and /dev (null, zero, full, random, urandom, tty), and no network. Let the
+// host name be "localhost" always: scripts write it into files.
 type Step struct {
 	// Name is what a person calls it: "configure packages".
 	Name string

@@ -1,6 +1,7 @@
 package debian
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -124,7 +125,9 @@ func (a *archive) read(ctx context.Context, cache fetch.Cache, f index.File, num
 	if err != nil {
 		return errdefs.Corrupt("packages of %s: %w", a.suite, err)
 	}
-	limited := &io.LimitedReader{R: r, N: maxPackages}
+	ahead, stop := readAhead(r)
+	defer stop()
+	limited := &io.LimitedReader{R: ahead, N: maxPackages}
 	err = index.ReadPackages(limited, func(p index.Package) error {
 		p.Archive = number
 		return pool.Add(p)
@@ -141,6 +144,22 @@ func (a *archive) read(ctx context.Context, cache fetch.Cache, f index.File, num
 	}
 	sink.Emit(ev)
 	return nil
+}
+
+// readAhead reads r in a goroutine of its own, so that decompressing and parsing
+// go on side by side; stop ends it and waits for it.
+func readAhead(r io.Reader) (ahead io.Reader, stop func()) {
+	pr, pw := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, err := io.CopyBuffer(pw, struct{ io.Reader }{r}, make([]byte, 128<<10))
+		pw.CloseWithError(err)
+	}()
+	return bufio.NewReaderSize(pr, 256<<10), func() {
+		pr.Close()
+		<-done
+	}
 }
 
 // source tells of the archive as apt's sources do.

@@ -207,7 +207,8 @@ type chroot struct {
 	dir string
 }
 
-const enter = `mount -t proc proc "$0/proc"
+const enter = `hostname localhost
+mount -t proc proc "$0/proc"
 mount -t tmpfs -o mode=755 dev "$0/dev"
 for d in null zero full random urandom tty; do : > "$0/dev/$d"; mount --bind "/dev/$d" "$0/dev/$d"; done
 root=$0
@@ -215,8 +216,9 @@ exec chroot "$root" "$@"`
 
 func (c chroot) Run(ctx context.Context, s base.Step) error {
 	start := time.Now()
-	out, err := c.command(ctx, s).CombinedOutput()
-	c.t.Logf("%s: %v", s.Name, time.Since(start))
+	cmd := c.command(ctx, s)
+	out, err := cmd.CombinedOutput()
+	c.t.Logf("%s: %v, CPU %v", s.Name, time.Since(start), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}

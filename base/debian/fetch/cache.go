@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/camada/camada/errdefs"
+	"golang.org/x/sys/unix"
 )
 
 // Want is what a file must be.
@@ -87,13 +88,15 @@ func open(name string, want Want) (*os.File, error) {
 // download gets one address into a file without a name that becomes name once
 // it was checked.
 func (c Cache) download(ctx context.Context, url, name string, want Want, progress func(int64)) (*os.File, error) {
-	f, err := os.CreateTemp(filepath.Dir(name), ".part-")
+	f, named, err := temporary(filepath.Dir(name))
 	if err != nil {
 		return nil, fmt.Errorf("write cache: %w", err)
 	}
 	drop := func(err error) (*os.File, error) {
 		f.Close()
-		_ = os.Remove(f.Name())
+		if named {
+			_ = os.Remove(f.Name())
+		}
 		return nil, err
 	}
 	err = c.Client.do(ctx, url, func(r io.Reader) error {
@@ -122,7 +125,7 @@ func (c Cache) download(ctx context.Context, url, name string, want Want, progre
 	if err := f.Chmod(0o644); err != nil {
 		return drop(fmt.Errorf("write cache: %w", err))
 	}
-	if err := os.Rename(f.Name(), name); err != nil {
+	if err := publish(f, named, name); err != nil {
 		return drop(fmt.Errorf("write cache: %w", err))
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
@@ -130,6 +133,29 @@ func (c Cache) download(ctx context.Context, url, name string, want Want, progre
 		return nil, fmt.Errorf("read cache: %w", err)
 	}
 	return f, nil
+}
+
+// temporary makes a file in dir that has no name, so that nothing is left of it
+// when the process is killed; or one with a name where the file system cannot.
+func temporary(dir string) (f *os.File, named bool, err error) {
+	if f, err := os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o644); err == nil {
+		return f, false, nil
+	}
+	f, err = os.CreateTemp(dir, ".part-")
+	return f, true, err
+}
+
+// publish gives a temporary file its name. When another process was quicker, its
+// file, which it has checked as well, stays.
+func publish(f *os.File, named bool, name string) error {
+	if named {
+		return os.Rename(f.Name(), name)
+	}
+	err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
 }
 
 func sizeText(n, want int64) string {
