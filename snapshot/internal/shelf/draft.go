@@ -72,7 +72,7 @@ func (s *Shelf) draft(ctx context.Context, parent string) (*Draft, Record, error
 	if parent != "" {
 		d.parent = parent
 		// From now on the parent is not removed; refused when it was meanwhile.
-		err := unix.Mknod(s.path(parent, childrenDir, d.id), unix.S_IFREG|0o600, 0)
+		err := s.addChild(parent, d.id)
 		if err == nil {
 			err = copyRoot(s.Files(parent), d.Files())
 		}
@@ -170,6 +170,18 @@ func (d *Draft) Discard() {
 	d.s.forgetChild(d.parent, d.id)
 	d.dir.Close()
 	d.dir = nil
+}
+
+// addChild makes a file with the child's id in the parent's directory of children. It
+// is another name of the parent's record, because a new file costs more, or a new
+// file when the record has too many names.
+func (s *Shelf) addChild(parent, child string) error {
+	path := s.path(parent, childrenDir, child)
+	err := unix.Link(s.path(parent, recordFile), path)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		err = unix.Mknod(path, unix.S_IFREG|0o600, 0)
+	}
+	return err
 }
 
 // forgetChild takes back what Draft told the parent. A leftover does no harm.

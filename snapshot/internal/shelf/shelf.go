@@ -11,7 +11,7 @@
 //
 //	<dir>/<id>/record.json     what is known of the snapshot
 //	<dir>/<id>/fs/             its files
-//	<dir>/<id>/children/<id>   one empty file for each snapshot on top; made when it is frozen
+//	<dir>/<id>/children/<id>   one file for each snapshot on top; made when it is frozen
 //	<dir>/by-chain/<alg>-<hex> symbolic link with the text <id> or <id>@<boot id>
 //	<dir>/tmp-<id>/            being filled, under an flock of the process that does
 //	<dir>/rm-<id>/             removed, its files being deleted
