@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/moby/patternmatcher"
 	"golang.org/x/sys/unix"
 )
 
@@ -104,12 +105,16 @@ func (l *loader) stats(fd int, dir string, d *directory, count int) ([]Entry, er
 		name := all[pos:end]
 		ptr := unsafe.Pointer(unsafe.StringData(all[pos:]))
 		pos = end + 1
-		out, info, err := l.ignore.excludes(prefix+name, d.match)
-		if err != nil {
-			return nil, errdefs.Invalid("ignore patterns: %w", err)
-		}
-		if out && !l.ignore.mayHaveExceptions(prefix+name) {
-			continue
+		var out bool
+		var info patternmatcher.MatchInfo
+		var err error
+		if l.ignore != nil {
+			if out, info, err = l.ignore.excludes(prefix+name, d.match); err != nil {
+				return nil, errdefs.Invalid("ignore patterns: %w", err)
+			}
+			if out && !l.ignore.mayHaveExceptions(prefix+name) {
+				continue
+			}
 		}
 		_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(fd), uintptr(ptr), unix.AT_SYMLINK_NOFOLLOW,
 			unix.STATX_BASIC_STATS, uintptr(unsafe.Pointer(&st)), 0)
