@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/camada/camada/errdefs"
-	"github.com/camada/camada/lease/flock"
+	"github.com/camada/camada/internal/flock"
 )
 
 // maxLease bounds how much of one lease file is read, 64 MiB: some 800,000 blobs.

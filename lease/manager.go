@@ -13,7 +13,7 @@ import (
 	"sync"
 
 	"github.com/camada/camada/errdefs"
-	"github.com/camada/camada/lease/flock"
+	"github.com/camada/camada/internal/flock"
 )
 
 // maxResource bounds the length of one resource in bytes.

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/camada/camada/errdefs"
-	"github.com/camada/camada/lease/flock"
+	"github.com/camada/camada/internal/flock"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 )

@@ -15,7 +15,7 @@ import (
 
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
-	"github.com/camada/camada/lease/flock"
+	"github.com/camada/camada/internal/flock"
 	"github.com/camada/camada/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )

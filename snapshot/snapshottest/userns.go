@@ -13,7 +13,8 @@ import (
 const outerID = 200_000
 
 // InUserNamespace runs the tests that match run again, as root of a user and mount
-// namespace that maps ids 0 to n-1 to ordinary ones. It needs root.
+// namespace that maps ids 0 to n-1 to ordinary ones; with n = 0 as an ordinary user and
+// without a namespace. It needs root.
 func InUserNamespace(t *testing.T, n int, run string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "snapshottest")
@@ -34,10 +35,9 @@ func InUserNamespace(t *testing.T, n int, run string) {
 	cmd := exec.Command(filepath.Join(dir, "test"), "-test.run="+run, "-test.v")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
-	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: outerID, Size: n}}
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: ids, GidMappings: ids,
-		Credential: &syscall.Credential{Uid: 0, Gid: 0},
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: outerID, Gid: outerID}}
+	if n > 0 {
+		cmd.SysProcAttr = mapped(n)
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -45,5 +45,14 @@ func InUserNamespace(t *testing.T, n int, run string) {
 	}
 	if !strings.Contains(string(out), "--- PASS") {
 		t.Errorf("nothing was run:\n%s", out)
+	}
+}
+
+// mapped are the attributes of a process in a namespace with n ids.
+func mapped(n int) *syscall.SysProcAttr {
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: outerID, Size: n}}
+	return &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: ids, GidMappings: ids,
+		Credential: &syscall.Credential{Uid: 0, Gid: 0},
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/flock"
 	"github.com/camada/camada/lease"
-	"github.com/camada/camada/lease/flock"
 	"github.com/camada/camada/snapshot"
 	"golang.org/x/sys/unix"
 )

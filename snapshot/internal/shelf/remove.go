@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/camada/camada/errdefs"
-	"github.com/camada/camada/lease/flock"
+	"github.com/camada/camada/internal/flock"
 	"github.com/camada/camada/snapshot"
 	"golang.org/x/sys/unix"
 )

@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/camada/camada/lease/flock"
+	"github.com/camada/camada/internal/flock"
 	"github.com/opencontainers/go-digest"
 )
 

@@ -40,8 +40,8 @@ import (
 	"sync"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/flock"
 	"github.com/camada/camada/lease"
-	"github.com/camada/camada/lease/flock"
 )
 
 const (

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/camada/camada/lease/flock"
+	"github.com/camada/camada/internal/flock"
 )
 
 func open(t *testing.T, path string) *os.File {
