@@ -5,14 +5,13 @@ import (
 	"testing"
 
 	"github.com/camada/camada/container"
-	"github.com/camada/camada/container/spec"
 )
 
 func BenchmarkStart(b *testing.B) {
 	root := busybox(b)
 	m := overlayOf(b, root)
 	for b.Loop() {
-		p, err := container.Start(context.Background(), container.Config{ID: unique(b), Spec: spec.Default("true"), Rootfs: m})
+		p, err := container.Start(context.Background(), container.Config{ID: unique(b), Spec: defaults(b, "true"), Rootfs: m})
 		if err != nil {
 			b.Fatal(err)
 		}

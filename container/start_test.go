@@ -103,7 +103,7 @@ func runContainer(t testing.TB, cfg container.Config) (string, container.ExitSta
 // shell runs a script in a default container, changed by change.
 func shell(t testing.TB, script string, change func(*specs.Spec)) (string, container.ExitStatus) {
 	t.Helper()
-	s := spec.Default("sh", "-c", script)
+	s := defaults(t, "sh", "-c", script)
 	if change != nil {
 		change(s)
 	}
@@ -137,7 +137,7 @@ func TestStartErrors(t *testing.T) {
 		{"text", 126, "permission denied"},
 		{"/etc", 126, "permission denied"},
 	} {
-		_, _, err := runContainer(t, container.Config{Spec: spec.Default(c.program), Rootfs: overlayOf(t, root)})
+		_, _, err := runContainer(t, container.Config{Spec: defaults(t, c.program), Rootfs: overlayOf(t, root)})
 		var se *container.StartError
 		if !errors.As(err, &se) || se.Code != c.code || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v, want code %d and %q", c.program, err, c.code, c.text)
@@ -150,7 +150,7 @@ func TestSignalStatus(t *testing.T) {
 	if out != "Killed\n137" && out != "137" || status.Code != 0 {
 		t.Errorf("output %q, status %+v", out, status)
 	}
-	p, err := container.Start(context.Background(), container.Config{ID: unique(t), Spec: spec.Default("sleep", "60"), Rootfs: overlayOf(t, busybox(t))})
+	p, err := container.Start(context.Background(), container.Config{ID: unique(t), Spec: defaults(t, "sleep", "60"), Rootfs: overlayOf(t, busybox(t))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,4 +161,14 @@ func TestSignalStatus(t *testing.T) {
 	if err != nil || status.Code != 137 || status.Signal != 9 {
 		t.Errorf("status %+v, %v", status, err)
 	}
+}
+
+// defaults is the spec of a container with Docker's defaults.
+func defaults(t testing.TB, args ...string) *specs.Spec {
+	t.Helper()
+	s, err := spec.New(spec.Options{Args: args, Env: []string{"PATH=/bin"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

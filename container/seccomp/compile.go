@@ -144,6 +144,9 @@ func spansOf(calls map[int][]rule, def uint32, highest int) []span {
 		}
 		return span{from: uint32(n), ret: def, plain: true}
 	}
+	if len(numbers) == 0 {
+		add(rest(1))
+	}
 	for _, n := range numbers {
 		add(spanOf(uint32(n), calls[n]))
 		add(rest(n + 1))

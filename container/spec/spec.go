@@ -5,7 +5,6 @@ import (
 
 	"github.com/camada/camada/errdefs"
 	"github.com/moby/profiles/seccomp"
-	"github.com/moby/profiles/seccomp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -140,15 +139,4 @@ func deviceRules(all bool) []specs.LinuxDeviceCgroup {
 		rule("c", 1, 3, "rwm"), rule("c", 1, 5, "rwm"), rule("c", 1, 7, "rwm"), rule("c", 1, 8, "rwm"), rule("c", 1, 9, "rwm"),
 		rule("c", 5, 0, "rwm"), rule("c", 5, 1, "rwm"), rule("c", 5, 2, "rwm"), rule("c", 136, any, "rwm"),
 	}
-}
-
-// Seccomp gives the container Docker's default seccomp profile for its
-// capabilities. Call it when these are final.
-func Seccomp(s *specs.Spec) error {
-	profile, err := seccomp.GetDefaultProfile(s)
-	if err != nil {
-		return fmt.Errorf("default seccomp profile: %w", err)
-	}
-	s.Linux.Seccomp = profile
-	return nil
 }
