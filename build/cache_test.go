@@ -28,7 +28,9 @@ func TestCache(t *testing.T) {
 			addFiles(t, dir, map[string]string{"two": "Z"})
 			age(t, dir, time.Unix(99, 0))
 		}, 3},
-		{"mode", func(t *testing.T, dir string, _ *build.Options) { must(t, os.Chmod(filepath.Join(dir, "dir/x"), 0o600)) }, 2},
+		{"mode", func(t *testing.T, dir string, _ *build.Options) {
+			must(t, os.Chmod(filepath.Join(dir, "dir/x"), 0o600))
+		}, 2},
 		{"new name", func(t *testing.T, dir string, _ *build.Options) {
 			must(t, os.Rename(filepath.Join(dir, "dir/x"), filepath.Join(dir, "dir/y")))
 		}, 2},
@@ -36,7 +38,9 @@ func TestCache(t *testing.T) {
 			must(t, os.Remove(filepath.Join(dir, "dir/l")))
 			addFiles(t, dir, map[string]string{"dir/l": "-> y"})
 		}, 2},
-		{"added file", func(t *testing.T, dir string, _ *build.Options) { addFiles(t, dir, map[string]string{"dir/sub/new": ""}) }, 2},
+		{"added file", func(t *testing.T, dir string, _ *build.Options) {
+			addFiles(t, dir, map[string]string{"dir/sub/new": ""})
+		}, 2},
 		{"first", func(t *testing.T, dir string, _ *build.Options) { addFiles(t, dir, map[string]string{"one": "11"}) }, 0},
 		{"ignored", func(t *testing.T, dir string, _ *build.Options) {
 			addFiles(t, dir, map[string]string{".dockerignore": "dir/x\n"})

@@ -24,6 +24,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
@@ -108,6 +109,9 @@ func (c *Cache) Get(ctx context.Context, key Key, store content.Statter, pins le
 	if info.Size != desc.Size {
 		return Record{}, errdefs.NotFound("layer %s of cache record %s has another size", desc.Digest, key.Op)
 	}
+	// The time of the file is when the record was last used, for those who remove old ones.
+	now := time.Now()
+	_ = os.Chtimes(c.path(key), now, now)
 	return rec, nil
 }
 
