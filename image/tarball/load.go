@@ -51,15 +51,7 @@ func Load(ctx context.Context, r io.Reader, dst Destination, opts LoadOptions) (
 		dst: dst, ing: noSync{dst, dst}, opts: opts, sink: progress.Or(opts.Progress),
 		entries: map[string]entry{}, whole: map[digest.Digest]bool{},
 	}
-	stream, err := decompress(ctx, r, opts.MaxBytes)
-	if err != nil {
-		return nil, fmt.Errorf("read archive: %w", err)
-	}
-	err = l.read(ctx, stream)
-	if closeErr := stream.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
+	if err := l.readAll(ctx, r); err != nil {
 		return nil, fmt.Errorf("read archive: %w", err)
 	}
 	loaded, err := l.images(ctx)
@@ -104,11 +96,31 @@ type loader struct {
 	opts LoadOptions
 	sink progress.Sink
 
+	settler *settler
 	entries map[string]entry
 	count   int
 	kept    int64 // bytes in memory
 	total   int64 // bytes of all entries
 	whole   map[digest.Digest]bool
+}
+
+// readAll takes in the archive.
+func (l *loader) readAll(ctx context.Context, r io.Reader) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l.settler = newSettler(ctx, l.dst)
+	defer l.settler.close()
+	stream, err := decompress(ctx, r, l.opts.MaxBytes)
+	if err == nil {
+		err = l.read(ctx, stream)
+		if closeErr := stream.Close(); err == nil {
+			err = closeErr
+		}
+	}
+	if err != nil {
+		cancel()
+	}
+	return err
 }
 
 // read takes in all entries.
@@ -235,6 +247,9 @@ func (l *loader) store(ctx context.Context, name string, want ocispec.Descriptor
 	}
 	l.sink.Emit(e)
 	desc, err := content.WriteReader(ctx, l.ing, l.counted(e, r), want)
+	if err == nil {
+		l.settler.add(desc.Digest, desc.Size)
+	}
 	e.State, e.Current = progress.Done, want.Size
 	if err != nil {
 		err = truncated(err)
