@@ -102,7 +102,7 @@ func (c *copier) write(ctx context.Context, d ocispec.Descriptor, r content.Read
 	if err != nil {
 		return fail(AtDestination, d.Digest, err)
 	}
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	src := &reader{alive: ctx.Err, r: r, e: e, sink: c.sink}
 	if _, err := io.Copy(w, io.LimitReader(src, d.Size+1)); err != nil {
 		if src.err != nil {

@@ -2,9 +2,8 @@
 // image-spec, image-layout.md) that other tools made or shall read.
 //
 //	dir, err := layoutdir.Open(path)
-//	for _, desc := range dir.Entries() {
-//		err = transfer.Copy(ctx, dir, store, desc, transfer.Options{})
-//		ref, word, err := image.EntryName(desc.Annotations)
+//	for _, img := range dir.Images() {
+//		err = transfer.Copy(ctx, dir, store, img.Descriptor, transfer.Options{})
 //	}
 //
 //	dir, err := layoutdir.Create(path)
@@ -31,6 +30,7 @@ import (
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
+	"github.com/camada/camada/reference"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -56,7 +56,7 @@ func Open(path string) (*Dir, error) {
 	}
 	d := &Dir{root: root}
 	if err := d.load(); err != nil {
-		root.Close()
+		_ = root.Close()
 		return nil, fmt.Errorf("open layout %s: %w", path, err)
 	}
 	return d, nil
@@ -124,6 +124,43 @@ func (d *Dir) open(name string) (*os.File, error) {
 // Entries returns the entries of index.json, in their order: descriptors of
 // indexes, manifests or other things, with annotations. image.EntryName tells their names.
 func (d *Dir) Entries() []ocispec.Descriptor { return slices.Clone(d.index.Manifests) }
+
+// Image is what index.json names, with all its names.
+type Image struct {
+	// Descriptor of an index or a manifest, without annotations.
+	Descriptor ocispec.Descriptor
+	Names      []reference.Reference
+	// RefName is org.opencontainers.image.ref.name when that is a bare word, such as
+	// "latest", and no name of an image; "" otherwise.
+	RefName string
+}
+
+// Images returns the images of index.json, each once, in their order. Entries with a
+// malformed name count as entries without one.
+func (d *Dir) Images() []Image {
+	var all []Image
+	at := map[digest.Digest]int{}
+	for _, m := range d.index.Manifests {
+		if !image.IsIndex(m.MediaType) && !image.IsManifest(m.MediaType) {
+			continue
+		}
+		i, ok := at[m.Digest]
+		if !ok {
+			i = len(all)
+			at[m.Digest] = i
+			all = append(all, Image{Descriptor: m})
+			all[i].Descriptor.Annotations = nil
+		}
+		ref, word, err := image.EntryName(m.Annotations)
+		if err == nil && ref != nil && !slices.Contains(all[i].Names, *ref) {
+			all[i].Names = append(all[i].Names, *ref)
+		}
+		if word != "" {
+			all[i].RefName = word
+		}
+	}
+	return all
+}
 
 // reader is an open blob.
 type reader struct {

@@ -54,6 +54,11 @@ func TestRoundTrip(t *testing.T) {
 	if strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("entries %v, want %v", got, want)
 	}
+	images := again.Images()
+	if len(images) != 2 || images[0].Descriptor.Digest != b.Digest || len(images[0].Names) != 2 || images[0].Names[1].Familiar() != "app:1" ||
+		images[0].Descriptor.Annotations != nil || images[1].Descriptor.Digest != a.Digest || len(images[1].Names) != 0 {
+		t.Errorf("images %+v", images)
+	}
 	img, err := image.Open(ctx, again, b, ocispec.Platform{})
 	if err != nil {
 		t.Fatal(err)

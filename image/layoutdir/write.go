@@ -36,7 +36,7 @@ func Create(dir string) (*Dir, error) {
 		Manifests: []ocispec.Descriptor{},
 	}}
 	if err := d.create(); err != nil {
-		root.Close()
+		_ = root.Close()
 		return nil, fmt.Errorf("make layout %s: %w", dir, err)
 	}
 	return d, nil

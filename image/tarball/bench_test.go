@@ -13,7 +13,6 @@ import (
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/image/imagetest"
 	"github.com/camada/camada/image/tarball"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -29,7 +28,7 @@ func bigImage(b *testing.B, ing content.Ingester) ocispec.Descriptor {
 			b.Fatal(err)
 		}
 		layers = append(layers, d)
-		cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, digest.Digest(d.Digest))
+		cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, d.Digest)
 	}
 	desc, err := image.Write(context.Background(), ing, cfg, layers, nil)
 	if err != nil {
