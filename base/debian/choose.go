@@ -2,6 +2,7 @@ package debian
 
 import (
 	"net/url"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -14,6 +15,9 @@ import (
 
 // debianSnapshots is Debian's own service for old states of its archives.
 const debianSnapshots = "https://snapshot.debian.org/archive/{archive}/{timestamp}"
+
+// debianKeyring is where the package debian-archive-keyring has its keys.
+const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 // ParseSnapshot reads a time for Options.Snapshot: 20260131, 2026-01-31,
 // 20260131T120000Z or RFC 3339. It is in UTC. Errors are of class ErrInvalid.
@@ -37,7 +41,7 @@ func choose(o Options, cfg *aptconfig.Config) ([]*archive, error) {
 			}
 		}
 		sources = []aptconfig.Source{{URIs: []string{o.Mirror}, Suites: []string{suite}}}
-		if own, ok := find(cfg, machineSuite(cfg)); ok {
+		if own, ok := find(cfg, machineSuite(cfg)); ok && cfg.ID == "debian" {
 			sources[0].SignedBy, sources[0].Key, sources[0].Fingerprints = own.SignedBy, own.Key, own.Fingerprints
 		}
 	} else {
@@ -151,6 +155,9 @@ func keyring(o Options, cfg *aptconfig.Config, s aptconfig.Source) (*index.Keyri
 	}
 	if len(files) == 0 && s.Key == "" {
 		files = cfg.Trusted
+		if _, err := os.Stat(debianKeyring); err == nil && (len(files) == 0 || cfg.ID != "debian") {
+			files = []string{debianKeyring}
+		}
 	}
 	for _, f := range files {
 		k, err := index.ReadKeyring(f)

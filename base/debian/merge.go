@@ -2,6 +2,7 @@ package debian
 
 import (
 	"archive/tar"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,7 +14,7 @@ import (
 
 // merge puts the core's packages on top of each other in their order, as dpkg
 // does, and adds what no package has.
-func (t *Tree) merge() error {
+func (t *Tree) merge(ctx context.Context) error {
 	t.entries = map[string]*entry{}
 	t.alias = map[string]string{}
 	t.dir(".", 0o755)
@@ -28,7 +29,7 @@ func (t *Tree) merge() error {
 			}
 		}
 	}
-	if err := t.addVariant(lost); err != nil {
+	if err := t.addVariant(ctx, lost); err != nil {
 		return err
 	}
 	return t.settleLinks()

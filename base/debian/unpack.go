@@ -47,7 +47,7 @@ func (p *Plan) Fetch(ctx context.Context) (*Tree, error) {
 		return nil, err
 	}
 	t.Epoch = p.epoch(t)
-	if err := t.merge(); err != nil {
+	if err := t.merge(ctx); err != nil {
 		t.Close()
 		return nil, err
 	}

@@ -16,9 +16,9 @@ import (
 // last step.
 const debDir = "var/cache/camada/"
 
-func (t *Tree) addVariant(lost map[*unpacked]map[string]bool) error {
+func (t *Tree) addVariant(ctx context.Context, lost map[*unpacked]map[string]bool) error {
 	if t.plan.Variant == Distroless {
-		return t.addDistroless()
+		return t.addDistroless(ctx)
 	}
 	if err := t.addDatabase(lost); err != nil {
 		return err
@@ -63,7 +63,7 @@ func debName(q *index.Package) string {
 func (t *Tree) addSources() error {
 	var text strings.Builder
 	for _, s := range t.plan.Sources {
-		fmt.Fprintf(&text, "Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n", s.URI, s.Suite, strings.Join(s.Components, " "))
+		fmt.Fprintf(&text, "Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: %s\n", s.URI, s.Suite, strings.Join(s.Components, " "), debianKeyring)
 		if !s.ValidUntil {
 			text.WriteString("Check-Valid-Until: no\n")
 		}
@@ -83,7 +83,7 @@ const (
 )
 
 // addDistroless makes what scripts would have made, as far as programs need it.
-func (t *Tree) addDistroless() error {
+func (t *Tree) addDistroless(ctx context.Context) error {
 	for _, u := range t.core {
 		name := dpkgDir + "status.d/" + u.pkg.Name
 		if err := t.file(name, 0o644, []byte(u.control.Control.String())); err != nil {
@@ -115,12 +115,12 @@ func (t *Tree) addDistroless() error {
 			}
 		}
 	}
-	return t.addCertificates()
+	return t.addCertificates(ctx)
 }
 
 // addCertificates does the work of update-ca-certificates: one file with all
 // certificates, in the order of their names.
-func (t *Tree) addCertificates() error {
+func (t *Tree) addCertificates(ctx context.Context) error {
 	if !t.plan.set.Has("ca-certificates") {
 		return nil
 	}
@@ -131,7 +131,7 @@ func (t *Tree) addCertificates() error {
 		if !strings.HasPrefix(name, dir) || path.Ext(name) != ".crt" || e.header.Typeflag != tar.TypeReg {
 			continue
 		}
-		pem, err := t.content(context.Background(), e)
+		pem, err := t.content(ctx, e)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", name, err)
 		}
