@@ -47,6 +47,8 @@ func member() {
 			err = LoopbackUp()
 		case "listen":
 			err = listen(f[1], f[2])
+		case "rootless":
+			err = rootless(f[1], f[2])
 		case "dial":
 			answer, err = dial(f[1], f[2])
 		}

@@ -210,6 +210,7 @@ func (s state) release(ctx context.Context, h held) error {
 		}
 	default:
 		errs = append(errs, h.Helper.stop(ctx))
+		s.hideNamespace(h.ID)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
