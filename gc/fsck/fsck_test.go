@@ -120,15 +120,16 @@ func TestWholeStore(t *testing.T) {
 
 const tags = "docker.io/library/a/_tags/1"
 
-// TestDamage damages a store in one way at a time. fsck must name the damage, and
-// repair what can be repaired, so that the next fsck finds only what is left.
-func TestDamage(t *testing.T) {
-	tests := []struct {
-		name   string
-		damage func(s *store)
-		want   string // kinds found
-		left   string // kinds left after a repair
-	}{
+// damage is one way to damage a store.
+type damage struct {
+	name   string
+	damage func(s *store)
+	want   string // kinds found
+	left   string // kinds left after a repair
+}
+
+func damages() []damage {
+	return []damage{
 		{"blob", func(s *store) {
 			tag, err := s.Refs.Get(s.Context(), s.ref("b:1"))
 			check(s.T, err)
@@ -175,7 +176,12 @@ func TestDamage(t *testing.T) {
 			s.overwrite("refs/docker.io/library/b/_tags/1", string(data))
 		}, "bad-index stale-ref", ""},
 	}
-	for _, tt := range tests {
+}
+
+// TestDamage damages a store in one way at a time. fsck must name the damage, and
+// repair what can be repaired, so that the next fsck finds only what is left.
+func TestDamage(t *testing.T) {
+	for _, tt := range damages() {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStore(t)
 			before, err := s.Refs.List(t.Context())

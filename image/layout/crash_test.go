@@ -103,51 +103,63 @@ func TestCrash(t *testing.T) {
 			for _, next := range nexts {
 				// When the machine stops, the marker of the move can be lost too.
 				for _, marker := range []string{"marker", "no marker"} {
-					t.Run(strings.Join([]string{m.name, step.name, next.name, marker}, "/"), func(t *testing.T) {
+					name := strings.Join([]string{m.name, step.name, next.name, marker}, "/")
+					t.Run(name, func(t *testing.T) {
 						root := t.TempDir()
 						copyTree(t, before, root)
 						for _, f := range step.files {
 							take(t, after, root, f)
 						}
 						if step.torn {
-							data, err := os.ReadFile(filepath.Join(after, logFile))
-							check(t, err)
-							check(t, os.MkdirAll(filepath.Dir(filepath.Join(root, logFile)), 0o755))
-							check(t, os.WriteFile(filepath.Join(root, logFile), data[:len(data)-10], 0o644))
+							tear(t, after, root)
 						}
 						if marker == "marker" {
 							check(t, os.WriteFile(filepath.Join(root, "refs/.pending"), []byte("docker.io/library/app:1"), 0o644))
 						}
-						refs := layout.Open(root)
-						next.do(t, refs)
 						want := m.before
 						if step.moved {
 							want = m.after
 						}
-						if next.name == "same writer" {
-							log, err := refs.Log(t.Context(), parse(t, "app:1"))
-							check(t, err)
-							if got := log[0].From.Digest; want != "" && got != desc(want).Digest || want == "" && got != "" {
-								t.Errorf("the next move is from %s, want the one of %q", got, want)
-							}
-							want = "next"
-						}
-						if marker == "no marker" && next.name != "same writer" {
-							// Nobody can see it but fsck, which repairs it.
-							check(t, refs.Check(t.Context(), true, filepath.Join(root, "lost"), func(f layout.Finding) {
-								if !f.Repaired {
-									t.Errorf("not repaired: %+v", f)
-								}
-							}))
-						}
-						wantRef(t, refs, "app:1", want)
-						wantRef(t, refs, "stays:1", "stays")
-						wantValid(t, root, refs)
+						next.do(t, layout.Open(root))
+						wantRecovered(t, root, want, next.name == "same writer", marker == "marker")
 					})
 				}
 			}
 		}
 	}
+}
+
+// tear puts the reflog of after without the end of its last line into root.
+func tear(t *testing.T, after, root string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(after, logFile))
+	check(t, err)
+	check(t, os.MkdirAll(filepath.Dir(filepath.Join(root, logFile)), 0o755))
+	check(t, os.WriteFile(filepath.Join(root, logFile), data[:len(data)-10], 0o644))
+}
+
+// wantRecovered checks that the ref is what it should be, or was when it has moved on.
+func wantRecovered(t *testing.T, root, want string, movedOn, marker bool) {
+	t.Helper()
+	refs := layout.Open(root)
+	if movedOn {
+		log, err := refs.Log(t.Context(), parse(t, "app:1"))
+		check(t, err)
+		if got := log[0].From.Digest; want != "" && got != desc(want).Digest || want == "" && got != "" {
+			t.Errorf("the next move is from %s, want the one of %q", got, want)
+		}
+		want = "next"
+	} else if !marker {
+		// Nobody can see it but fsck, which repairs it.
+		check(t, refs.Check(t.Context(), true, filepath.Join(root, "lost"), func(f layout.Finding) {
+			if !f.Repaired {
+				t.Errorf("not repaired: %+v", f)
+			}
+		}))
+	}
+	wantRef(t, refs, "app:1", want)
+	wantRef(t, refs, "stays:1", "stays")
+	wantValid(t, root, refs)
 }
 
 func FuzzReadLog(f *testing.F) {
