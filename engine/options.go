@@ -84,7 +84,9 @@ type RunOptions struct {
 	StopSignal                  string
 	CidFile                     string
 	// Stdin, Stdout and Stderr are the caller's.
-	Stdin, Stdout, Stderr *os.File
+	Stdin, Stdout, Stderr *os.File `json:"-"`
+	// Signals are passed on to the container; nil passes none.
+	Signals <-chan os.Signal `json:"-"`
 }
 
 // RunResult is what came of Run: the exit code unless detached.

@@ -143,6 +143,7 @@ func (a *app) addGroups(root *cobra.Command) {
 			root.AddCommand(v)
 		}
 	}
+	root.AddCommand(a.monitorCommand())
 }
 
 // enterNamespace runs the program again inside a user namespace when the verb needs it and

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 
 	"github.com/camada/camada/engine"
 	"github.com/camada/camada/errdefs"
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -99,6 +101,9 @@ func (a *app) runRun(cmd *cobra.Command, o runOptions) error {
 		return &exitError{code: codeFailed, err: errdefs.Invalid("-t: standard input is not a terminal")}
 	}
 	o.Stdin, o.Stdout, o.Stderr = os.Stdin, os.Stdout, os.Stderr
+	signals, stop := passedOn()
+	defer stop()
+	o.Signals = signals
 	var res engine.RunResult
 	err = a.with(cmd.Context(), func(e *engine.Engine) error {
 		res, err = e.Run(cmd.Context(), o.RunOptions)
@@ -119,6 +124,13 @@ func (a *app) runRun(cmd *cobra.Command, o runOptions) error {
 		return &exitError{code: res.ExitCode}
 	}
 	return nil
+}
+
+// passedOn collects the signals that a container in the foreground gets.
+func passedOn() (<-chan os.Signal, func()) {
+	c := make(chan os.Signal, 32)
+	signal.Notify(c, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGALRM)
+	return c, func() { signal.Stop(c) }
 }
 
 // environment reads --env-file and --env as docker does: files first, comments and blank lines
@@ -266,4 +278,16 @@ func (a *app) execCommand() *cobra.Command {
 	f.StringVarP(&o.User, "user", "u", "", "`user[:group]`, by name or id")
 	f.BoolVar(&o.Privileged, "privileged", false, "give the command all capabilities")
 	return cmd
+}
+
+// monitorCommand looks after one detached container; run starts it.
+func (a *app) monitorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: engine.MonitorVerb, Hidden: true, Args: args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			// Its end is the container's end, not a signal that was meant for a terminal's programs.
+			signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
+			return a.with(cmd.Context(), func(e *engine.Engine) error { return e.Monitor(cmd.Context(), a.stdin) })
+		},
+	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/camada/camada/engine"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/gc/fsck"
 	"github.com/camada/camada/internal/cli/display"
 	"github.com/camada/camada/internal/cli/format"
 	"github.com/spf13/cobra"
@@ -68,25 +69,40 @@ that the index agrees. The exit code is 3 when something is wrong and was not re
 					return err
 				}
 				if how != "" {
-					if err := format.Show(a.stdout, how, rep); err != nil {
-						return err
-					}
+					err = format.Show(a.stdout, how, rep)
 				} else {
-					for _, p := range rep.Problems {
-						fmt.Fprintln(a.stdout, p)
-					}
-					fmt.Fprintf(a.stdout, "checked %s, %s, %s: %s\n", plural(rep.Blobs, "blob"), display.Bytes(rep.Bytes), plural(rep.Tags, "tag"), rep.Verdict())
+					a.printReport(rep)
 				}
-				if rep.Unrepaired() > 0 {
-					return &exitError{code: codeCorrupt}
+				if err == nil && !rep.Whole() {
+					err = &exitError{code: codeCorrupt}
 				}
-				return nil
+				return err
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&repair, "repair", false, "repair what can be repaired; broken blobs are moved aside")
 	cmd.Flags().StringVar(&how, "format", "", "json or a Go `template`")
 	return cmd
+}
+
+func (a *app) printReport(rep fsck.Report) {
+	left := 0
+	for _, p := range rep.Problems {
+		state := "repaired"
+		if !p.Repaired {
+			left++
+			state = p.Advice
+		}
+		fmt.Fprintf(a.stdout, "%s: %s: %s; %s\n", p.Path, p.Kind, p.Detail, state)
+	}
+	verdict := "no problems"
+	switch {
+	case left > 0:
+		verdict = fmt.Sprintf("%s, %d not repaired", plural(len(rep.Problems), "problem"), left)
+	case len(rep.Problems) > 0:
+		verdict = plural(len(rep.Problems), "problem") + ", all repaired"
+	}
+	fmt.Fprintf(a.stdout, "checked %s (%s) and %s: %s\n", plural(rep.Blobs, "blob"), display.Bytes(rep.Bytes), plural(rep.Refs, "tag"), verdict)
 }
 
 func (a *app) dfCommand() *cobra.Command {

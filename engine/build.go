@@ -1,0 +1,87 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/camada/camada/build"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/image"
+	"github.com/camada/camada/platform"
+	"github.com/camada/camada/progress"
+	"github.com/camada/camada/reference"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Build builds an image, stores it and names it. The names move only when all of the image is durable.
+func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sink) (BuildResult, error) {
+	refs := make([]reference.Reference, len(opts.Tags))
+	for i, t := range opts.Tags {
+		var err error
+		if refs[i], err = tagOnly(t); err != nil {
+			return BuildResult{}, err
+		}
+	}
+	o := build.Options{
+		Context: opts.ContextDir, Dockerfile: opts.File, Source: opts.Dockerfile, Target: opts.Target,
+		BuildArgs: opts.BuildArgs, NoCache: opts.NoCache, Pull: opts.Pull,
+	}
+	if opts.Platform != "" {
+		p, err := platform.Parse(opts.Platform)
+		if err != nil {
+			return BuildResult{}, err
+		}
+		o.Platform = &p
+	}
+	if opts.SourceDateEpoch != "" {
+		s, err := strconv.ParseInt(opts.SourceDateEpoch, 10, 64)
+		if err != nil || s < 0 {
+			return BuildResult{}, errdefs.Invalid("SOURCE_DATE_EPOCH=%q: want seconds since 1970", opts.SourceDateEpoch)
+		}
+		t := time.Unix(s, 0).UTC()
+		o.SourceDateEpoch = &t
+	}
+	snaps, err := e.snapshots(ctx)
+	if err != nil {
+		return BuildResult{}, err
+	}
+	b := build.New(build.Parts{
+		Content: e.content, Snapshots: snaps, CacheDir: filepath.Join(e.root, "cache"),
+		Executor: &executor{e: e}, Images: resolver{e}, Pins: e.lease,
+	})
+	res, err := b.Build(ctx, o, sink)
+	if err != nil {
+		return BuildResult{}, err
+	}
+	names, err := e.setTags(ctx, refs, res.Manifest, "build", "")
+	return BuildResult{Descriptor: res.Manifest, ConfigDigest: res.Config.Digest, Tags: names, Steps: res.Steps, Cached: res.Cached}, err
+}
+
+// resolver finds the base images of builds in the store.
+type resolver struct{ e *Engine }
+
+// Resolve implements build.Resolver. There is no registry client yet, so pull finds what is there.
+func (r resolver) Resolve(ctx context.Context, name string, p ocispec.Platform, _ bool) (build.Base, error) {
+	f, err := r.e.resolve(ctx, name)
+	if err != nil {
+		if errdefs.IsNotFound(err) {
+			return build.Base{}, fmt.Errorf("%w; make it with camada base, build, load or import first", err)
+		}
+		return build.Base{}, err
+	}
+	img, err := image.Open(ctx, r.e.content, f.descriptor, p)
+	if err != nil {
+		return build.Base{}, err
+	}
+	if !platform.Match(p, img.Config.Platform) {
+		return build.Base{}, errdefs.NotFound("image %s is for %s, not for %s", name, platform.Format(img.Config.Platform), platform.Format(p))
+	}
+	full := name
+	if f.ref.Repository != "" {
+		full = f.ref.String()
+	}
+	return build.Base{Name: full, Manifest: img.Descriptor, Config: img.ConfigBytes, Layers: img.Layers}, nil
+}

@@ -1,0 +1,362 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/camada/camada/container"
+	"github.com/camada/camada/container/cgroup"
+	"github.com/camada/camada/container/record"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/lease"
+	"github.com/camada/camada/network"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+)
+
+// Containers lists containers, the newest first.
+func (e *Engine) Containers(ctx context.Context, filter ContainerFilter) ([]ContainerRow, error) {
+	match, all, err := containerMatcher(filter)
+	if err != nil {
+		return nil, err
+	}
+	list, err := e.records.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows := []ContainerRow{}
+	for _, c := range list {
+		if !all && !c.Running() || !match(c) {
+			continue
+		}
+		rows = append(rows, ContainerRow{
+			ID: c.Config.ID, Image: c.Config.ImageName, Command: strings.Join(c.Config.Command, " "), CreatedAt: c.Config.Created,
+			State: string(c.State.Status), Status: statusText(c.State), Ports: portsText(c), Names: c.Config.Name, Labels: c.Config.Labels,
+		})
+	}
+	return rows, nil
+}
+
+func statusText(st record.State) string {
+	switch st.Status {
+	case record.Running:
+		return "Up " + HumanDuration(time.Since(st.Started))
+	case record.Exited:
+		s := fmt.Sprintf("Exited (%d)", st.ExitCode)
+		if !st.Finished.IsZero() {
+			s += " " + HumanDuration(time.Since(st.Finished)) + " ago"
+		}
+		return s
+	}
+	return "Created"
+}
+
+func portsText(c *record.Container) string {
+	if !c.Running() {
+		return ""
+	}
+	var texts []string
+	for _, p := range c.State.Ports {
+		host, inside := "", p
+		if i := strings.LastIndexByte(p, ':'); i >= 0 {
+			host, inside = p[:i], p[i+1:]
+		}
+		if !strings.Contains(host, ":") {
+			host = "0.0.0.0:" + host
+		}
+		texts = append(texts, host+"->"+inside)
+	}
+	return strings.Join(texts, ", ")
+}
+
+func containerMatcher(f ContainerFilter) (match func(*record.Container) bool, all bool, err error) {
+	all = f.All
+	var tests []func(*record.Container) bool
+	for _, text := range f.Filters {
+		k, v, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, false, errdefs.Invalid("--filter %q: want NAME=VALUE", text)
+		}
+		switch k {
+		case "name":
+			tests = append(tests, func(c *record.Container) bool { return strings.Contains(c.Config.Name, v) })
+		case "id":
+			tests = append(tests, func(c *record.Container) bool { return strings.HasPrefix(c.Config.ID, v) })
+		case "status":
+			all = true
+			tests = append(tests, func(c *record.Container) bool { return string(c.State.Status) == v })
+		case "ancestor":
+			tests = append(tests, func(c *record.Container) bool {
+				return c.Config.ImageName == v || strings.TrimSuffix(c.Config.ImageName, ":latest") == v || strings.HasPrefix(c.Config.ImageID, "sha256:"+v)
+			})
+		case "label":
+			name, value, _ := strings.Cut(v, "=")
+			tests = append(tests, func(c *record.Container) bool {
+				got, ok := c.Config.Labels[name]
+				return ok && (value == "" || got == value)
+			})
+		default:
+			return nil, false, errdefs.Invalid("--filter %q: want name, id, status, ancestor or label", text)
+		}
+	}
+	return func(c *record.Container) bool {
+		for _, t := range tests {
+			if !t(c) {
+				return false
+			}
+		}
+		return true
+	}, all, nil
+}
+
+// usedBy returns the name of a container that was made from an image, or "".
+func (e *Engine) usedBy(ctx context.Context, d digest.Digest) (string, error) {
+	list, err := e.records.List(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range list {
+		if c.Config.Image.Digest == d {
+			return c.Config.Name, nil
+		}
+	}
+	return "", nil
+}
+
+// Logs writes what a container wrote.
+func (e *Engine) Logs(ctx context.Context, name string, opts LogOptions) error {
+	c, err := e.records.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	return c.ReadLog(ctx, record.ReadOptions{Tail: opts.Tail, Follow: opts.Follow}, func(l record.Line) error {
+		w := opts.Stdout
+		if l.Stream == "stderr" {
+			w = opts.Stderr
+		}
+		text := l.Log
+		if opts.Timestamps {
+			text = l.Time.Format(time.RFC3339Nano) + " " + text
+		}
+		_, err := w.Write([]byte(text))
+		return err
+	})
+}
+
+// Wait waits for a container's end and returns its exit code.
+func (e *Engine) Wait(ctx context.Context, name string) (int, error) {
+	c, err := e.records.Get(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	return c.Wait(ctx)
+}
+
+// Kill sends a signal, by name or number, to a container's first process.
+func (e *Engine) Kill(ctx context.Context, name, signal string) error {
+	sig, err := parseSignal(signal)
+	if err != nil {
+		return err
+	}
+	c, err := e.records.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	if !c.Running() {
+		return errdefs.Conflict("container %s is not running", name)
+	}
+	return send(c, sig)
+}
+
+// send signals the first process, which is certain to be the container's: the descriptor holds it while it is compared.
+func send(c *record.Container, sig unix.Signal) error {
+	fd, err := unix.PidfdOpen(c.State.Pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("signal container %s: %w", c.Config.Name, err)
+	}
+	defer unix.Close(fd)
+	if err := c.Refresh(); err != nil || !c.Running() {
+		return err
+	}
+	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("signal container %s: %w", c.Config.Name, err)
+	}
+	return nil
+}
+
+// parseSignal reads KILL, SIGKILL or 9.
+func parseSignal(s string) (unix.Signal, error) {
+	if n, err := strconv.Atoi(s); err == nil && n > 0 && n < 65 {
+		return unix.Signal(n), nil
+	}
+	name := strings.ToUpper(s)
+	if !strings.HasPrefix(name, "SIG") {
+		name = "SIG" + name
+	}
+	if sig := unix.SignalNum(name); sig != 0 {
+		return sig, nil
+	}
+	return 0, errdefs.Invalid("%q is not a signal", s)
+}
+
+// Stop asks a container to end, and ends it after the timeout; a negative one is none.
+func (e *Engine) Stop(ctx context.Context, name string, timeout time.Duration) error {
+	c, err := e.records.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	if !c.Running() {
+		return nil
+	}
+	sig, err := parseSignal(orElse(c.Config.StopSignal, "SIGTERM"))
+	if err != nil {
+		return err
+	}
+	if err := send(c, sig); err != nil {
+		return err
+	}
+	wait := ctx
+	if timeout >= 0 {
+		var cancel context.CancelFunc
+		wait, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	if _, err := c.Wait(wait); err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return e.end(ctx, c)
+}
+
+// end kills a container and waits until whoever looks after it is done.
+func (e *Engine) end(ctx context.Context, c *record.Container) error {
+	if err := send(c, unix.SIGKILL); err != nil {
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if _, err := c.Wait(wait); err != nil {
+		return fmt.Errorf("container %s did not end: %w", c.Config.Name, err)
+	}
+	return nil
+}
+
+// RemoveContainer removes a container; one that runs only with force, which ends it first.
+func (e *Engine) RemoveContainer(ctx context.Context, name string, force bool) error {
+	c, err := e.records.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	if c.Running() {
+		if !force {
+			return errdefs.Conflict("container %s is running: stop it first, or remove it with -f", name)
+		}
+		if err := e.end(ctx, c); err != nil {
+			return err
+		}
+	}
+	if _, err := c.Wait(ctx); err != nil { // whoever looks after it may be at the last lines
+		return err
+	}
+	if err := e.cleanup(ctx, c.Config.ID, c.Config.CgroupsPath); err != nil {
+		return err
+	}
+	return e.discard(ctx, c)
+}
+
+// cleanup takes away what a container can leave when the process that looked after it was killed.
+func (e *Engine) cleanup(ctx context.Context, id, cgroupsPath string) error {
+	return errors.Join(container.Cleanup(ctx, id, cgroupsPath), network.Teardown(ctx, e.networkDir(), id))
+}
+
+func isGone(err error) bool { return errdefs.IsNotFound(err) || errors.Is(err, fs.ErrNotExist) }
+
+// reap takes away what killed processes left: containers that were to be removed at their end, records that were never finished,
+// control groups and network connections of nobody.
+func (e *Engine) reap(ctx context.Context) error {
+	list, err := e.records.List(ctx)
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, c := range list {
+		known[c.Config.ID] = true
+		if c.Config.Remove && !c.Running() && !c.Kept() && time.Since(c.Config.Created) > time.Minute {
+			if err := errors.Join(e.cleanup(ctx, c.Config.ID, c.Config.CgroupsPath), e.discard(ctx, c)); err != nil {
+				return err
+			}
+		}
+	}
+	half, err := e.records.Unfinished()
+	if err != nil {
+		return err
+	}
+	for _, id := range half {
+		if err := e.records.Remove(ctx, id); err != nil {
+			return err
+		}
+	}
+	if err := e.reapGroups(ctx, known); err != nil {
+		return err
+	}
+	if _, err := os.Stat(e.networkDir()); err == nil {
+		_, err = network.Reconcile(ctx, e.networkDir())
+		return err
+	}
+	return nil
+}
+
+// reapGroups removes this store's control groups that belong to no container and no running step.
+func (e *Engine) reapGroups(ctx context.Context, known map[string]bool) error {
+	layout, err := cgroup.Detect()
+	if err != nil {
+		return nil //nolint:nilerr // a machine without control groups has none to remove
+	}
+	dirs := []string{layout.Unified}
+	for _, d := range layout.V1 {
+		dirs = append(dirs, d)
+	}
+	left := map[string]bool{}
+	for _, d := range dirs {
+		if d == "" {
+			continue
+		}
+		entries, err := os.ReadDir(filepath.Join(d, "camada"))
+		if err != nil {
+			continue
+		}
+		for _, entry := range entries {
+			if id, ok := strings.CutPrefix(entry.Name(), e.cgroupPrefix()); ok && !known[id] {
+				left[id] = true
+			}
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	collector, err := e.leases.Collect(ctx)
+	if err != nil {
+		return err
+	}
+	defer collector.Close() //nolint:errcheck // it only ends the collection
+	return collector.Sweep(ctx, func(ctx context.Context, live func(lease.Resource) bool) error {
+		for id := range left {
+			if live(cgroupResource(id)) {
+				continue
+			}
+			if err := container.Cleanup(ctx, id, e.cgroupsPath(id)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,263 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/camada/camada/base"
+	"github.com/camada/camada/build/op"
+	"github.com/camada/camada/container"
+	"github.com/camada/camada/container/record"
+	"github.com/camada/camada/container/spec"
+	"github.com/camada/camada/lease"
+	"github.com/camada/camada/mount"
+	"github.com/camada/camada/progress"
+	"github.com/camada/camada/userns"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// executor runs the RUN steps of builds, and the steps of bases, in containers that leave nothing behind.
+type executor struct{ e *Engine }
+
+// Run implements op.Executor.
+func (x *executor) Run(ctx context.Context, req op.RunRequest) error {
+	id := record.NewID()
+	if err := x.e.lease.Pin(ctx, cgroupResource(id)); err != nil {
+		return err
+	}
+	files, err := os.MkdirTemp("", "camada-run-")
+	if err != nil {
+		return fmt.Errorf("make a directory for the step's files: %w", err)
+	}
+	defer os.RemoveAll(files)
+	stubs := &stubs{root: req.Root}
+	s, err := x.spec(id, req, files, stubs)
+	if err != nil {
+		return err
+	}
+	connect, disconnect, err := x.network(id, req, files)
+	if err != nil {
+		return err
+	}
+	defer disconnect()
+	out, errs, finish, err := outputs(req.Stdout, req.Stderr)
+	if err != nil {
+		return err
+	}
+	proc, err := container.Start(ctx, container.Config{
+		ID: id, Spec: s, Rootfs: req.Root, Stdout: out, Stderr: errs, Network: connect, DieWithParent: true,
+	})
+	out.Close()
+	errs.Close()
+	if err != nil {
+		finish()
+		stubs.remove()
+		if code, ok := StartCode(err); ok {
+			return fmt.Errorf("%w: %w", &op.ExitError{Code: code}, err)
+		}
+		return err
+	}
+	status, err := proc.Wait(ctx)
+	if ctx.Err() != nil {
+		_ = proc.Kill(context.WithoutCancel(ctx))
+		_, _ = proc.Wait(context.WithoutCancel(ctx))
+		finish()
+		return ctx.Err()
+	}
+	finish()
+	stubs.remove()
+	if err == nil && status.Code != 0 {
+		err = &op.ExitError{Code: status.Code, OOMKilled: status.OOMKilled}
+	}
+	return err
+}
+
+func (x *executor) spec(id string, req op.RunRequest, files string, stubs *stubs) (*specs.Spec, error) {
+	user, err := stepUser(req)
+	if err != nil {
+		return nil, err
+	}
+	env := req.Env
+	if !hasEnv(env, "HOME") {
+		env = append(append([]string{}, env...), "HOME="+orElse(user.Home, "/"))
+	}
+	mounts, err := networkFiles(files, req.Hostname, req.Network == op.NetworkHost || x.hostOnly())
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range req.Mounts {
+		options := []string{"rbind", "rprivate"}
+		if m.ReadOnly {
+			options = append(options, "ro")
+		}
+		mounts = append(mounts, specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: options})
+	}
+	s, err := spec.New(spec.Options{
+		Args: req.Args, Env: env, Cwd: req.Cwd, User: user, Hostname: req.Hostname, Mounts: mounts,
+		HostNetwork: req.Network == op.NetworkHost || req.Network == op.NetworkDefault && x.hostOnly(),
+		CgroupsPath: x.e.cgroupsPath(id), UserNamespace: inUserNamespace(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range s.Mounts {
+		stubs.note(m.Destination)
+	}
+	return s, nil
+}
+
+// stepUser resolves the user in the step's root file system.
+func stepUser(req op.RunRequest) (spec.User, error) {
+	if req.User == "" || req.User == "0" || req.User == "root" {
+		return spec.User{Home: "/root"}, nil
+	}
+	dir, err := mount.Detached(req.Root)
+	if err != nil {
+		return spec.User{}, err
+	}
+	defer dir.Close()
+	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", dir.Fd()))
+	if err != nil {
+		return spec.User{}, fmt.Errorf("open the step's root file system: %w", err)
+	}
+	defer root.Close()
+	return spec.ResolveUser(root.FS(), req.User)
+}
+
+// hostOnly tells that the default network of steps is the host's: for an ordinary user, who can make no bridge.
+func (x *executor) hostOnly() bool { return userns.Rootless() }
+
+// network connects the step when it is to be; disconnect is never nil.
+func (x *executor) network(id string, req op.RunRequest, files string) (connect func(context.Context, int) error, disconnect func(), err error) {
+	if req.Network != op.NetworkDefault && req.Network != "" || x.hostOnly() {
+		return nil, func() {}, nil
+	}
+	n := &bridged{stateDir: x.e.networkDir(), id: id, files: files, hostname: req.Hostname}
+	return n.connect, n.disconnect, nil
+}
+
+// outputs makes pipes whose other ends are copied to the writers; finish waits for the copies' end.
+func outputs(stdout, stderr io.Writer) (out, errs *os.File, finish func(), err error) {
+	var wg sync.WaitGroup
+	pipe := func(w io.Writer) (*os.File, error) {
+		if w == nil {
+			w = io.Discard
+		}
+		r, f, err := os.Pipe()
+		if err != nil {
+			return nil, fmt.Errorf("make a pipe: %w", err)
+		}
+		wg.Go(func() {
+			_, _ = io.Copy(w, r)
+			r.Close()
+		})
+		return f, nil
+	}
+	if out, err = pipe(stdout); err != nil {
+		return nil, nil, nil, err
+	}
+	if errs, err = pipe(stderr); err != nil {
+		out.Close()
+		return nil, nil, nil, err
+	}
+	return out, errs, wg.Wait, nil
+}
+
+// stubs are mount points that the root file system did not have: they are made for the run, and removed again when
+// nothing was put there, so that they do not get into the layer.
+type stubs struct {
+	root  mount.Mount
+	paths []string
+}
+
+// note remembers a mount point, and its parents, that are not there yet.
+func (s *stubs) note(target string) {
+	for p := filepath.Clean(target); p != "/" && p != "."; p = filepath.Dir(p) {
+		if s.there(p) {
+			return
+		}
+		s.paths = append(s.paths, p)
+	}
+}
+
+func (s *stubs) there(p string) bool {
+	dirs := append([]string{s.root.Source, s.root.Upper}, s.root.Lower...)
+	for _, d := range dirs {
+		if d == "" {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(d, p)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// remove removes the stubs that are empty. The paths have no link in them that a step made: nothing was there before, and
+// what is there now is removed only when it is an empty directory or file itself.
+func (s *stubs) remove() {
+	top := orElse(s.root.Upper, s.root.Source)
+	if top == "" {
+		return
+	}
+	root, err := os.OpenRoot(top)
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	for _, p := range s.paths {
+		name := strings.TrimPrefix(p, "/")
+		st, err := root.Lstat(name)
+		if err != nil || !st.IsDir() && (!st.Mode().IsRegular() || st.Size() > 0) {
+			continue
+		}
+		_ = root.Remove(name) // a directory that is not empty stays
+	}
+}
+
+// stepRunner runs the steps of a base in one root file system.
+type stepRunner struct {
+	exec *executor
+	root mount.Mount
+	sink progress.Sink
+}
+
+// Run implements base.Runner.
+func (r *stepRunner) Run(ctx context.Context, step base.Step) error {
+	log := func(stderr bool) io.Writer {
+		return writerFunc(func(p []byte) (int, error) {
+			r.sink.Emit(progress.Event{ID: "configure", Log: p, Stderr: stderr})
+			return len(p), nil
+		})
+	}
+	return r.exec.Run(ctx, op.RunRequest{Root: r.root, Args: step.Args, Env: step.Env, Cwd: "/", Network: op.NetworkNone, Hostname: "localhost",
+		Stdout: log(false), Stderr: log(true)})
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// cgroupResource pins the control group of a container that is being started.
+func cgroupResource(id string) lease.Resource { return lease.Resource("cgroup/" + id) }
+
+func hasEnv(env []string, name string) bool {
+	for _, kv := range env {
+		if strings.HasPrefix(kv, name+"=") {
+			return true
+		}
+	}
+	return false
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

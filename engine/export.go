@@ -1,0 +1,43 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/camada/camada/archive"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/unpack"
+)
+
+// Export writes the root file system of a container, or of an image, as a tar.
+func (e *Engine) Export(ctx context.Context, name string, w io.Writer) error {
+	snaps, err := e.snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	var id string
+	c, err := e.records.Get(ctx, name)
+	switch {
+	case err == nil:
+		id = c.Config.Snapshot
+	case errdefs.IsNotFound(err):
+		img, _, err := e.open(ctx, name, "")
+		if err != nil {
+			return err
+		}
+		top, err := unpack.Image(ctx, e.content, snaps, img.Layers, img.DiffIDs, unpack.Options{})
+		if err != nil {
+			return err
+		}
+		id = top.ID
+	default:
+		return err
+	}
+	view, err := snaps.View(ctx, id)
+	if err != nil {
+		return fmt.Errorf("export %s: %w", name, err)
+	}
+	defer view.Close()
+	return archive.Pack(ctx, view.Dir(), w, archive.DiffOptions{})
+}

@@ -1,0 +1,183 @@
+package engine
+
+import (
+	"context"
+	"path"
+	"strings"
+
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/image"
+	"github.com/camada/camada/reference"
+	"github.com/docker/go-units"
+)
+
+// Images lists the tags. A tag whose image cannot be read is listed without its details.
+func (e *Engine) Images(ctx context.Context, filter ImageFilter) ([]ImageRow, error) {
+	match, err := imageMatcher(filter)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := e.refs.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := image.List(ctx, e.content, tags)
+	if err != nil {
+		return nil, err
+	}
+	rows := []ImageRow{}
+	for _, r := range list {
+		if !match(r) {
+			continue
+		}
+		row := ImageRow{Repository: r.Repository, Tag: r.Tag, Digest: r.Digest.String(), ID: r.ID.String(), CreatedAt: r.Created,
+			SizeBytes: r.Size, Size: units.HumanSizeWithPrecision(float64(r.Size), 3)}
+		if r.Err != nil {
+			row.ID, row.Size = r.Digest.String(), "damaged"
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// imageMatcher makes a predicate of a filter.
+func imageMatcher(f ImageFilter) (func(image.Row) bool, error) {
+	var patterns []string
+	labels := map[string]string{}
+	if f.Name != "" {
+		patterns = append(patterns, f.Name)
+	}
+	for _, text := range f.Filters {
+		k, v, ok := strings.Cut(text, "=")
+		switch {
+		case ok && k == "reference":
+			patterns = append(patterns, v)
+		case ok && k == "label":
+			name, value, _ := strings.Cut(v, "=")
+			labels[name] = value
+		default:
+			return nil, errdefs.Invalid("--filter %q: want reference=PATTERN or label=NAME[=VALUE]", text)
+		}
+	}
+	for _, p := range patterns {
+		if _, err := path.Match(p, ""); err != nil {
+			return nil, errdefs.Invalid("%q is not a pattern: %w", p, err)
+		}
+	}
+	return func(r image.Row) bool {
+		for _, p := range patterns {
+			if !matchName(p, r.Ref.Reference) {
+				return false
+			}
+		}
+		for k, v := range labels {
+			if got, ok := r.Labels[k]; !ok || v != "" && got != v {
+				return false
+			}
+		}
+		return true
+	}, nil
+}
+
+// matchName reports whether a pattern names ref: in full or familiar form, with or without its tag.
+func matchName(pattern string, ref reference.Reference) bool {
+	for _, name := range []string{ref.FamiliarName(), ref.Familiar(), ref.Name(), ref.String()} {
+		if ok, _ := path.Match(pattern, name); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// History tells the instructions that made an image, the newest first.
+func (e *Engine) History(ctx context.Context, name string) ([]HistoryRow, error) {
+	f, err := e.resolve(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	img, err := image.OpenAny(ctx, e.content, f.descriptor)
+	if err != nil {
+		return nil, err
+	}
+	rows := []HistoryRow{}
+	for _, h := range img.History() {
+		rows = append(rows, HistoryRow{ID: h.ID, CreatedAt: h.Created, CreatedBy: h.CreatedBy, Comment: h.Comment,
+			SizeBytes: h.Size, Size: units.HumanSizeWithPrecision(float64(h.Size), 3)})
+	}
+	return rows, nil
+}
+
+// inspectImage reads all that is known of an image.
+func (e *Engine) inspectImage(ctx context.Context, name string) (*image.Inspection, error) {
+	f, err := e.resolve(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	img, err := image.OpenAny(ctx, e.content, f.descriptor)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := e.refs.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in := image.Inspect(img, f.descriptor, tags)
+	return &in, nil
+}
+
+// RemoveImage removes the tag that name is, or the tags of the image whose ID it is, and returns
+// the familiar names that are gone. Without force a tag that a container uses stays, and
+// so do several tags of one ID.
+func (e *Engine) RemoveImage(ctx context.Context, name string, force bool) ([]string, error) {
+	f, err := e.resolve(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	refs := []reference.Reference{f.ref}
+	if f.ref.Repository == "" {
+		refs = refs[:0]
+		for _, t := range f.refs {
+			refs = append(refs, t.Reference)
+		}
+		if len(refs) > 1 && !force {
+			return nil, errdefs.Conflict("image %s has %d tags; remove them by name, or all with -f", name, len(refs))
+		}
+	}
+	if !force {
+		if user, err := e.usedBy(ctx, f.descriptor.Digest); err != nil {
+			return nil, err
+		} else if user != "" {
+			return nil, errdefs.Conflict("image %s is used by container %s; remove that first, or force with -f", name, user)
+		}
+	}
+	var gone []string
+	for _, r := range refs {
+		if err := e.refs.Delete(ctx, r, image.SetOptions{Verb: "rmi"}); err != nil {
+			return gone, err
+		}
+		gone = append(gone, r.Familiar())
+	}
+	return gone, nil
+}
+
+// Inspect shows an image or a container; kind is "image", "container" or "" to look for both, the container first.
+func (e *Engine) Inspect(ctx context.Context, name, kind string) (any, error) {
+	switch kind {
+	case "container":
+		return e.inspectContainer(ctx, name)
+	case "image":
+		return e.inspectImage(ctx, name)
+	case "":
+	default:
+		return nil, errdefs.Invalid("--type %q: want image or container", kind)
+	}
+	c, err := e.inspectContainer(ctx, name)
+	if err == nil || !errdefs.IsNotFound(err) {
+		return c, err
+	}
+	v, err := e.inspectImage(ctx, name)
+	if errdefs.IsNotFound(err) || errdefs.IsInvalid(err) {
+		return nil, errdefs.NotFound("no such image or container: %s", name)
+	}
+	return v, err
+}

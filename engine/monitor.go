@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"github.com/camada/camada/container"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/image"
+	"github.com/camada/camada/network"
+)
+
+// MonitorVerb is the verb under which this program runs again to look after a detached container.
+const MonitorVerb = "container-monitor"
+
+// statusFD is the descriptor on which the monitor tells what came of the start.
+const statusFD = 3
+
+// order is what the monitor is told on its standard input.
+type order struct {
+	ID      string
+	Options RunOptions
+	Image   image.ExecConfig
+	Ports   []network.PortMapping
+}
+
+// outcome is what the monitor answers.
+type outcome struct {
+	Error string `json:"error,omitempty"`
+	Class string `json:"class,omitempty"`
+	// Code is that of a container.StartError.
+	Code int `json:"code,omitempty"`
+}
+
+// detach starts the monitor of a container and waits until the container runs.
+func (e *Engine) detach(ctx context.Context, l *launch) error {
+	o := order{ID: l.c.Config.ID, Options: l.opts, Image: l.image, Ports: l.ports}
+	o.Options.Stdin, o.Options.Stdout, o.Options.Stderr, o.Options.Signals = nil, nil, nil, nil
+	text, err := json.Marshal(o)
+	if err != nil {
+		return fmt.Errorf("start the monitor: %w", err)
+	}
+	status, theirs, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("start the monitor: %w", err)
+	}
+	defer status.Close()
+	cmd := &exec.Cmd{
+		Path: "/proc/self/exe", Args: []string{"camada", "--root", e.root, "--storage-driver", e.driver, MonitorVerb},
+		Dir: "/", Env: os.Environ(), ExtraFiles: []*os.File{theirs}, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	theirs.Close()
+	if err != nil {
+		return fmt.Errorf("start the monitor: %w", err)
+	}
+	_, err = stdin.Write(text)
+	if err = errors.Join(err, stdin.Close()); err != nil {
+		return fmt.Errorf("tell the monitor what to run: %w", err)
+	}
+	answer, err := io.ReadAll(status)
+	if err != nil {
+		return fmt.Errorf("hear from the monitor: %w", err)
+	}
+	var out outcome
+	if err := json.Unmarshal(answer, &out); err != nil {
+		_ = cmd.Wait()
+		return errdefs.Unavailable("the monitor of container %.12s ended before it started the container", o.ID)
+	}
+	if out.Error != "" {
+		_ = cmd.Wait()
+		return out.err()
+	}
+	return cmd.Process.Release()
+}
+
+func (o outcome) err() error {
+	err := errors.New(o.Error)
+	if o.Class != "" {
+		err = errdefs.With(errdefs.Class(o.Class), err)
+	}
+	if o.Code != 0 {
+		return &container.StartError{Code: o.Code, Err: err}
+	}
+	return err
+}
+
+func outcomeOf(err error) outcome {
+	if err == nil {
+		return outcome{}
+	}
+	o := outcome{Error: err.Error()}
+	var class errdefs.Class
+	for _, c := range []errdefs.Class{errdefs.ErrNotFound, errdefs.ErrAlreadyExists, errdefs.ErrInvalid, errdefs.ErrConflict, errdefs.ErrPermission,
+		errdefs.ErrCorrupt, errdefs.ErrLimit, errdefs.ErrUnsupported, errdefs.ErrUnavailable} {
+		if errors.Is(err, c) {
+			class = c
+			break
+		}
+	}
+	o.Class = string(class)
+	o.Code, _ = StartCode(err)
+	return o
+}
+
+// Monitor looks after one detached container: it is the whole life of the process that detach starts.
+func (e *Engine) Monitor(ctx context.Context, in io.Reader) error {
+	status := os.NewFile(statusFD, "status")
+	var o order
+	if err := json.NewDecoder(in).Decode(&o); err != nil {
+		return errdefs.Invalid("the monitor's order: %w", err)
+	}
+	c, err := e.records.Get(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	l := &launch{c: c, opts: o.Options, image: o.Image, ports: o.Ports}
+	_, err = e.supervise(ctx, l, func(err error) {
+		b, _ := json.Marshal(outcomeOf(err))
+		_, _ = status.Write(b)
+		status.Close()
+	})
+	return err
+}

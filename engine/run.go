@@ -1,0 +1,261 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/camada/camada/container"
+	"github.com/camada/camada/container/record"
+	"github.com/camada/camada/container/spec"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/image"
+	"github.com/camada/camada/mount"
+	"github.com/camada/camada/network"
+	"github.com/camada/camada/platform"
+	"github.com/camada/camada/snapshot"
+	"github.com/camada/camada/unpack"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// The networks that --network names.
+const (
+	networkNone   = "none"
+	networkHost   = "host"
+	networkBridge = "bridge"
+)
+
+// StartCode returns the exit code that an error of starting a program stands for: 126 when it cannot be executed, 127 when
+// it is not there.
+func StartCode(err error) (int, bool) {
+	var se *container.StartError
+	if errors.As(err, &se) {
+		return se.Code, true
+	}
+	return 0, false
+}
+
+// Run makes a container of an image and runs it: to its end, or in the background when detached.
+func (e *Engine) Run(ctx context.Context, opts RunOptions) (RunResult, error) {
+	l, err := e.prepare(ctx, opts)
+	if err != nil {
+		return RunResult{}, err
+	}
+	if opts.CidFile != "" {
+		if err := writeNew(opts.CidFile, l.c.Config.ID); err != nil {
+			return RunResult{}, errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c))
+		}
+	}
+	if opts.Detach {
+		if err := e.detach(ctx, l); err != nil {
+			if opts.Remove {
+				err = errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c))
+			}
+			return RunResult{}, err
+		}
+		return RunResult{ID: l.c.Config.ID}, nil
+	}
+	status, err := e.supervise(ctx, l, nil)
+	return RunResult{ID: l.c.Config.ID, ExitCode: status.Code}, err
+}
+
+// launch is a container that is ready to be started.
+type launch struct {
+	c     *record.Container
+	opts  RunOptions
+	image image.ExecConfig
+	ports []network.PortMapping
+}
+
+// prepare finds the image, unpacks it where that was not done yet, and makes snapshot and record.
+func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) {
+	l := &launch{opts: opts}
+	if err := l.checkNetwork(); err != nil {
+		return nil, err
+	}
+	img, f, err := e.open(ctx, opts.Image, opts.Platform)
+	if err != nil {
+		return nil, err
+	}
+	if host := platform.Host(); !platform.Match(host, img.Config.Platform) {
+		return nil, errdefs.Unsupported("image %s is for %s, this machine is %s", opts.Image, platform.Format(img.Config.Platform), platform.Format(host))
+	}
+	l.image = img.Config.Config
+	snaps, err := e.snapshots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	top, err := unpack.Image(ctx, e.content, snaps, img.Layers, img.DiffIDs, unpack.Options{})
+	if err != nil {
+		return nil, err
+	}
+	active, err := snaps.Prepare(ctx, top.ID)
+	if err != nil {
+		return nil, err
+	}
+	cfg := record.Config{
+		ID: record.NewID(), Name: opts.Name, Image: img.Descriptor, ImageName: opts.Image, ImageID: img.ID().String(), Snapshot: active.ID,
+		Command: l.command(), Labels: opts.Labels, Network: l.opts.Network, Volumes: opts.Volumes, TTY: opts.TTY, Remove: opts.Remove,
+		User: orElse(opts.User, l.image.User), Workdir: orElse(orElse(opts.Workdir, l.image.WorkingDir), "/"),
+		StopSignal: orElse(orElse(opts.StopSignal, l.image.StopSignal), "SIGTERM"), Privileged: opts.Privileged,
+		Memory: opts.Memory, NanoCPUs: opts.NanoCPUs, PidsLimit: opts.PidsLimit,
+	}
+	for _, p := range l.ports {
+		cfg.Ports = append(cfg.Ports, p.String())
+	}
+	if f.ref.Repository != "" {
+		cfg.ImageName = f.ref.Familiar()
+	}
+	cfg.Hostname = l.hostname(cfg.ID)
+	cfg.Env = l.env(cfg)
+	cfg.CgroupsPath = e.cgroupsPath(cfg.ID)
+	if l.c, err = e.records.Create(ctx, cfg); err != nil {
+		return nil, errors.Join(err, snaps.Remove(context.WithoutCancel(ctx), active.ID))
+	}
+	return l, nil
+}
+
+func (l *launch) checkNetwork() error {
+	switch l.opts.Network {
+	case "", "default":
+		l.opts.Network = networkBridge
+	case networkNone, networkHost, networkBridge:
+	default:
+		return errdefs.Unsupported("--network %s: want none, host or bridge", l.opts.Network)
+	}
+	for _, p := range l.opts.Publish {
+		ports, err := network.ParsePort(p)
+		if err != nil {
+			return err
+		}
+		l.ports = append(l.ports, ports...)
+	}
+	if len(l.ports) > 0 && l.opts.Network == networkNone {
+		return errdefs.Invalid("-p cannot be used with --network %s: there is nothing to connect to", l.opts.Network)
+	}
+	return nil
+}
+
+// command joins entry point and arguments as Docker does: an entry point of the user's own drops the image's arguments too.
+func (l *launch) command() []string {
+	entry, args := l.image.Entrypoint, l.opts.Args
+	if l.opts.Entrypoint != nil {
+		entry = nil
+		if *l.opts.Entrypoint != "" {
+			entry = []string{*l.opts.Entrypoint}
+		}
+	} else if len(args) == 0 {
+		args = l.image.Cmd
+	}
+	return append(append([]string{}, entry...), args...)
+}
+
+func (l *launch) hostname(id string) string {
+	switch {
+	case l.opts.Hostname != "":
+		return l.opts.Hostname
+	case l.opts.Network == networkHost:
+		if h, err := os.Hostname(); err == nil {
+			return h
+		}
+	}
+	return id[:12]
+}
+
+// env is the container's environment: Docker's defaults, the image's, the user's; the last one of a name wins.
+func (l *launch) env(cfg record.Config) []string {
+	all := []string{"PATH=" + defaultPath, "HOSTNAME=" + cfg.Hostname}
+	if l.opts.TTY {
+		all = append(all, "TERM=xterm")
+	}
+	all = append(append(all, l.image.Env...), l.opts.Env...)
+	last := map[string]int{}
+	for i, kv := range all {
+		name, _, _ := strings.Cut(kv, "=")
+		last[name] = i
+	}
+	env := make([]string, 0, len(all))
+	for i, kv := range all {
+		if name, _, _ := strings.Cut(kv, "="); last[name] == i {
+			env = append(env, kv)
+		}
+	}
+	return env
+}
+
+// spec makes the runtime spec. Its network files lie in the directory of the record.
+func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter) (*specs.Spec, error) {
+	cfg := l.c.Config
+	user, err := e.user(ctx, snaps, cfg)
+	if err != nil {
+		return nil, err
+	}
+	env := cfg.Env
+	if !hasEnv(env, "HOME") {
+		env = append(append([]string{}, env...), "HOME="+orElse(user.Home, "/"))
+	}
+	mounts, err := networkFiles(l.c.Dir(), cfg.Hostname, cfg.Network == networkHost)
+	if err != nil {
+		return nil, err
+	}
+	volumes, err := e.volumeMounts(l.opts.Volumes)
+	if err != nil {
+		return nil, err
+	}
+	return spec.New(spec.Options{
+		Args: cfg.Command, Env: env, Cwd: path.Clean("/" + cfg.Workdir), User: user, Terminal: cfg.TTY, Hostname: cfg.Hostname,
+		ReadOnly: l.opts.ReadOnly, HostNetwork: cfg.Network == networkHost, Privileged: cfg.Privileged,
+		CapAdd: l.opts.CapAdd, CapDrop: l.opts.CapDrop, Mounts: append(mounts, volumes...), CgroupsPath: cfg.CgroupsPath,
+		Memory: cfg.Memory, NanoCPUs: cfg.NanoCPUs, PidsLimit: cfg.PidsLimit, UserNamespace: inUserNamespace(),
+	})
+}
+
+// user resolves the container's user in its root file system.
+func (e *Engine) user(ctx context.Context, snaps snapshot.Mounter, cfg record.Config) (spec.User, error) {
+	view, err := snaps.View(ctx, cfg.Snapshot)
+	if err != nil {
+		return spec.User{}, err
+	}
+	defer view.Close()
+	root, err := os.OpenRoot(view.Dir())
+	if err != nil {
+		return spec.User{}, fmt.Errorf("open the container's root file system: %w", err)
+	}
+	defer root.Close()
+	return spec.ResolveUser(root.FS(), cfg.User)
+}
+
+// config makes what the runtime is given, but for the standard streams.
+func (e *Engine) config(ctx context.Context, l *launch) (container.Config, *bridged, error) {
+	snaps, err := e.snapshots(ctx)
+	if err != nil {
+		return container.Config{}, nil, err
+	}
+	s, err := e.spec(ctx, l, snaps)
+	if err != nil {
+		return container.Config{}, nil, err
+	}
+	var root mount.Mount
+	if root, err = snaps.Mount(ctx, l.c.Config.Snapshot); err != nil {
+		return container.Config{}, nil, err
+	}
+	cfg := container.Config{ID: l.c.Config.ID, Spec: s, Rootfs: root, DieWithParent: true, Init: l.opts.Init}
+	net := &bridged{stateDir: e.networkDir(), id: l.c.Config.ID, files: l.c.Dir(), hostname: l.c.Config.Hostname, ports: l.ports}
+	if l.c.Config.Network == networkBridge {
+		cfg.Network = net.connect
+	}
+	return cfg, net, nil
+}
+
+// writeNew writes a file that must not be there yet.
+func writeNew(name, text string) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("write --cidfile: %w", err)
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,258 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/camada/camada/container"
+	"github.com/camada/camada/container/record"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// supervise starts a container, looks after it to its end, and notes how it ended. started, when it is not nil, is called once with
+// what came of the start. The caller of Run gets the exit status.
+//
+// From the start on, ctx is not obeyed: signals go to the container, and its end is ours.
+func (e *Engine) supervise(ctx context.Context, l *launch, started func(error)) (container.ExitStatus, error) {
+	keep, err := l.c.Keep()
+	if err != nil {
+		return container.ExitStatus{}, err
+	}
+	defer keep.Close()
+	later := context.WithoutCancel(ctx)
+	s := &streams{opts: l.opts, c: l.c}
+	status, err := e.runToEnd(ctx, l, s, started)
+	s.finish()
+	if err != nil {
+		st := l.c.State
+		st.Error, st.ExitCode = err.Error(), 125
+		if code, ok := StartCode(err); ok {
+			st.ExitCode = code
+		}
+		_ = l.c.SetState(st) // the error itself is told to the caller
+	} else {
+		st := l.c.State
+		st.Status, st.ExitCode, st.OOMKilled, st.Finished = record.Exited, status.Code, status.OOMKilled, time.Now().UTC()
+		err = l.c.SetState(st)
+	}
+	if l.opts.Remove {
+		err = errors.Join(err, e.discard(later, l.c))
+	}
+	return status, err
+}
+
+func (e *Engine) runToEnd(ctx context.Context, l *launch, s *streams, started func(error)) (container.ExitStatus, error) {
+	tell := func(err error) {
+		if started != nil {
+			started(err)
+		}
+	}
+	cfg, net, err := e.config(ctx, l)
+	if err == nil {
+		err = s.open(&cfg)
+	}
+	if err != nil {
+		tell(err)
+		return container.ExitStatus{}, err
+	}
+	defer net.disconnect()
+	cfg.Created = func(_ context.Context, pid int) error {
+		st := record.Started(pid)
+		if net.connected {
+			st.Address, st.Gateway, st.MAC = net.result.Address.String(), net.result.Gateway.String(), net.result.MAC.String()
+			for _, p := range net.result.Ports {
+				st.Ports = append(st.Ports, p.String())
+			}
+		}
+		return l.c.SetState(st)
+	}
+	if err := e.lease.Pin(ctx, cgroupResource(cfg.ID)); err != nil {
+		tell(err)
+		return container.ExitStatus{}, err
+	}
+	proc, err := container.Start(ctx, cfg)
+	s.started()
+	tell(err)
+	if err != nil {
+		return container.ExitStatus{}, err
+	}
+	stop := s.attach(proc)
+	defer stop()
+	return proc.Wait(context.WithoutCancel(ctx))
+}
+
+// discard removes a container that does not run, with its snapshot.
+func (e *Engine) discard(ctx context.Context, c *record.Container) error {
+	snaps, err := e.snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	err = snaps.Remove(ctx, c.Config.Snapshot)
+	if isGone(err) {
+		err = nil
+	}
+	return errors.Join(err, e.records.Remove(ctx, c.Config.ID))
+}
+
+// streams are the standard streams of a container, between its process, the caller and the log.
+type streams struct {
+	opts  RunOptions
+	c     *record.Container
+	log   *record.Log
+	given []*os.File // the container's ends of pipes
+	work  sync.WaitGroup
+	reads []func()
+	raw   *term.State
+}
+
+// open decides who gets what. A container that is removed at its end needs no log: it is given the caller's own streams,
+// as long as they are no terminal, which a container must not get hold of.
+func (s *streams) open(cfg *container.Config) error {
+	o := s.opts
+	if o.Interactive && !o.TTY {
+		cfg.Stdin = o.Stdin
+	}
+	if !o.Remove {
+		var err error
+		if s.log, err = s.c.OpenLog(); err != nil {
+			return err
+		}
+	}
+	if o.TTY {
+		return nil // the console comes with the process
+	}
+	var err error
+	if cfg.Stdout, err = s.pipe("stdout", o.Stdout); err != nil {
+		return err
+	}
+	cfg.Stderr, err = s.pipe("stderr", o.Stderr)
+	return err
+}
+
+func (s *streams) pipe(name string, to *os.File) (*os.File, error) {
+	if s.opts.Detach {
+		to = nil
+	}
+	if s.log == nil && (to == nil || !term.IsTerminal(int(to.Fd()))) {
+		return to, nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	s.given = append(s.given, w)
+	s.reads = append(s.reads, func() {
+		s.copy(name, r, to)
+		r.Close()
+	})
+	return w, nil
+}
+
+// copy moves output to the log, and to the caller where there is one.
+func (s *streams) copy(name string, r io.Reader, to *os.File) {
+	var tee io.Writer
+	if to != nil {
+		tee = to
+	}
+	if s.log != nil {
+		_ = s.log.Copy(name, r, tee)
+		return
+	}
+	if tee == nil {
+		tee = io.Discard
+	}
+	_, _ = io.Copy(tee, r)
+}
+
+// started closes what belongs to the container now.
+func (s *streams) started() {
+	for _, f := range s.given {
+		f.Close()
+	}
+	for _, read := range s.reads {
+		s.work.Go(read)
+	}
+}
+
+// attach joins the terminal and the signals with the process; the returned function ends that.
+func (s *streams) attach(proc *container.Process) func() {
+	done := make(chan struct{})
+	if proc.Console != nil {
+		s.console(proc)
+	}
+	var signals sync.WaitGroup
+	if s.opts.Signals != nil {
+		signals.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				case sig := <-s.opts.Signals:
+					s.pass(proc, sig)
+				}
+			}
+		})
+	}
+	return func() {
+		close(done)
+		signals.Wait()
+		if s.raw != nil {
+			_ = term.Restore(int(s.opts.Stdin.Fd()), s.raw)
+		}
+	}
+}
+
+// pass gives a signal to the container; a change of the window's size goes to its terminal.
+func (s *streams) pass(proc *container.Process, sig os.Signal) {
+	n, ok := sig.(unix.Signal)
+	if !ok {
+		return
+	}
+	if n == unix.SIGWINCH {
+		s.resize(proc)
+		return
+	}
+	_ = proc.Signal(n)
+}
+
+func (s *streams) resize(proc *container.Process) {
+	if proc.Console == nil || s.opts.Stdout == nil {
+		return
+	}
+	if w, h, err := term.GetSize(int(s.opts.Stdout.Fd())); err == nil {
+		_ = proc.Resize(w, h)
+	}
+}
+
+// console copies between the caller's terminal and the container's.
+func (s *streams) console(proc *container.Process) {
+	to := s.opts.Stdout
+	if s.opts.Detach {
+		to = nil
+	} else {
+		s.resize(proc)
+		if s.opts.Stdin != nil && term.IsTerminal(int(s.opts.Stdin.Fd())) {
+			s.raw, _ = term.MakeRaw(int(s.opts.Stdin.Fd()))
+		}
+		if s.opts.Interactive && s.opts.Stdin != nil {
+			go func() { _, _ = io.Copy(proc.Console, s.opts.Stdin) }() // it ends with this process
+		}
+	}
+	s.work.Go(func() {
+		s.copy("stdout", proc.Console, to)
+		proc.Console.Close()
+	})
+}
+
+// finish waits until all output was passed on.
+func (s *streams) finish() {
+	s.work.Wait()
+	if s.log != nil {
+		_ = s.log.Close()
+	}
+}

@@ -1,0 +1,99 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/camada/camada/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// volumeMounts reads -v SOURCE:TARGET[:OPTIONS]. A source with a slash is a path of the host, which is made when it
+// is not there, as docker does; another one is the name of a volume of the store; no source is an error.
+func (e *Engine) volumeMounts(volumes []string) ([]specs.Mount, error) {
+	var mounts []specs.Mount
+	seen := map[string]bool{}
+	for _, v := range volumes {
+		m, err := e.volumeMount(v)
+		if err != nil {
+			return nil, fmt.Errorf("-v %s: %w", v, err)
+		}
+		if seen[m.Destination] {
+			return nil, errdefs.Invalid("-v %s: %s is mounted twice", v, m.Destination)
+		}
+		seen[m.Destination] = true
+		mounts = append(mounts, m)
+	}
+	return mounts, nil
+}
+
+func (e *Engine) volumeMount(v string) (specs.Mount, error) {
+	parts := strings.Split(v, ":")
+	if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || parts[1] == "" {
+		return specs.Mount{}, errdefs.Invalid("want SOURCE:TARGET[:OPTIONS]")
+	}
+	if !path.IsAbs(parts[1]) || path.Clean(parts[1]) == "/" {
+		return specs.Mount{}, errdefs.Invalid("the target %q must be an absolute path and not the root", parts[1])
+	}
+	options := []string{"rbind", "rprivate"}
+	if len(parts) == 3 {
+		for o := range strings.SplitSeq(parts[2], ",") {
+			switch o {
+			case "ro", "rw":
+				options = append(options, o)
+			case "z", "Z", "cached", "delegated", "consistent", "": // labels and hints that have no meaning here
+			case "shared", "rshared", "slave", "rslave", "private", "rprivate":
+				options[1] = o
+			case "nocopy":
+			default:
+				return specs.Mount{}, errdefs.Invalid("unknown option %q", o)
+			}
+		}
+	}
+	source, err := e.volumeSource(parts[0])
+	if err != nil {
+		return specs.Mount{}, err
+	}
+	return specs.Mount{Destination: path.Clean(parts[1]), Type: "bind", Source: source, Options: options}, nil
+}
+
+func (e *Engine) volumeSource(s string) (string, error) {
+	if !strings.ContainsRune(s, '/') && s != "." && s != ".." {
+		if !validName(s) {
+			return "", errdefs.Invalid("%q is not a name for a volume: want letters, digits, '_', '.' and '-'", s)
+		}
+		dir := filepath.Join(e.root, "volumes", s, "_data")
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return "", fmt.Errorf("make the volume: %w", err)
+		}
+		return dir, nil
+	}
+	source, err := filepath.Abs(s)
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", s, err)
+	}
+	if _, err := os.Stat(source); os.IsNotExist(err) {
+		if err := os.MkdirAll(source, 0o755); err != nil {
+			return "", fmt.Errorf("make %s: %w", source, err)
+		}
+	} else if err != nil {
+		return "", fmt.Errorf("look at %s: %w", source, err)
+	}
+	return source, nil
+}
+
+// validName reports whether s can name a volume or a container: [a-zA-Z0-9][a-zA-Z0-9_.-]*.
+func validName(s string) bool {
+	for i, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case i > 0 && (c == '_' || c == '.' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return s != "" && len(s) <= 255
+}
