@@ -102,7 +102,7 @@ func private(t *testing.T, fn func() error) {
 
 func TestDetached(t *testing.T) {
 	needRoot(t)
-	for _, n := range []int{1, 2, 7, 200, 400, 500, 501, 700, MaxLower} {
+	for _, n := range []int{1, 2, 400, 501, MaxLower} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			long := filepath.Join(t.TempDir(), strings.Repeat("d", 60))
 			m := Mount{Kind: Overlay, Lower: layers(t, long, n)}
@@ -130,7 +130,7 @@ func TestInNamespace(t *testing.T) {
 	needRoot(t)
 	wd, _ := os.Getwd()
 	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 200))
-	for _, n := range []int{2, 200, 320, 400, 550} {
+	for _, n := range []int{2, 320, 550} {
 		m := Mount{Kind: Overlay, Lower: layers(t, filepath.Join(dir, fmt.Sprint(n)), n)}
 		fd, err := inNamespace(m, viewAttrs)
 		if err != nil {

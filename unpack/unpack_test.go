@@ -143,7 +143,7 @@ func TestChainID(t *testing.T) {
 func TestImage(t *testing.T) {
 	s, b, ctx := open(t), &blobs{}, t.Context()
 	var one, two image
-	big := make([]byte, 20<<20)
+	big := make([]byte, 9<<20)
 	rand.Read(big)
 	b.add(t, &one, "a", "1", "b", "1", "big", string(big))
 	b.add(t, &one, ".wh.a", "", "b", "2")

@@ -306,7 +306,7 @@ func (r *recorder) has(id string) bool {
 	return r.pins[lease.Snapshot(id)]
 }
 
-// write and the others are shorthands for what steps of a build do.
+// write makes or replaces a file.
 func write(dir, name, content string) error {
 	return os.WriteFile(dir+"/"+name, []byte(content), 0o644)
 }
