@@ -1,17 +1,21 @@
 package tarball_test
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/camada/camada/image"
 	"github.com/camada/camada/image/imagetest"
 	"github.com/camada/camada/image/tarball"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // startDocker starts a Docker daemon of our own, without a network, and stops it
@@ -87,6 +91,32 @@ func TestDocker(t *testing.T) {
 			p.run("docker", "rmi", "app:1")
 		})
 	}
+	t.Run("builds", func(t *testing.T) {
+		p := &peers{t: t, dir: p.dir, docker: p.docker}
+		dir := p.path("context")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\nENV X=y\nCOPY b /b\nCMD [\"/a\"]\n", "a": "a", "b": "b"} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Setenv("DOCKER_BUILDKIT", "0")
+		p.run("docker", "build", "-t", "built:1", dir)
+		p.run("docker", "save", "-o", p.path("built.tar"), "built:1")
+		store, l := p.load(p.path("built.tar"))
+		img, err := image.Open(context.Background(), store, l.Descriptor, ocispec.Platform{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := p.run("docker", "image", "inspect", "--format", "{{.Id}}", "built:1"); img.ID().String() != want {
+			t.Errorf("image ID %s, want %s", img.ID(), want)
+		}
+		if h := img.History(); len(h) != 4 || h[0].Size != 0 || h[1].Size == 0 || h[2].Size != 0 || h[3].Size == 0 {
+			t.Errorf("history %+v", h)
+		}
+	})
 	t.Run("saves", func(t *testing.T) {
 		p := &peers{t: t, dir: p.dir, docker: p.docker}
 		if err := os.WriteFile(p.path("root.tar"), imagetest.Layer("file", "content"), 0o600); err != nil {

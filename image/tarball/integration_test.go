@@ -3,12 +3,14 @@ package tarball_test
 import (
 	"bytes"
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/camada/camada/content/local"
 	"github.com/camada/camada/image"
@@ -217,12 +219,69 @@ func TestUmociUnpacksOurs(t *testing.T) {
 	}
 }
 
-func TestCraneReadsOurs(t *testing.T) {
-	p := need(t, "crane")
+func TestCrane(t *testing.T) {
+	p := need(t, "crane", "tar")
 	s := p.save()
 	for _, format := range []tarball.Format{tarball.Combined, tarball.Docker} {
 		p.run("crane", "validate", "--tarball", s.paths[format])
 	}
+	name := p.startRegistry() + "/app:1"
+	// The layout that is in the archive, and the archive itself.
+	if err := os.Mkdir(p.path("layout"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p.run("tar", "-C", p.path("layout"), "-xf", s.paths[tarball.Combined])
+	p.run("crane", "push", p.path("layout"), name)
+	if got := p.run("crane", "digest", name); got != s.desc.Digest.String() {
+		t.Errorf("crane pushed %s from the layout, want %s", got, s.desc.Digest)
+	}
+	p.run("crane", "validate", "--remote", name)
+	p.run("crane", "pull", "--format", "tarball", name, p.path("crane.tar"))
+	p.run("crane", "pull", "--format", "oci", "--annotate-ref", name, p.path("pulled"))
+	store, l := p.load(p.path("crane.tar"))
+	if got := id(t, store, l.Descriptor); got != s.id {
+		t.Errorf("through crane's tarball the image ID became %s, want %s", got, s.id)
+	}
+	d, err := layoutdir.Open(p.path("pulled"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if images := d.Images(); len(images) != 1 || images[0].Descriptor.Digest != s.desc.Digest || len(images[0].Names) != 1 {
+		t.Errorf("crane's layout has the images %+v", images)
+	}
+	p.run("crane", "push", s.paths[tarball.Docker], name)
+	if got := p.run("crane", "config", name); !strings.Contains(got, `"test":"yes"`) {
+		t.Errorf("crane pushed the config %s", got)
+	}
+}
+
+// startRegistry starts crane's registry and returns its address.
+func (p *peers) startRegistry() string {
+	p.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	cmd := exec.Command("crane", "registry", "serve", "--address", address)
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	for range 100 {
+		if c, err := net.Dial("tcp", address); err == nil {
+			c.Close()
+			return address
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	p.t.Fatal("crane's registry does not answer")
+	return ""
 }
 
 func TestBuildahsArchives(t *testing.T) {
