@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// Each calls fn for each record that can be read, with the time when it was made; an error
-// of fn ends the walk.
-func (c *Cache) Each(ctx context.Context, fn func(rec Record, made time.Time) error) error {
+// Each calls fn for each record that can be read, with the time when it was made or last
+// used; an error of fn ends the walk.
+func (c *Cache) Each(ctx context.Context, fn func(rec Record, used time.Time) error) error {
 	return c.files(ctx, func(path string, info fs.FileInfo) error {
 		var rec Record
 		data, err := readFile(path)
@@ -24,7 +24,7 @@ func (c *Cache) Each(ctx context.Context, fn func(rec Record, made time.Time) er
 	})
 }
 
-// Expire removes the records that were made before a time, or only counts them.
+// Expire removes the records that were last used before a time, or only counts them.
 func (c *Cache) Expire(ctx context.Context, before time.Time, dryRun bool) (n int, err error) {
 	err = c.files(ctx, func(path string, info fs.FileInfo) error {
 		if !info.ModTime().Before(before) {

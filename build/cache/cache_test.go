@@ -131,6 +131,40 @@ func TestPrune(t *testing.T) {
 	must(t, Open(filepath.Join(dir, "nothing")).Prune(t.Context(), s))
 }
 
+func TestAge(t *testing.T) {
+	s := local.Open(t.TempDir(), local.Options{})
+	c := Open(t.TempDir())
+	young, youngRec := stored(t, s, "young", nil, "")
+	old, oldRec := stored(t, s, "old", nil, "")
+	must(t, c.Put(young, youngRec))
+	must(t, c.Put(old, oldRec))
+	must(t, os.Chtimes(c.path(old), time.Unix(5, 0), time.Unix(5, 0)))
+	seen := func() (out string) {
+		must(t, c.Each(t.Context(), func(r Record, used time.Time) error {
+			out += r.Definition + " "
+			if r.Definition == "old" && used.Unix() != 5 {
+				t.Errorf("the old record was used at %v", used)
+			}
+			return nil
+		}))
+		return out
+	}
+	if got := seen(); len(got) != len("young old ") {
+		t.Errorf("got %q", got)
+	}
+	for _, dryRun := range []bool{true, false} {
+		if n, err := c.Expire(t.Context(), time.Unix(6, 0), dryRun); err != nil || n != 1 {
+			t.Errorf("dry run %v: %d expired, %v", dryRun, n, err)
+		}
+	}
+	if got := seen(); got != "young " {
+		t.Errorf("left: %q", got)
+	}
+	if c.Known(old.Op) {
+		t.Error("the directory of an expired record is left")
+	}
+}
+
 func FuzzRecord(f *testing.F) {
 	f.Add([]byte(`{"layer":{"descriptor":{"digest":"sha256:x"}},"chainID":"x"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
