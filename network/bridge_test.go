@@ -469,6 +469,12 @@ func TestTakesOver(t *testing.T) {
 	if got := local.ask("dial tcp 127.0.0.1:8080"); !strings.HasPrefix(got, "172.30.0.1:") {
 		t.Errorf("published port: %q", got)
 	}
+	c.FlushRuleset()
+	check(t, c.Flush())
+	connect(t, dir, "no-ports")
+	if got := local.ask("dial tcp 127.0.0.1:8080"); !strings.HasPrefix(got, "172.30.0.1:") {
+		t.Errorf("a container without ports did not bring the rules back: %q", got)
+	}
 }
 
 func TestFullSubnet(t *testing.T) {

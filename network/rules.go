@@ -85,11 +85,24 @@ func port(n uint16) []byte { return append(binary.BigEndian.AppendUint16(nil, n)
 // publish makes sure that the rules stand and adds the container's ports, in one
 // transaction.
 func (s state) publish(b bridge, h held) error {
-	err := changeElements(h, (*nftables.Conn).SetAddElements)
-	if !errors.Is(err, unix.ENOENT) {
+	c, err := nftables.New()
+	if err != nil {
 		return rulesError("publish ports", err)
 	}
-	// Somebody flushed the machine's rules. Under the lock all come back.
+	installed, dropping, err := lookAround(c)
+	if err != nil {
+		return err
+	}
+	if dropping != nil {
+		if err := admitForwarding(c, b, dropping); err != nil {
+			return err
+		}
+	}
+	if installed {
+		return rulesError("publish ports", changeElements(c, h, (*nftables.Conn).SetAddElements))
+	}
+	// Somebody flushed the machine's rules. Under the lock all come back, with this
+	// container's ports.
 	unlock, err := s.lock()
 	if err != nil {
 		return err
@@ -103,12 +116,16 @@ func unpublish(h held) error {
 	if len(h.Ports) == 0 {
 		return nil
 	}
-	err := changeElements(h, (*nftables.Conn).SetDeleteElements)
+	c, err := nftables.New()
+	if err != nil {
+		return rulesError("remove published ports", err)
+	}
+	err = changeElements(c, h, (*nftables.Conn).SetDeleteElements)
 	if errors.Is(err, unix.ENOENT) && len(h.Ports) > 1 {
 		// The transaction fails as a whole when one is missing: one at a time.
 		for _, p := range h.Ports {
 			one := held{Address: h.Address, Ports: []PortMapping{p}}
-			if err := changeElements(one, (*nftables.Conn).SetDeleteElements); err != nil && !errors.Is(err, unix.ENOENT) {
+			if err := changeElements(c, one, (*nftables.Conn).SetDeleteElements); err != nil && !errors.Is(err, unix.ENOENT) {
 				return rulesError("remove published ports", err)
 			}
 		}
@@ -120,16 +137,11 @@ func unpublish(h held) error {
 	return rulesError("remove published ports", err)
 }
 
-func changeElements(h held, change func(*nftables.Conn, *nftables.Set, []nftables.SetElement) error) error {
-	c, err := nftables.New()
-	if err != nil {
-		return err
-	}
-	table, ports, anyport := natMaps()
+func changeElements(c *nftables.Conn, h held, change func(*nftables.Conn, *nftables.Set, []nftables.SetElement) error) error {
+	_, ports, anyport := natMaps()
 	exact, wild := elements(h)
 	if len(exact)+len(wild) == 0 {
-		_, err := c.ListTableOfFamily(table.Name, table.Family)
-		return err
+		return nil
 	}
 	for _, e := range []struct {
 		set  *nftables.Set
@@ -186,7 +198,10 @@ func (s state) installRules(b bridge) error {
 		return rulesError("install rules", err)
 	}
 	addChains(c, table, ports, anyport, b)
-	return rulesError("install rules", c.Flush())
+	if err := c.Flush(); err != nil {
+		return rulesError("install rules", err)
+	}
+	return admitLegacy(b)
 }
 
 func addChains(c *nftables.Conn, table *nftables.Table, ports, anyport *nftables.Set, b bridge) {
