@@ -170,6 +170,13 @@ func (s *Shelf) nameLocked(link string, chain digest.Digest, rec, winner *Record
 func (s *Shelf) relink(link string, n name) error {
 	tmp := s.path(chainsDir, "."+newID())
 	err := os.Symlink(n.String(), tmp)
+	if errors.Is(err, fs.ErrNotExist) {
+		// The process that makes the shelf is not that far yet.
+		if err := s.make(); err != nil {
+			return err
+		}
+		err = os.Symlink(n.String(), tmp)
+	}
 	if err == nil {
 		err = os.Rename(tmp, link)
 	}

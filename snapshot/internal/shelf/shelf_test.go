@@ -96,6 +96,29 @@ func TestNameReplacesUntrusted(t *testing.T) {
 	}
 }
 
+// TestHalfMadeShelf is a process that is overtaken while it makes the directories.
+func TestHalfMadeShelf(t *testing.T) {
+	s := newShelf(t)
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Lookup(t.Context(), chain); !errdefs.IsNotFound(err) {
+		t.Errorf("Lookup: %v, want ErrNotFound", err)
+	}
+	if err := errors.Join(s.Recover(t.Context()), s.MarkDurable(t.Context())); err != nil {
+		t.Error(err)
+	}
+	release, err := s.Reserve(t.Context(), chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if err := os.RemoveAll(s.path(chainsDir)); err != nil {
+		t.Fatal(err)
+	}
+	s.named(t, "")
+}
+
 func TestUnknownBoot(t *testing.T) {
 	s := newShelf(t).again("")
 	id := s.frozen(t, "")
