@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -16,12 +17,12 @@ import (
 const historyComment = "buildkit.dockerfile.v0"
 
 // command applies one command to the stage.
-func (st *stage) command(c instructions.Command) error {
+func (st *stage) command(ctx context.Context, c instructions.Command) error {
 	switch c := c.(type) {
 	case *instructions.RunCommand:
 		return st.run(c)
 	case *instructions.CopyCommand:
-		return st.copy(c)
+		return st.copy(ctx, c)
 	case *instructions.AddCommand:
 		return st.addFiles(c)
 	case *instructions.WorkdirCommand:

@@ -87,7 +87,7 @@ func Build(ctx context.Context, f *dockerfile.File, opts Options) (*Graph, error
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{ctx: ctx, f: f, opts: opts, host: platform.Host(), stages: make([]*stage, len(f.Stages))}
+	b := &builder{f: f, opts: opts, host: platform.Host(), stages: make([]*stage, len(f.Stages))}
 	b.platform = b.host
 	if opts.Platform != nil {
 		b.platform = platform.Normalize(*opts.Platform)
@@ -96,7 +96,7 @@ func Build(ctx context.Context, f *dockerfile.File, opts Options) (*Graph, error
 	if err != nil {
 		return nil, err
 	}
-	st, err := b.stage(target)
+	st, err := b.stage(ctx, target)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,6 @@ import (
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 type builder struct {
-	ctx      context.Context
 	f        *dockerfile.File
 	opts     Options
 	host     ocispec.Platform
@@ -57,15 +56,15 @@ type stage struct {
 
 // stage returns stage i, made if it was not yet. What it needs has lower numbers
 // only, so this ends.
-func (b *builder) stage(i int) (*stage, error) {
+func (b *builder) stage(ctx context.Context, i int) (*stage, error) {
 	if st := b.stages[i]; st != nil {
 		return st, nil
 	}
-	if err := b.ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	st := &stage{b: b, def: &b.f.Stages[i], platform: b.platform}
-	triggers, err := st.from()
+	triggers, err := st.from(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +88,7 @@ func (b *builder) stage(i int) (*stage, error) {
 		if err := b.f.Expand(c, st.scope); err != nil {
 			return nil, err
 		}
-		if err := st.command(c); err != nil {
+		if err := st.command(ctx, c); err != nil {
 			return nil, b.f.ErrorAt(c.Location(), err, "")
 		}
 	}
@@ -124,7 +123,7 @@ func (st *stage) number() {
 }
 
 // from starts the stage from its base and returns the ONBUILD triggers of it.
-func (st *stage) from() ([]string, error) {
+func (st *stage) from(ctx context.Context) ([]string, error) {
 	b, def := st.b, st.def
 	name, err := b.f.ExpandWord(def.BaseName, b.global)
 	if err != nil {
@@ -138,7 +137,7 @@ func (st *stage) from() ([]string, error) {
 	}
 	var triggers []string
 	if i := b.f.BaseStage(def.Index, name); i >= 0 {
-		parent, err := b.stage(i)
+		parent, err := b.stage(ctx, i)
 		if err != nil {
 			return nil, err
 		}
@@ -147,7 +146,7 @@ func (st *stage) from() ([]string, error) {
 	} else if name == dockerfile.Scratch {
 		st.img = emptyImage(st.platform)
 	} else {
-		if triggers, err = st.fromImage(name); err != nil {
+		if triggers, err = st.fromImage(ctx, name); err != nil {
 			return nil, err
 		}
 	}
@@ -165,9 +164,9 @@ func (st *stage) inherit(parent *stage) {
 	st.scope = parent.scope.Clone()
 }
 
-func (st *stage) fromImage(name string) ([]string, error) {
+func (st *stage) fromImage(ctx context.Context, name string) ([]string, error) {
 	b, def := st.b, st.def
-	base, err := b.base(name, st.platform, def.Location, def.Index)
+	base, err := b.base(ctx, name, st.platform, def.Location, def.Index)
 	if err != nil {
 		return nil, err
 	}
@@ -225,11 +224,11 @@ func (st *stage) ready() error {
 }
 
 // base asks for an image. index is the stage that names it.
-func (b *builder) base(name string, p ocispec.Platform, loc []parser.Range, index int) (*Base, error) {
+func (b *builder) base(ctx context.Context, name string, p ocispec.Platform, loc []parser.Range, index int) (*Base, error) {
 	if b.opts.Images == nil {
 		return nil, b.f.ErrorAt(loc, errdefs.NotFound("image %s: there is no place to look for images", name), "")
 	}
-	base, err := b.opts.Images.Base(b.ctx, name, p)
+	base, err := b.opts.Images.Base(ctx, name, p)
 	if err == nil {
 		if n := len(base.Image.RootFS.DiffIDs); n != len(base.Layers) {
 			err = errdefs.Corrupt("image %s has %d layers and %d diffIDs", name, len(base.Layers), n)
@@ -263,12 +262,12 @@ func earlierNames(f *dockerfile.File, index int) int {
 }
 
 // image returns the vertex of an image that COPY --from names; one for each name.
-func (b *builder) image(name string, p ocispec.Platform, loc []parser.Range, index int) (*Vertex, error) {
+func (b *builder) image(ctx context.Context, name string, p ocispec.Platform, loc []parser.Range, index int) (*Vertex, error) {
 	key := platform.Format(p) + " " + name
 	if v, ok := b.images[key]; ok {
 		return v, nil
 	}
-	base, err := b.base(name, p, loc, index)
+	base, err := b.base(ctx, name, p, loc, index)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"slices"
@@ -155,7 +156,7 @@ func (st *stage) workdir(c *instructions.WorkdirCommand) error {
 	return nil
 }
 
-func (st *stage) copy(c *instructions.CopyCommand) error {
+func (st *stage) copy(ctx context.Context, c *instructions.CopyCommand) error {
 	o := &op.Copy{Chown: c.Chown, Chmod: c.Chmod, Link: c.Link}
 	v := &Vertex{Op: o, Location: c.Location()}
 	if c.From != "" {
@@ -165,13 +166,13 @@ func (st *stage) copy(c *instructions.CopyCommand) error {
 			return err
 		}
 		if i >= 0 {
-			src, err := st.b.stage(i)
+			src, err := st.b.stage(ctx, i)
 			if err != nil {
 				return err
 			}
 			v.Source = src.top
 		} else if c.From != dockerfile.Scratch {
-			if v.Source, err = st.b.image(c.From, st.b.platform, c.Location(), st.def.Index); err != nil {
+			if v.Source, err = st.b.image(ctx, c.From, st.b.platform, c.Location(), st.def.Index); err != nil {
 				return err
 			}
 		}
