@@ -73,8 +73,8 @@ func (a *applier) write(fd int, r io.Reader, size int64) error {
 		}
 		off += int64(len(b))
 	}
-	if size < holeUnit {
-		return nil
+	if size < holeUnit || size%holeUnit != 0 {
+		return nil // what is no whole unit is written
 	}
 	return unix.Ftruncate(fd, size) // the end may be a hole
 }

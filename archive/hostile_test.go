@@ -350,3 +350,52 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 	})
 }
+
+// FuzzApplyEntries makes entries of the bytes, so that they get past the checksums: three bytes
+// choose type, name and target. The kernel's resolution and ours have to come to the same tree.
+func FuzzApplyEntries(f *testing.F) {
+	f.Add([]byte{2, 1, 5, 0, 6, 0, 3, 2, 1})
+	f.Add([]byte{1, 1, 0, 0, 4, 0, 2, 1, 8, 4, 1, 0, 5, 3, 2})
+	names := []string{"a", "b", "a/b", "b/a", "a/b/c", "..", "../victim", "/victim/file", "a/../b", ".", "b/../../victim/file", "b/c/d"}
+	f.Fuzz(func(t *testing.T, ops []byte) {
+		var entries []entry
+		for ; len(ops) >= 3 && len(entries) < 30; ops = ops[3:] {
+			name, target := names[int(ops[1])%len(names)], names[int(ops[2])%len(names)]
+			parent, base := filepath.Split(name)
+			switch ops[0] % 7 {
+			case 0:
+				entries = append(entries, file(name, string(ops[2:3])))
+			case 1:
+				entries = append(entries, dir(name, 0o755))
+			case 2:
+				entries = append(entries, symlink(name, target))
+			case 3:
+				entries = append(entries, hardlink(name, target))
+			case 4:
+				entries = append(entries, file(parent+".wh."+base, ""))
+			case 5:
+				entries = append(entries, file(name+"/.wh..wh..opq", ""))
+			case 6:
+				entries = append(entries, entry{tar.Header{Name: name, Typeflag: tar.TypeFifo, Mode: 0o600, ModTime: epoch}, ""})
+			}
+		}
+		b := tarOf(t, entries...)
+		trees := map[string]string{}
+		for how, m := range modes() {
+			_, root, unchanged := outside(t)
+			err := m.run(t, root, b)
+			unchanged()
+			if err != nil && !errdefs.IsInvalid(err) {
+				t.Errorf("%s: error without a class: %v", how, err)
+			}
+			if err == nil {
+				trees[how] = strings.Join(tree(t, root), "\n")
+			}
+		}
+		for _, how := range []string{"delete", "overlay"} {
+			if trees[how] != trees[how+" without openat2"] {
+				t.Errorf("%s:\n%s\nand without openat2:\n%s", how, trees[how], trees[how+" without openat2"])
+			}
+		}
+	})
+}
