@@ -1,12 +1,9 @@
 package network
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -21,222 +18,6 @@ import (
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
-
-// These tests make a network namespace that plays the host, so that the machine's
-// own interfaces and rules are not touched, and processes in further ones that
-// play containers and the outside.
-
-// TestMain is also the program inside the namespaces: see member.
-func TestMain(m *testing.M) {
-	if os.Getenv("NETWORK_TEST_MEMBER") != "" {
-		member()
-		return
-	}
-	os.Exit(m.Run())
-}
-
-// member obeys lines on its standard input: "listen tcp 80", "dial tcp 1.2.3.4:80",
-// "up". A server tells each client the client's address.
-func member() {
-	in := bufio.NewScanner(os.Stdin)
-	for in.Scan() {
-		f := strings.Fields(in.Text())
-		answer, err := "ok", error(nil)
-		switch f[0] {
-		case "up":
-			err = LoopbackUp()
-		case "listen":
-			err = listen(f[1], f[2])
-		case "rootless":
-			err = rootless(f[1], f[2])
-		case "dial":
-			answer, err = dial(f[1], f[2])
-		}
-		if err != nil {
-			answer = "error " + err.Error()
-		}
-		fmt.Println(answer)
-	}
-}
-
-func listen(protocol, port string) error {
-	if protocol == "udp" {
-		c, err := net.ListenPacket("udp4", ":"+port)
-		if err != nil {
-			return err
-		}
-		go func() {
-			b := make([]byte, 100)
-			for {
-				if _, from, err := c.ReadFrom(b); err == nil {
-					_, _ = c.WriteTo([]byte(from.String()), from)
-				}
-			}
-		}()
-		return nil
-	}
-	l, err := net.Listen("tcp4", ":"+port)
-	if err != nil {
-		return err
-	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(c, c.RemoteAddr().String())
-			c.Close()
-		}
-	}()
-	return nil
-}
-
-// dial gives the address that the server saw.
-func dial(protocol, addr string) (string, error) {
-	c, err := net.DialTimeout(protocol+"4", addr, time.Second)
-	if err != nil {
-		return "", err
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(time.Second))
-	if protocol == "udp" {
-		if _, err := c.Write([]byte("?")); err != nil {
-			return "", err
-		}
-	}
-	b := make([]byte, 100)
-	n, err := c.Read(b)
-	return string(b[:n]), err
-}
-
-// peer is a member process.
-type peer struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	in   io.Writer
-	out  *bufio.Scanner
-	name string
-}
-
-func start(t *testing.T, name string, flags uintptr) *peer {
-	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = []string{"NETWORK_TEST_MEMBER=" + name}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := &peer{t: t, cmd: cmd, in: in, out: bufio.NewScanner(out), name: name}
-	t.Cleanup(p.kill)
-	return p
-}
-
-func (p *peer) pid() int { return p.cmd.Process.Pid }
-
-func (p *peer) kill() {
-	if p.cmd.ProcessState == nil {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
-	}
-}
-
-func (p *peer) ask(line string) string {
-	p.t.Helper()
-	if _, err := fmt.Fprintln(p.in, line); err != nil || !p.out.Scan() {
-		p.t.Fatalf("%s: no answer to %q: %v", p.name, line, err)
-	}
-	return p.out.Text()
-}
-
-func (p *peer) must(line string) {
-	p.t.Helper()
-	if a := p.ask(line); a != "ok" {
-		p.t.Fatalf("%s: %q gave %s", p.name, line, a)
-	}
-}
-
-// host puts the test's thread into a network namespace of its own for good.
-func host(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 || !mayBridge() {
-		t.Skip("needs root to make network namespaces")
-	}
-	runtime.LockOSThread() // never unlocked: the thread ends with the test
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Skipf("no network namespace can be made: %v", err)
-	}
-	if err := LoopbackUp(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// The outside is 198.51.100.2, the host 198.51.100.1 to it.
-func outside(t *testing.T) *peer {
-	t.Helper()
-	p := start(t, "outside", unix.CLONE_NEWNET)
-	c, err := dialRtnl()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.close()
-	netns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", p.pid()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer netns.Close()
-	check(t, c.do(newVeth("out0", link{mtu: 1400}, int(netns.Fd()), net.HardwareAddr{2, 0, 0, 0, 0, 9})))
-	l, err := c.linkByName("out0")
-	check(t, err)
-	check(t, c.do(newAddress(l, netip.MustParsePrefix("198.51.100.1/24")), setUp("out0"), defaultRoute(netip.MustParseAddr("198.51.100.2"))))
-	check(t, inNamespace(netns, func() error {
-		return configureInside(Result{Address: netip.MustParsePrefix("198.51.100.2/24"), Gateway: netip.MustParseAddr("198.51.100.1")})
-	}))
-	p.must("listen tcp 7000")
-	p.must("listen udp 7000")
-	return p
-}
-
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func ports(t *testing.T, specs ...string) []PortMapping {
-	t.Helper()
-	var all []PortMapping
-	for _, s := range specs {
-		ps, err := ParsePort(s)
-		check(t, err)
-		all = append(all, ps...)
-	}
-	return all
-}
-
-// connect starts a container and connects it.
-func connect(t *testing.T, dir, id string, published ...string) (*peer, Result) {
-	t.Helper()
-	p := start(t, id, unix.CLONE_NEWNET)
-	r, err := Setup(t.Context(), Options{StateDir: dir, ContainerID: id, Pid: p.pid(), Ports: ports(t, published...)})
-	check(t, err)
-	t.Cleanup(func() {
-		for _, f := range r.Reserved {
-			f.Close()
-		}
-	})
-	return p, r
-}
 
 func TestBridge(t *testing.T) {
 	host(t)
@@ -557,9 +338,7 @@ func BenchmarkSetup(b *testing.B) {
 		b.StopTimer()
 		err = errors.Join(err, cmd.Process.Kill())
 		_ = cmd.Wait()
-		b.StartTimer()
 		err = errors.Join(err, Teardown(context.Background(), dir, "a"))
-		b.StopTimer()
 		for _, f := range r.Reserved {
 			f.Close()
 		}
