@@ -198,3 +198,6 @@ func seekTail(f *os.File, n int) error {
 	_, err = f.Seek(0, io.SeekStart)
 	return err
 }
+
+// LogPath is the file of the log.
+func (c *Container) LogPath() string { return filepath.Join(c.dir, logFile) }

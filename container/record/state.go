@@ -107,3 +107,6 @@ func startTick(pid int) (tick uint64, zombie bool) {
 	tick, _ = strconv.ParseUint(f[19], 10, 64)
 	return tick, f[0] == "Z"
 }
+
+// Kept reports whether a process looks after the container now.
+func (c *Container) Kept() bool { return keeperLives(c.dir) }

@@ -6,12 +6,15 @@
 TEXT camadaStub<>(SB), NOSPLIT|NOFRAME, $0
 	MOVQ $0x10000080, BX
 
-	// fcntl(status, F_SETFD, FD_CLOEXEC)
+	// fcntl(status, F_SETFD, FD_CLOEXEC) fails when a script has the stub as
+	// its interpreter ("#!/proc/self/exe"): it would execute itself for ever.
 	MOVL $72, AX
 	MOVQ 0(BX), DI
 	MOVL $2, SI
 	MOVL $1, DX
 	SYSCALL
+	TESTQ AX, AX
+	JNE   exit
 
 	// if filter.len != 0: seccomp(SECCOMP_SET_MODE_FILTER, flags, &filter)
 	CMPQ 24(BX), $0
@@ -47,6 +50,7 @@ fail:
 	MOVL $24, DX
 	SYSCALL
 
+exit:
 	// exit_group(127)
 	MOVL $231, AX
 	MOVL $127, DI

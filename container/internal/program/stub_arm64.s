@@ -11,6 +11,7 @@ TEXT camadaStub<>(SB), NOSPLIT|NOFRAME, $0
 	MOVD $1, R2
 	MOVD $25, R8
 	SVC
+	CBNZ R0, exit
 
 	// if filter.len != 0: seccomp(SECCOMP_SET_MODE_FILTER, flags, &filter)
 	MOVD 24(R19), R3
@@ -46,6 +47,7 @@ fail:
 	MOVD $64, R8
 	SVC
 
+exit:
 	// exit_group(127)
 	MOVD $127, R0
 	MOVD $94, R8

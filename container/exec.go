@@ -1,0 +1,222 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/camada/camada/container/cgroup"
+	"github.com/camada/camada/container/internal/program"
+	"github.com/camada/camada/container/namespace"
+	"github.com/camada/camada/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// ExecConfig is a further process of a running container.
+type ExecConfig struct {
+	// Pid is a process of the container, its first as a rule.
+	Pid int
+	// Process says what runs, and as whom. With Terminal it gets a terminal of the container's.
+	Process *specs.Process
+	// Seccomp is the container's profile, nil for none.
+	Seccomp *specs.LinuxSeccomp
+	// ID and CgroupsPath are those of the container; they name the cgroups to join.
+	ID, CgroupsPath string
+	// Stdin, Stdout, Stderr and ExtraFiles are as in Config.
+	Stdin, Stdout, Stderr *os.File
+	ExtraFiles            []*os.File
+	// DieWithParent kills the process when its starter dies.
+	DieWithParent bool
+}
+
+// Exec starts a process in a running container and returns when its program
+// has been executed. Errors are as Start's; ErrNotFound when Pid does not run.
+//
+// All namespaces of Pid that are not the caller's own are joined, a user
+// namespace too: the child has one thread, which the kernel asks for. The
+// caller needs CAP_SYS_ADMIN over them: it is root, or the user who made the
+// user namespace, or inside that.
+func Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
+	if cfg.Process == nil || cfg.Pid <= 0 {
+		return nil, errdefs.Invalid("exec: a process and a pid are needed")
+	}
+	e := &executor{cfg: cfg, p: program.New(firstFree(cfg.ExtraFiles))}
+	defer e.close()
+	proc, err := e.start(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("exec in process %d: %w", cfg.Pid, startError(firstArg(cfg.Process), err))
+	}
+	return proc, nil
+}
+
+func firstArg(p *specs.Process) string {
+	if len(p.Args) == 0 {
+		return ""
+	}
+	return p.Args[0]
+}
+
+// executor is the state of one Exec.
+type executor struct {
+	cfg     ExecConfig
+	p       *program.Program
+	joined  namespace.Set
+	files   []*os.File
+	group   *cgroup.Group
+	pty     *os.File
+	ptyName string
+}
+
+func (e *executor) close() {
+	e.p.Close()
+	e.joined.Close()
+	for _, f := range e.files {
+		f.Close()
+	}
+	if e.group != nil {
+		_ = e.group.Close()
+	}
+}
+
+func (e *executor) start(ctx context.Context) (_ *Process, err error) {
+	if e.joined, err = namespace.Differing(e.cfg.Pid); err != nil {
+		return nil, err
+	}
+	if !e.joined.Has(specs.MountNamespace) {
+		return nil, errdefs.Invalid("process %d is in no container", e.cfg.Pid)
+	}
+	if err := e.findGroup(); err != nil {
+		return nil, err
+	}
+	if e.cfg.Process.Terminal {
+		if e.pty, e.ptyName, err = containerPty(e.cfg.Pid); err != nil {
+			return nil, err
+		}
+	}
+	proc := &Process{Console: e.pty, done: make(chan struct{})}
+	if err = e.compose(); err == nil {
+		err = e.run(ctx, proc)
+	}
+	if err != nil && e.pty != nil {
+		e.pty.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return proc, nil
+}
+
+// findGroup opens the container's cgroups. A container without any, as of an
+// ordinary user, has none to join.
+func (e *executor) findGroup() error {
+	if e.cfg.ID == "" && e.cfg.CgroupsPath == "" {
+		return nil
+	}
+	layout, err := cgroup.Detect()
+	if err != nil {
+		return err
+	}
+	name, err := cgroup.Path(e.cfg.CgroupsPath, e.cfg.ID)
+	if err != nil {
+		return err
+	}
+	e.group, err = layout.Load(name)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+func (e *executor) compose() error {
+	p := e.p
+	begin(p, e.cfg.DieWithParent, groupFiles(e.group, &e.files))
+	if e.cfg.Process.OOMScoreAdj != nil {
+		oomScore(p, *e.cfg.Process.OOMScoreAdj)
+	}
+	join(p, e.joined)
+	if e.twoSteps() {
+		second(p, 0)
+	}
+	if e.joined.Has(specs.UserNamespace) {
+		becomeRoot(p)
+	}
+	p.Stage("begin a session")
+	p.Call(unix.SYS_SETSID).Ignore()
+	c := &confinement{
+		p: p, process: e.cfg.Process, stdio: [3]*os.File{e.cfg.Stdin, e.cfg.Stdout, e.cfg.Stderr},
+		extra: e.cfg.ExtraFiles, ptyName: e.ptyName, pdeathsig: e.cfg.DieWithParent,
+	}
+	var err error
+	if c.filter, c.filterFlags, err = filter(e.cfg.Seccomp); err != nil {
+		return err
+	}
+	return c.append()
+}
+
+func (e *executor) twoSteps() bool {
+	return e.joined.Has(specs.PIDNamespace)
+}
+
+func (e *executor) run(ctx context.Context, proc *Process) error {
+	opts := program.ForkOptions{CgroupFD: -1}
+	if e.group != nil {
+		opts.CgroupFD = e.group.FD()
+	}
+	child, err := forkProgram(e.p, opts, e.cfg.DieWithParent, proc)
+	if err != nil {
+		return err
+	}
+	defer child.Close()
+	proc.pid = child.Pid
+	if e.twoSteps() {
+		err = proc.adopt(child)
+	}
+	if err == nil {
+		// From here on the id is the one that the context's end has to kill.
+		stop := context.AfterFunc(ctx, func() { _ = proc.Signal(unix.SIGKILL) })
+		_, err = child.Next()
+		stop()
+		if err != nil || ctx.Err() != nil {
+			err = ended(ctx, err)
+		}
+	}
+	if err != nil {
+		proc.abort()
+		return err
+	}
+	go proc.collect()
+	return nil
+}
+
+// containerPty takes a new terminal from the devpts of a running container,
+// whose processes are not trusted: links are followed inside its root only, and
+// what is there has to be the ptmx of a devpts.
+func containerPty(pid int) (*os.File, string, error) {
+	root, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, "", fmt.Errorf("open the container's root: %w", err)
+	}
+	defer unix.Close(root)
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: strict}
+	at, err := unix.Openat2(root, "dev/pts/ptmx", &how)
+	if err != nil {
+		return nil, "", fmt.Errorf("find the container's terminals: %w", err)
+	}
+	defer unix.Close(at)
+	var st unix.Stat_t
+	var fs unix.Statfs_t
+	if err := errors.Join(unix.Fstat(at, &st), unix.Fstatfs(at, &fs)); err != nil {
+		return nil, "", fmt.Errorf("look at the container's terminals: %w", err)
+	}
+	if fs.Type != unix.DEVPTS_SUPER_MAGIC || st.Rdev != unix.Mkdev(5, 2) {
+		return nil, "", errdefs.Unsupported("/dev/pts/ptmx of the container is no terminal device")
+	}
+	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(at), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, "", fmt.Errorf("open a terminal of the container: %w", err)
+	}
+	return unlockPty(fd)
+}
