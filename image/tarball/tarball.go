@@ -41,7 +41,8 @@ const manifestFile = "manifest.json"
 
 // The formats.
 const (
-	// Combined is an OCI archive that is a Docker archive too. It keeps digests.
+	// Combined is an OCI archive that is a Docker archive too. It keeps digests. Docker before
+	// version 23 reads gzip but not zstd layers: for it there is the format Docker.
 	Combined Format = ""
 	// OCI is an OCI archive alone.
 	OCI Format = "oci-archive"
