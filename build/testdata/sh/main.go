@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 )
 
@@ -63,6 +64,11 @@ func command(f []string) error {
 		return errors.New("failed as asked")
 	case "sleep":
 		select {}
+	}
+	if strings.Contains(f[0], "/") {
+		cmd := exec.Command(f[0], f[1:]...)
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		return cmd.Run()
 	}
 	return fmt.Errorf("%s: not found", f[0])
 }
