@@ -22,6 +22,9 @@ import (
 // defaultPath is the PATH of containers that have none, and of the images that camada makes.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// configureStep is the ID of the progress of configuring a base's packages.
+const configureStep = "configure"
+
 // BaseDebian makes a base image from a Debian archive and names it.
 func (e *Engine) BaseDebian(ctx context.Context, opts BaseOptions, sink progress.Sink) (BaseResult, error) {
 	o, err := e.debianOptions(opts, progress.Or(sink))
@@ -103,7 +106,7 @@ func (e *Engine) baseLayer(ctx context.Context, plan *debian.Plan, tree *debian.
 	if !plan.Scripts() {
 		return e.layerAndSnapshot(ctx, snaps, func(w io.Writer) error { return tree.WriteTar(ctx, w) })
 	}
-	work := progress.Event{ID: "configure", Name: "configure the packages in a container"}
+	work := progress.Event{ID: configureStep, Name: "configure the packages in a container"}
 	sink.Emit(work)
 	l, err := e.configured(ctx, snaps, tree, sink)
 	work.State, work.Err = progress.Done, err

@@ -250,6 +250,20 @@ func (e *Engine) end(ctx context.Context, c *record.Container) error {
 	return nil
 }
 
+// EndAll kills those of the containers that run; names of none are passed over.
+func (e *Engine) EndAll(ctx context.Context, names []string) error {
+	for _, n := range names {
+		c, err := e.records.Get(ctx, n)
+		if err != nil || !c.Running() {
+			continue
+		}
+		if err := e.end(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // RemoveContainer removes a container; one that runs only with force, which ends it first.
 func (e *Engine) RemoveContainer(ctx context.Context, name string, force bool) error {
 	c, err := e.records.Get(ctx, name)

@@ -35,6 +35,14 @@ func (x *executor) Run(ctx context.Context, req op.RunRequest) error {
 		return fmt.Errorf("make a directory for the step's files: %w", err)
 	}
 	defer os.RemoveAll(files)
+	// What a step writes is durable when its layer is; until then nothing need wait for the disk.
+	if req.Root.Kind == mount.Overlay && req.Root.Upper != "" {
+		req.Root.Volatile = true
+		// A mark that the kernel leaves after a volatile mount forbids the next one: the machine may have stopped in between. It has not.
+		if err := os.RemoveAll(filepath.Join(req.Root.Work, "work", "incompat")); err != nil {
+			return fmt.Errorf("prepare the step's root file system: %w", err)
+		}
+	}
 	stubs := &stubs{root: req.Root}
 	s, err := x.spec(id, req, files, stubs)
 	if err != nil {
@@ -86,9 +94,11 @@ func (x *executor) spec(id string, req op.RunRequest, files string, stubs *stubs
 	if !hasEnv(env, "HOME") {
 		env = append(append([]string{}, env...), "HOME="+orElse(user.Home, "/"))
 	}
-	mounts, err := networkFiles(files, req.Hostname, req.Network == op.NetworkHost || x.hostOnly())
-	if err != nil {
-		return nil, err
+	var mounts []specs.Mount
+	if req.Network != op.NetworkNone { // without a network the root file system's own files serve
+		if mounts, err = networkFiles(files, req.Hostname, req.Network == op.NetworkHost || x.hostOnly()); err != nil {
+			return nil, err
+		}
 	}
 	for _, m := range req.Mounts {
 		options := []string{"rbind", "rprivate"}
@@ -220,23 +230,35 @@ func (s *stubs) remove() {
 	}
 }
 
-// stepRunner runs the steps of a base in one root file system.
+// stepRunner runs the steps of a base in one root file system. Their output is shown only when one fails.
 type stepRunner struct {
 	exec *executor
 	root mount.Mount
 	sink progress.Sink
 }
 
+// maxStepLog is how much of a failed step's output is shown, in bytes.
+const maxStepLog = 64 << 10
+
 // Run implements base.Runner.
 func (r *stepRunner) Run(ctx context.Context, step base.Step) error {
-	log := func(stderr bool) io.Writer {
-		return writerFunc(func(p []byte) (int, error) {
-			r.sink.Emit(progress.Event{ID: "configure", Log: p, Stderr: stderr})
-			return len(p), nil
-		})
+	var mu sync.Mutex
+	var log []byte
+	keep := writerFunc(func(p []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		log = append(log, p...)
+		if n := len(log) - maxStepLog; n > 0 {
+			log = append([]byte(nil), log[n:]...)
+		}
+		return len(p), nil
+	})
+	err := r.exec.Run(ctx, op.RunRequest{Root: r.root, Args: step.Args, Env: step.Env, Cwd: "/", Network: op.NetworkNone, Hostname: "localhost",
+		Stdout: keep, Stderr: keep})
+	if err != nil {
+		r.sink.Emit(progress.Event{ID: configureStep, Log: log, Stderr: true})
 	}
-	return r.exec.Run(ctx, op.RunRequest{Root: r.root, Args: step.Args, Env: step.Env, Cwd: "/", Network: op.NetworkNone, Hostname: "localhost",
-		Stdout: log(false), Stderr: log(true)})
+	return err
 }
 
 type writerFunc func([]byte) (int, error)

@@ -104,6 +104,8 @@ type ExecOptions struct {
 	Workdir, User         string
 	Privileged            bool
 	Stdin, Stdout, Stderr *os.File
+	// Signals are passed on to the program; nil passes none.
+	Signals <-chan os.Signal
 }
 
 // ContainerFilter chooses containers.

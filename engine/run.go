@@ -101,6 +101,7 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 		Command: l.command(), Labels: opts.Labels, Network: l.opts.Network, Volumes: opts.Volumes, TTY: opts.TTY, Remove: opts.Remove,
 		User: orElse(opts.User, l.image.User), Workdir: orElse(orElse(opts.Workdir, l.image.WorkingDir), "/"),
 		StopSignal: orElse(orElse(opts.StopSignal, l.image.StopSignal), "SIGTERM"), Privileged: opts.Privileged,
+		CapAdd: opts.CapAdd, CapDrop: opts.CapDrop,
 		Memory: opts.Memory, NanoCPUs: opts.NanoCPUs, PidsLimit: opts.PidsLimit,
 	}
 	for _, p := range l.ports {
@@ -208,7 +209,7 @@ func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter) (*
 	return spec.New(spec.Options{
 		Args: cfg.Command, Env: env, Cwd: path.Clean("/" + cfg.Workdir), User: user, Terminal: cfg.TTY, Hostname: cfg.Hostname,
 		ReadOnly: l.opts.ReadOnly, HostNetwork: cfg.Network == networkHost, Privileged: cfg.Privileged,
-		CapAdd: l.opts.CapAdd, CapDrop: l.opts.CapDrop, Mounts: append(mounts, volumes...), CgroupsPath: cfg.CgroupsPath,
+		CapAdd: cfg.CapAdd, CapDrop: cfg.CapDrop, Mounts: append(mounts, volumes...), CgroupsPath: cfg.CgroupsPath,
 		Memory: cfg.Memory, NanoCPUs: cfg.NanoCPUs, PidsLimit: cfg.PidsLimit, UserNamespace: inUserNamespace(),
 	})
 }

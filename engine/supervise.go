@@ -54,7 +54,7 @@ func (e *Engine) runToEnd(ctx context.Context, l *launch, s *streams, started fu
 	}
 	cfg, net, err := e.config(ctx, l)
 	if err == nil {
-		err = s.open(&cfg)
+		cfg.Stdin, cfg.Stdout, cfg.Stderr, err = s.open()
 	}
 	if err != nil {
 		tell(err)
@@ -101,7 +101,8 @@ func (e *Engine) discard(ctx context.Context, c *record.Container) error {
 
 // streams are the standard streams of a container, between its process, the caller and the log.
 type streams struct {
-	opts  RunOptions
+	opts RunOptions
+	// c has the log; nil for none.
 	c     *record.Container
 	log   *record.Log
 	given []*os.File // the container's ends of pipes
@@ -111,27 +112,26 @@ type streams struct {
 }
 
 // open decides who gets what. A container that is removed at its end needs no log: it is given the caller's own streams,
-// as long as they are no terminal, which a container must not get hold of.
-func (s *streams) open(cfg *container.Config) error {
+// as long as they are no terminal, which a container must not get hold of. With a terminal of its own it gets none of them:
+// the console comes with the process.
+func (s *streams) open() (stdin, stdout, stderr *os.File, err error) {
 	o := s.opts
 	if o.Interactive && !o.TTY {
-		cfg.Stdin = o.Stdin
+		stdin = o.Stdin
 	}
-	if !o.Remove {
-		var err error
+	if s.c != nil && !o.Remove {
 		if s.log, err = s.c.OpenLog(); err != nil {
-			return err
+			return nil, nil, nil, err
 		}
 	}
 	if o.TTY {
-		return nil // the console comes with the process
+		return nil, nil, nil, nil
 	}
-	var err error
-	if cfg.Stdout, err = s.pipe("stdout", o.Stdout); err != nil {
-		return err
+	if stdout, err = s.pipe("stdout", o.Stdout); err != nil {
+		return nil, nil, nil, err
 	}
-	cfg.Stderr, err = s.pipe("stderr", o.Stderr)
-	return err
+	stderr, err = s.pipe("stderr", o.Stderr)
+	return stdin, stdout, stderr, err
 }
 
 func (s *streams) pipe(name string, to *os.File) (*os.File, error) {

@@ -87,7 +87,7 @@ func (t *Tree) writeContent(ctx context.Context, w io.Writer, e *entry, buf []by
 		_, err := io.CopyBuffer(onlyWriter{w}, r, buf)
 		return err
 	case e.deb > 0:
-		f, err := t.plan.get(ctx, t.plan.extra[e.deb-1])
+		f, err := t.plan.get(ctx, t.plan.extra[e.deb-1], nil)
 		if err != nil {
 			return err
 		}

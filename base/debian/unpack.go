@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/camada/camada/base/debian/deb"
@@ -81,6 +82,8 @@ func (p *Plan) fetch(ctx context.Context, t *Tree) error {
 	}
 	t.core = make([]*unpacked, len(p.core))
 	times := make([]time.Time, len(p.core)+len(p.extra))
+	sum := &tally{sink: p.opts.Progress, have: map[string]int64{},
+		event: progress.Event{ID: "packages", Name: fmt.Sprintf("get and unpack %d packages", len(p.core)+len(p.extra)), Total: p.Download()}}
 	g, gctx := errgroup.WithContext(ctx)
 	work := make(chan fetched, len(p.core))
 	g.Go(func() error {
@@ -89,7 +92,7 @@ func (p *Plan) fetch(ctx context.Context, t *Tree) error {
 		get.SetLimit(downloads)
 		for i, q := range append(p.core[:len(p.core):len(p.core)], p.extra...) {
 			get.Go(func() error {
-				f, err := p.get(gctx, q)
+				f, err := p.get(gctx, q, sum)
 				if err != nil {
 					return err
 				}
@@ -118,6 +121,7 @@ func (p *Plan) fetch(ctx context.Context, t *Tree) error {
 		})
 	}
 	err := g.Wait()
+	sum.end(err)
 	for f := range work {
 		f.file.Close()
 	}
@@ -142,25 +146,45 @@ func newSpool(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// get opens the package's verified file.
-func (p *Plan) get(ctx context.Context, q *index.Package) (*os.File, error) {
-	ev := progress.Event{ID: "deb:" + q.SHA256, Name: "get " + q.Name + " " + q.Version, Total: q.Size}
-	f, cached, err := p.cache.File(ctx, []string{p.repos[q.Archive].address(q.Filename)}, fetch.Want{Size: q.Size, SHA256: q.SHA256}, func(n int64) {
-		ev.Current = n
-		p.opts.Progress.Emit(ev)
-	})
-	switch {
-	case err != nil:
-		ev.State, ev.Err = progress.Failed, err
-	case cached:
-		ev.State, ev.Current = progress.Cached, q.Size
-	default:
-		ev.State, ev.Current = progress.Done, q.Size
+// tally adds up what has come of all packages, for one line of progress.
+type tally struct {
+	sink  progress.Sink
+	mu    sync.Mutex
+	have  map[string]int64
+	event progress.Event
+}
+
+// at notes that n bytes of a package are there. A nil tally notes nothing.
+func (t *tally) at(sha256 string, n int64) {
+	if t == nil {
+		return
 	}
-	p.opts.Progress.Emit(ev)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.event.Current += n - t.have[sha256]
+	t.have[sha256] = n
+	t.sink.Emit(t.event)
+}
+
+func (t *tally) end(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.event.State, t.event.Err = progress.Done, err
+	if err != nil {
+		t.event.State = progress.Failed
+	}
+	t.sink.Emit(t.event)
+}
+
+// get opens the package's verified file.
+func (p *Plan) get(ctx context.Context, q *index.Package, sum *tally) (*os.File, error) {
+	f, _, err := p.cache.File(ctx, []string{p.repos[q.Archive].address(q.Filename)}, fetch.Want{Size: q.Size, SHA256: q.SHA256}, func(n int64) {
+		sum.at(q.SHA256, n)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("get package %s: %w", q.Name, err)
 	}
+	sum.at(q.SHA256, q.Size)
 	return f, nil
 }
 

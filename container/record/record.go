@@ -71,6 +71,8 @@ type Config struct {
 	Remove     bool     `json:"remove,omitempty"`
 	StopSignal string   `json:"stopSignal,omitempty"`
 	Privileged bool     `json:"privileged,omitempty"`
+	CapAdd     []string `json:"capAdd,omitempty"`
+	CapDrop    []string `json:"capDrop,omitempty"`
 	// CgroupsPath is where its control group is.
 	CgroupsPath string `json:"cgroupsPath,omitempty"`
 	// Memory in bytes, NanoCPUs in billionths, PidsLimit; 0 is none.

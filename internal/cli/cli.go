@@ -108,7 +108,7 @@ of every tag, and runs them: one static binary, no daemon, as root or as an ordi
 		SilenceErrors: true,
 		Version:       a.version,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			return a.enterNamespace(cmd)
+			return a.enterNamespace(cmd, cmd.Annotations[inNamespace] != "")
 		},
 	}
 	root.SetVersionTemplate("camada version {{.Version}}\n")
@@ -148,8 +148,8 @@ func (a *app) addGroups(root *cobra.Command) {
 
 // enterNamespace runs the program again inside a user namespace when the verb needs it and
 // the user is not root. It does not return then, but by an exitError.
-func (a *app) enterNamespace(cmd *cobra.Command) error {
-	if os.Geteuid() == 0 || a.isInner || cmd.Annotations[inNamespace] == "" {
+func (a *app) enterNamespace(cmd *cobra.Command, needed bool) error {
+	if os.Geteuid() == 0 || a.isInner || !needed {
 		return nil
 	}
 	if a.driver == engine.DriverNative {

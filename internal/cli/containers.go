@@ -95,7 +95,6 @@ func (a *app) stopCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "stop [OPTIONS] CONTAINER...", Short: "Ask containers to end, and end them when they do not",
 		Example: "  camada stop -t 30 web", Args: args(1, -1),
-		Annotations: map[string]string{inNamespace: "yes"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				return a.each(args, func(name string) error {
@@ -117,7 +116,6 @@ func (a *app) killCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "kill [OPTIONS] CONTAINER...", Short: "Send a signal to containers",
 		Example: "  camada kill -s HUP web", Args: args(1, -1),
-		Annotations: map[string]string{inNamespace: "yes"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				return a.each(args, func(name string) error {
@@ -158,8 +156,15 @@ func (a *app) rmCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rm [OPTIONS] CONTAINER...", Short: "Remove containers",
 		Example: "  camada rm -f web", Args: args(1, -1),
-		Annotations: map[string]string{inNamespace: "yes"},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if force { // from outside of the user namespace: processes inside can be signalled from here only
+				if err := a.with(cmd.Context(), func(e *engine.Engine) error { return e.EndAll(cmd.Context(), args) }); err != nil {
+					return err
+				}
+			}
+			if err := a.enterNamespace(cmd, true); err != nil {
+				return err
+			}
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				return a.each(args, func(name string) error {
 					if err := e.RemoveContainer(cmd.Context(), name, force); err != nil {

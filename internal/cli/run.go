@@ -238,8 +238,7 @@ func (a *app) execCommand() *cobra.Command {
 		Short: "Run a command in a running container",
 		Example: `  camada exec -it web sh
   camada exec -u root -w /tmp web id`,
-		Args:        args(2, -1),
-		Annotations: map[string]string{inNamespace: "yes"},
+		Args: args(2, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Container, o.Args = args[0], args[1:]
 			var err error
@@ -250,6 +249,9 @@ func (a *app) execCommand() *cobra.Command {
 				return &exitError{code: codeFailed, err: errdefs.Invalid("-t: standard input is not a terminal")}
 			}
 			o.Stdin, o.Stdout, o.Stderr = os.Stdin, os.Stdout, os.Stderr
+			signals, stop := passedOn()
+			defer stop()
+			o.Signals = signals
 			var status int
 			err = a.with(cmd.Context(), func(e *engine.Engine) error {
 				status, err = e.Exec(cmd.Context(), o.ExecOptions)
