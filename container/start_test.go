@@ -47,7 +47,7 @@ func busybox(t testing.TB) string {
 	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), program, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, applet := range strings.Fields("sh ls cat id true false ps mount umount ip hostname touch mkdir mknod chown chroot sleep kill stat readlink grep ping tty stty dd seq env pwd ulimit test wc head nproc unshare tr") {
+	for _, applet := range strings.Fields("sh ls cat id true false ps mount umount ip hostname touch mkdir mknod chown chroot sleep kill stat readlink grep ping tty stty dd seq env pwd ulimit test wc head nproc unshare tr echo") {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
 			t.Fatal(err)
 		}
