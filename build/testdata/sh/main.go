@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 )
 
 func main() {
@@ -63,11 +64,11 @@ func command(f []string) error {
 	case "fail":
 		return errors.New("failed as asked")
 	case "sleep":
-		select {}
+		time.Sleep(time.Hour)
 	}
 	if strings.Contains(f[0], "/") {
 		cmd := exec.Command(f[0], f[1:]...)
-		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		return cmd.Run()
 	}
 	return fmt.Errorf("%s: not found", f[0])
