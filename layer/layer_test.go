@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/camada/camada/archive"
 	"github.com/camada/camada/archive/compression"
@@ -137,9 +138,7 @@ func TestWriteFails(t *testing.T) {
 	if ingests, _ := filepath.Glob(filepath.Join(dir, "ingest", "*")); len(ingests) > 0 {
 		t.Errorf("left behind: %v", ingests)
 	}
-	if after := runtime.NumGoroutine(); after > before {
-		t.Errorf("%d goroutines, %d before", after, before)
-	}
+	wantGoroutines(t, before)
 }
 
 type fails struct {
@@ -234,9 +233,19 @@ func TestCloseEarly(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	if after := runtime.NumGoroutine(); after > before {
-		t.Errorf("%d goroutines, %d before", after, before)
+	wantGoroutines(t, before)
+}
+
+// wantGoroutines waits for those that are on their way out.
+func wantGoroutines(t *testing.T, want int) {
+	t.Helper()
+	for range 500 {
+		if runtime.NumGoroutine() <= want {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
+	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), want)
 }
 
 func BenchmarkWrite(b *testing.B) {

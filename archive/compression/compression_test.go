@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/camada/camada/archive/compression"
 	"github.com/camada/camada/errdefs"
@@ -224,9 +225,56 @@ func TestCloseEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Close()
-	if after := runtime.NumGoroutine(); after > before {
-		t.Errorf("%d goroutines, %d before", after, before)
+	wantGoroutines(t, before)
+}
+
+// A disk that is full leaves no goroutine behind.
+func TestWriterBelowFails(t *testing.T) {
+	data := sample(8 << 20)
+	for _, a := range []compression.Algorithm{compression.None, compression.Gzip, compression.Zstd} {
+		for _, after := range []int{0, 5, 1 << 20} {
+			before := runtime.NumGoroutine()
+			boom := errors.New("no space left")
+			w, err := compression.NewWriter(&full{after, boom}, a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for rest := data; len(rest) > 0 && err == nil; rest = rest[1<<16:] {
+				_, err = w.Write(rest[:1<<16])
+			}
+			if cerr := w.Close(); err == nil {
+				err = cerr
+			}
+			if !errors.Is(err, boom) {
+				t.Errorf("%s after %d bytes: %v", a, after, err)
+			}
+			wantGoroutines(t, before)
+		}
 	}
+}
+
+type full struct {
+	left int
+	err  error
+}
+
+func (f *full) Write(p []byte) (int, error) {
+	if f.left -= len(p); f.left < 0 {
+		return 0, f.err
+	}
+	return len(p), nil
+}
+
+// wantGoroutines waits for those that are on their way out.
+func wantGoroutines(t *testing.T, want int) {
+	t.Helper()
+	for range 500 {
+		if runtime.NumGoroutine() <= want {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), want)
 }
 
 func TestMediaTypes(t *testing.T) {

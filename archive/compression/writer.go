@@ -3,6 +3,7 @@ package compression
 import (
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/camada/camada/errdefs"
 	"github.com/klauspost/compress/zstd"
@@ -37,7 +38,8 @@ func NewWriter(w io.Writer, a Algorithm) (io.WriteCloser, error) {
 	case None:
 		return plainWriter{w}, nil
 	case Gzip:
-		z, err := pgzip.NewWriterLevel(w, gzipLevel)
+		out := &patient{w: w}
+		z, err := pgzip.NewWriterLevel(out, gzipLevel)
 		if err != nil {
 			return nil, fmt.Errorf("gzip: %w", err)
 		}
@@ -45,7 +47,7 @@ func NewWriter(w io.Writer, a Algorithm) (io.WriteCloser, error) {
 		if err := z.SetConcurrency(gzipBlock, gzipBlocks); err != nil {
 			return nil, fmt.Errorf("gzip: %w", err)
 		}
-		return z, nil
+		return gzipWriter{z, out}, nil
 	case Zstd:
 		z, err := zstd.NewWriter(w,
 			zstd.WithEncoderLevel(zstdLevel),
@@ -59,6 +61,49 @@ func NewWriter(w io.Writer, a Algorithm) (io.WriteCloser, error) {
 		return z, nil
 	}
 	return nil, errdefs.Unsupported("compress with %q", a)
+}
+
+// gzipWriter tells of the failures that patient keeps.
+type gzipWriter struct {
+	z   *pgzip.Writer
+	out *patient
+}
+
+func (g gzipWriter) Write(p []byte) (int, error) {
+	if err := g.out.failure(); err != nil {
+		return 0, err
+	}
+	return g.z.Write(p)
+}
+
+func (g gzipWriter) Close() error {
+	err := g.z.Close()
+	if failure := g.out.failure(); failure != nil {
+		return failure
+	}
+	return err
+}
+
+// patient hides a failing writer from pgzip, whose goroutines do not end when it sees one.
+type patient struct {
+	w   io.Writer
+	err atomic.Pointer[error]
+}
+
+func (p *patient) Write(b []byte) (int, error) {
+	if p.err.Load() == nil {
+		if _, err := p.w.Write(b); err != nil {
+			p.err.Store(&err)
+		}
+	}
+	return len(b), nil
+}
+
+func (p *patient) failure() error {
+	if err := p.err.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 type plainWriter struct{ io.Writer }
