@@ -43,7 +43,7 @@ func Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	if cfg.Process == nil || cfg.Pid <= 0 {
 		return nil, errdefs.Invalid("exec: a process and a pid are needed")
 	}
-	e := &executor{cfg: cfg, p: program.New(firstFree(cfg.ExtraFiles))}
+	e := &executor{cfg: cfg, filter: filter(cfg.Seccomp), p: program.New(firstFree(cfg.ExtraFiles))}
 	defer e.close()
 	proc, err := e.start(ctx)
 	if err != nil {
@@ -62,6 +62,7 @@ func firstArg(p *specs.Process) string {
 // executor is the state of one Exec.
 type executor struct {
 	cfg     ExecConfig
+	filter  <-chan compiled
 	p       *program.Program
 	joined  namespace.Set
 	files   []*os.File
@@ -149,10 +150,11 @@ func (e *executor) compose() error {
 		p: p, process: e.cfg.Process, stdio: [3]*os.File{e.cfg.Stdin, e.cfg.Stdout, e.cfg.Stderr},
 		extra: e.cfg.ExtraFiles, ptyName: e.ptyName, pdeathsig: e.cfg.DieWithParent,
 	}
-	var err error
-	if c.filter, c.filterFlags, err = filter(e.cfg.Seccomp); err != nil {
-		return err
+	f := <-e.filter
+	if f.err != nil {
+		return f.err
 	}
+	c.filter, c.filterFlags = f.Instructions, f.Flags
 	return c.append()
 }
 

@@ -8,13 +8,16 @@
 // them without any Go runtime, as the only thread that it has:
 //
 //	p := program.New(3)
+//	defer p.Close()
 //	p.Stage("set the host name")
 //	p.Call(unix.SYS_SETHOSTNAME, p.Str("web"), program.Int(3))
 //	p.Stage("enter /srv")
 //	fd := p.Slot()
 //	p.Call(unix.SYS_OPENAT, program.Int(unix.AT_FDCWD), p.Str("/srv"), program.Int(unix.O_PATH)).Into(fd)
 //	p.Call(unix.SYS_FCHDIR, fd.Arg())
-//	child, err := p.Fork(program.ForkOptions{Flags: unix.CLONE_NEWUTS})
+//	err := p.AppendExec(program.Exec{Paths: []string{"/bin/sh"}, Args: []string{"sh"}})
+//	child, err := p.Fork(program.ForkOptions{Flags: unix.CLONE_NEWUTS, CgroupFD: -1})
+//	event, err := child.Next() // Executed, or why not
 //
 // A call that fails ends the child, and the parent learns the stage and the
 // error number over a pipe. There are no loops, and jumps go forward only: so
