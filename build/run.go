@@ -19,6 +19,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/layer"
 	"github.com/camada/camada/progress"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -39,6 +40,9 @@ type run struct {
 	writing sync.WaitGroup
 	images  *images
 
+	basesMu sync.Mutex
+	bases   map[digest.Digest]*result // of base layers, by what is in and below them
+
 	ctxOnce sync.Once
 	ctxTree *source.Tree
 	ctxErr  error
@@ -54,7 +58,7 @@ func (b *Builder) build(ctx context.Context, opts Options, sink progress.Sink) (
 	if err != nil {
 		return nil, err
 	}
-	r := &run{Builder: b, opts: opts, sink: sink, file: f}
+	r := &run{Builder: b, opts: opts, sink: sink, file: f, bases: make(map[digest.Digest]*result)}
 	r.opts.Dockerfile = path
 	r.images = &images{r: r}
 	r.graph, err = graph.Build(ctx, f, graph.Options{

@@ -94,14 +94,24 @@ func (r *run) explain(v *graph.Vertex, err error) error {
 	return r.file.ErrorAt(v.Location, err, "")
 }
 
-// base makes the results of an image's layers.
+// base returns the results of an image's layers, the same ones for all stages on it, so that
+// it is unpacked once.
 func (r *run) base(b *graph.Base) *result {
+	r.basesMu.Lock()
+	defer r.basesMu.Unlock()
 	var res *result
-	chainID := digest.Digest("")
+	var chainID, blobs digest.Digest
 	for i, desc := range b.Layers {
 		diffID := b.Image.RootFS.DiffIDs[i]
 		chainID = cache.ChainID(chainID, diffID)
-		res = r.known(res, layer.Layer{Descriptor: desc, DiffID: diffID}, chainID)
+		// By blobs too: two images can have one layer in two compressions.
+		blobs = digest.FromString(blobs.String() + " " + desc.Digest.String() + " " + diffID.String())
+		have := r.bases[blobs]
+		if have == nil {
+			have = r.known(res, layer.Layer{Descriptor: desc, DiffID: diffID}, chainID)
+			r.bases[blobs] = have
+		}
+		res = have
 	}
 	return res
 }

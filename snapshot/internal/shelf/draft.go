@@ -178,6 +178,17 @@ func (d *Draft) Discard() {
 func (s *Shelf) addChild(parent, child string) error {
 	path := s.path(parent, childrenDir, child)
 	err := unix.Link(s.path(parent, recordFile), path)
+	for range maxTries {
+		if !errors.Is(err, unix.ENOENT) {
+			break
+		}
+		// A record that is replaced between the kernel's look-up and its link is gone
+		// for link(2), too: look whether the parent is there still.
+		if _, err := os.Lstat(s.path(parent, recordFile)); err != nil {
+			break
+		}
+		err = unix.Link(s.path(parent, recordFile), path)
+	}
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		err = unix.Mknod(path, unix.S_IFREG|0o600, 0)
 	}
