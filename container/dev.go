@@ -61,7 +61,7 @@ func (t *tree) populateDev(spec *specs.Spec) error {
 // device makes one node; where nodes cannot be made, in a user namespace, the
 // host's is shown.
 func (t *tree) device(d specs.LinuxDevice) error {
-	kind := uint32(0)
+	var kind uint32
 	switch d.Type {
 	case "c", "u":
 		kind = unix.S_IFCHR

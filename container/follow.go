@@ -86,7 +86,11 @@ func (s *starter) follow(ctx context.Context, child *program.Child, proc *Proces
 	err := s.lead(ctx, child, proc)
 	if err != nil {
 		proc.abort()
-		return startError(s.spec.Process.Args[0], err)
+		name := s.spec.Process.Args[0]
+		if s.cfg.Init {
+			name = initPath
+		}
+		return startError(name, err)
 	}
 	go proc.collect()
 	return nil

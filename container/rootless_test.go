@@ -20,6 +20,7 @@ import (
 // TestRootless runs itself as an ordinary user who is root of a user namespace
 // with one id, as camada does for its users.
 func TestRootless(t *testing.T) {
+	static(t)
 	const marker = "CAMADA_TEST_ROOTLESS"
 	if root := os.Getenv(marker); root != "" {
 		rootless(t, root)

@@ -303,7 +303,7 @@ func (s *starter) propagation() error {
 		p.Stage("make the root file system read-only")
 		s.tree.setReadOnly(program.Int(unix.AT_FDCWD), "/", 0)
 	}
-	flag := 0
+	var flag int
 	switch s.spec.Linux.RootfsPropagation {
 	case "", "private", "rprivate":
 		return nil

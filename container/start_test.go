@@ -126,6 +126,9 @@ func TestStartErrors(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "bin/text"), []byte("text"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(root, "bin/script"), []byte("#!/not/there\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		program string
 		code    int
@@ -133,6 +136,7 @@ func TestStartErrors(t *testing.T) {
 	}{
 		{"nonexistent", 127, `exec: "nonexistent": executable file not found in $PATH`},
 		{"/nonexistent", 127, "no such file or directory"},
+		{"script", 127, "exec: \"script\": no such file or directory"},
 		{"/bin/text", 126, "permission denied"},
 		{"text", 126, "permission denied"},
 		{"/etc", 126, "permission denied"},

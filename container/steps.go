@@ -105,7 +105,7 @@ func startError(name string, err error) error {
 		return err
 	}
 	switch {
-	case pe.Errno == unix.ENOENT && !hasSlash(name):
+	case pe.Errno == unix.ENOENT && !pe.Found && !hasSlash(name):
 		return &StartError{Code: 127, Err: fmt.Errorf("exec: %q: executable file not found in $PATH", name)}
 	case pe.Errno == unix.ENOENT || pe.Errno == unix.ENOTDIR:
 		return &StartError{Code: 127, Err: fmt.Errorf("exec: %q: %w", name, pe.Errno)}

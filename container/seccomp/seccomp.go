@@ -85,7 +85,7 @@ type arch struct {
 // architectures gives what the profile names for the processor, the native one
 // first: it is asked most.
 func architectures(names []specs.Arch, goarch string) ([]arch, error) {
-	native, compat := arch{}, arch{}
+	var native, compat arch
 	var nativeName, compatName specs.Arch
 	switch goarch {
 	case "amd64":

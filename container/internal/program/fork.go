@@ -60,6 +60,8 @@ type Error struct {
 	Errno syscall.Errno
 	// Exec tells that all went well but the execution itself.
 	Exec bool
+	// Found tells that the program is there: its interpreter may be missing.
+	Found bool
 }
 
 func (e *Error) Error() string { return e.Stage + ": " + e.Errno.Error() }
@@ -189,11 +191,11 @@ func run(c *childState) {
 				to = o.onMissing
 			}
 		}
-		switch {
-		case to == fail:
+		switch to {
+		case fail:
 			report(c, recordError, uintptr(pc), uintptr(errno))
 			exit(1)
-		case to == next:
+		case next:
 			pc++
 		default:
 			pc = to
@@ -266,8 +268,8 @@ func (c *Child) Next() (Event, error) {
 	if a >= uint64(len(c.prog.ops)) {
 		return Event{}, fmt.Errorf("a child's status is out of range: %d", a)
 	}
-	return Event{}, &Error{Stage: c.prog.stages[c.prog.ops[a].stage], Errno: syscall.Errno(v), Exec: int(a) >= c.prog.execAt}
+	return Event{}, &Error{Stage: c.prog.stages[c.prog.ops[a].stage], Errno: syscall.Errno(v), Exec: int(a) >= c.prog.execAt, Found: int(a) == c.prog.execAt}
 }
 
 // Close closes the parent's end of the status pipe.
-func (c *Child) Close() error { return c.status.Close() }
+func (c *Child) Close() { c.status.Close() }
