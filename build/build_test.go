@@ -195,7 +195,7 @@ func (f *fixture) listing(res *build.Result, n int) string {
 		tr := tar.NewReader(r)
 		for {
 			h, err := tr.Next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			must(f.t, err)

@@ -45,7 +45,7 @@ func TestGolden(t *testing.T) {
 				files[".dockerignore"] = string(data)
 			}
 			addFiles(t, dir, files)
-			got := ""
+			var got string
 			res, err := f.builder.Build(t.Context(), build.Options{Context: dir, Platform: amd64, BuildArgs: map[string]string{"given": "1", "HTTP_PROXY": "p"}}, f)
 			if err != nil {
 				var e *dockerfile.Error

@@ -56,7 +56,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := ""
+			var got string
 			f, err := Parse("Dockerfile", src)
 			if err != nil {
 				var e *Error

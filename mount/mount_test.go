@@ -66,7 +66,7 @@ func checkLayers(path string, n int) error {
 	}
 	got, err := os.ReadFile(filepath.Join(path, "top"))
 	if err != nil || string(got) != fmt.Sprint(n-1) {
-		return fmt.Errorf("the file top is %q, %v: the order of the layers is wrong", got, err)
+		return fmt.Errorf("the file top is %q, %w: the order of the layers is wrong", got, err)
 	}
 	return nil
 }
@@ -190,7 +190,7 @@ func TestAt(t *testing.T) {
 				return err
 			}
 			if err := os.WriteFile(filepath.Join(target, "new"), nil, 0o644); !errors.Is(err, unix.EROFS) {
-				return fmt.Errorf("write to a read-only mount: %v", err)
+				return fmt.Errorf("write to a read-only mount: %w", err)
 			}
 			if err := checkLayers(target, n); err != nil {
 				return err
@@ -199,7 +199,7 @@ func TestAt(t *testing.T) {
 				return err
 			}
 			if err := Unmount(target, false); !errdefs.IsInvalid(err) {
-				return fmt.Errorf("unmount of nothing: %v", err)
+				return fmt.Errorf("unmount of nothing: %w", err)
 			}
 			return nil
 		})
@@ -225,7 +225,7 @@ func TestBind(t *testing.T) {
 			for _, path := range []string{target, fdPath(int(f.Fd()))} {
 				err := os.WriteFile(filepath.Join(path, "f"), []byte("y"), 0o644)
 				if readOnly == (err == nil) {
-					return fmt.Errorf("read-only %v: write to %s: %v", readOnly, path, err)
+					return fmt.Errorf("read-only %w: write to %s: %v", readOnly, path, err)
 				}
 			}
 			if err := Unmount(target, false); err != nil {
@@ -248,7 +248,7 @@ func TestBind(t *testing.T) {
 			return fmt.Errorf("remount: %w", err)
 		}
 		if err := os.WriteFile(filepath.Join(target, "f"), nil, 0o644); !errors.Is(err, unix.EROFS) {
-			return fmt.Errorf("write after remount: %v", err)
+			return fmt.Errorf("write after remount: %w", err)
 		}
 		return nil
 	})

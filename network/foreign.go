@@ -69,9 +69,11 @@ func admitLegacy(b bridge) error {
 	}
 	for _, side := range []string{"-i", "-o"} {
 		rule := []string{"FORWARD", side, b.Name, "-j", "ACCEPT"}
+		//nolint:noctx // it waits 5 seconds for its lock at the most
 		if exec.Command(program, append([]string{"-w", "5", "-C"}, rule...)...).Run() == nil {
 			continue
 		}
+		//nolint:noctx // as above
 		if out, err := exec.Command(program, append([]string{"-w", "5", "-I"}, rule...)...).CombinedOutput(); err != nil {
 			return helperError("iptables-legacy", err, string(out))
 		}

@@ -210,7 +210,8 @@ func (s state) startSlirp(ctx context.Context, program, netns string, h *held, r
 		return err
 	}
 	defer ready.Close()
-	cmd := exec.Command(program, "--configure", "--mtu=65520", "--disable-host-loopback", "--api-socket="+socket, "--ready-fd=3", "--netns-type=path", netns, insideName)
+	cmd := exec.Command(program, //nolint:noctx // it lives as long as the container, not as the call
+		"--configure", "--mtu=65520", "--disable-host-loopback", "--api-socket="+socket, "--ready-fd=3", "--netns-type=path", netns, insideName)
 	cmd.ExtraFiles = []*os.File{readyWrite}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives the caller's terminal
 	log, err := os.CreateTemp("", "camada-slirp")

@@ -18,7 +18,7 @@ func (c *Cache) Each(ctx context.Context, fn func(rec Record, used time.Time) er
 		var rec Record
 		data, err := readFile(path)
 		if err != nil || json.Unmarshal(data, &rec) != nil {
-			return nil
+			return nil //nolint:nilerr // what cannot be read is the same as nothing
 		}
 		return fn(rec, info.ModTime())
 	})

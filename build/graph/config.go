@@ -8,7 +8,6 @@ import (
 
 	"github.com/camada/camada/errdefs"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
-	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 )
@@ -82,7 +81,7 @@ func (st *stage) plain(c instructions.Command) error {
 		}
 		st.history(fmt.Sprintf("ENTRYPOINT %q", cfg.Entrypoint), true)
 	case *instructions.HealthCheckCommand:
-		h := dockerspec.HealthcheckConfig(*c.Health)
+		h := *c.Health
 		cfg.Healthcheck = &h
 		st.history(fmt.Sprintf("HEALTHCHECK %+v", h), true)
 	default:

@@ -28,7 +28,7 @@ func write(dir, file, value string) error {
 	defer unix.Close(fd)
 	for {
 		_, err = unix.Write(fd, []byte(value))
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}

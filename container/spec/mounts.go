@@ -89,14 +89,14 @@ func hostDevices(o Options) ([]specs.LinuxDevice, error) {
 		}
 		var st unix.Stat_t
 		if unix.Lstat(name, &st) != nil {
-			return nil
+			return nil //nolint:nilerr // it vanished
 		}
 		kind := "b"
 		if d.Type()&fs.ModeCharDevice != 0 {
 			kind = "c"
 		}
-		mode := os.FileMode(st.Mode & 0o777)
-		list = append(list, specs.LinuxDevice{Path: name, Type: kind, Major: int64(unix.Major(uint64(st.Rdev))), Minor: int64(unix.Minor(uint64(st.Rdev))),
+		mode, rdev := os.FileMode(st.Mode&0o777), st.Rdev
+		list = append(list, specs.LinuxDevice{Path: name, Type: kind, Major: int64(unix.Major(rdev)), Minor: int64(unix.Minor(rdev)),
 			FileMode: &mode, UID: &st.Uid, GID: &st.Gid})
 		return nil
 	})

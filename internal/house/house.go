@@ -29,7 +29,9 @@ var floors = [][]string{
 
 // sameFloor are imports between folders of one floor that are meant, each with its reason.
 var sameFloor = map[string]string{
-	"content -> lease": "a store pins a blob before it looks whether it is there",
+	"platform -> errdefs":  "a name that cannot be parsed is an error with a class",
+	"reference -> errdefs": "a name that cannot be parsed is an error with a class",
+	"content -> lease":     "a store pins a blob before it looks whether it is there",
 }
 
 // parts are children that their parent imports, each with its reason: they

@@ -34,10 +34,10 @@ type Table[T any] struct {
 // "table TEMPLATE" for a table of the template's cells (separated by \t), or a
 // Go template that is executed for each row.
 func (t Table[T]) Write(w io.Writer, how string, rows []T) error {
-	switch {
-	case how == "" || how == "table":
+	switch how {
+	case "", "table":
 		return t.table(w, rows)
-	case how == "json":
+	case "json":
 		return Lines(w, rows)
 	}
 	text, asTable := strings.CutPrefix(how, "table ")

@@ -64,11 +64,11 @@ func (s *Shelf) retire(ctx context.Context, id string) error {
 	}
 	link, err := s.link(rec.ChainID)
 	if err != nil {
-		return nil // a record that says nonsense has no name
+		return nil //nolint:nilerr // a record that says nonsense has no name
 	}
 	n, err := readName(link)
 	if err != nil || n.id != id {
-		return nil
+		return nil //nolint:nilerr // the name is gone, or another snapshot's
 	}
 	return s.forgetName(ctx, link, n)
 }
@@ -191,7 +191,7 @@ func (s *Shelf) recoverNames(ctx context.Context) error {
 	}
 	entries, err := os.ReadDir(s.path(chainsDir))
 	if err != nil {
-		return nil // nothing was ever named
+		return nil //nolint:nilerr // nothing was ever named
 	}
 	return s.locked(ctx, func() error {
 		for _, e := range entries {
