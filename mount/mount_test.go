@@ -225,7 +225,7 @@ func TestBind(t *testing.T) {
 			for _, path := range []string{target, fdPath(int(f.Fd()))} {
 				err := os.WriteFile(filepath.Join(path, "f"), []byte("y"), 0o644)
 				if readOnly == (err == nil) {
-					return fmt.Errorf("read-only %w: write to %s: %v", readOnly, path, err)
+					return fmt.Errorf("read-only %t: write to %s: %w", readOnly, path, err)
 				}
 			}
 			if err := Unmount(target, false); err != nil {
