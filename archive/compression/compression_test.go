@@ -3,8 +3,10 @@ package compression_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"os/exec"
@@ -191,7 +193,9 @@ func TestLimits(t *testing.T) {
 		t.Errorf("zstd window of 2 GiB: %v", err)
 	}
 	// A block header that asks for a dictionary of 4 GiB.
-	xz := append([]byte{0xfd, '7', 'z', 'X', 'Z', 0, 0, 4, 0xe6, 0xd6, 0xb4, 0x46}, 2, 0, 0x21, 1, 40, 0, 0, 0, 0, 0, 0, 0)
+	header := []byte{2, 0, 0x21, 1, 40, 0, 0, 0}
+	xz := append([]byte{0xfd, '7', 'z', 'X', 'Z', 0, 0, 4, 0xe6, 0xd6, 0xb4, 0x46}, header...)
+	xz = binary.LittleEndian.AppendUint32(xz, crc32.ChecksumIEEE(header))
 	if _, err := readAll(xz, compression.Limits{}); !errdefs.IsLimit(err) {
 		t.Errorf("xz dictionary of 4 GiB: %v", err)
 	}

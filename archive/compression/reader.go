@@ -10,7 +10,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+	"github.com/mikelolasagasti/xz"
 )
 
 const (
@@ -81,43 +81,9 @@ func decoder(alg Algorithm, br *bufio.Reader) (r io.Reader, done func(), err err
 	case Bzip2:
 		r = bzip2.NewReader(br)
 	case XZ:
-		if err = checkXZ(br); err == nil {
-			r, err = xz.NewReader(br)
-		}
+		r, err = xz.NewReader(br, maxWindow)
 	}
 	return r, func() {}, err
-}
-
-// checkXZ looks at the first block's header for a dictionary beyond the
-// limit, which the decoder would allocate (The .xz File Format, 3.1 and 5.3.1).
-func checkXZ(br *bufio.Reader) error {
-	const streamHeader, lzma2 = 12, 0x21
-	b, err := br.Peek(streamHeader + 1024)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	if len(b) < streamHeader+2 || b[streamHeader] == 0 { // no block: an empty stream
-		return nil
-	}
-	h := b[streamHeader:]
-	h = h[:min(len(h), 4*(int(h[0])+1))]
-	i := 2
-	for _, present := range []bool{h[1]&0x40 != 0, h[1]&0x80 != 0} {
-		for present && i < len(h) { // a size, seven bits a byte
-			i++
-			if h[i-1]&0x80 == 0 {
-				break
-			}
-		}
-	}
-	if i+2 >= len(h) || h[i] != lzma2 || h[i+1] != 1 {
-		return errdefs.Unsupported("xz with filters other than lzma2")
-	}
-	// Bits 0 to 5 count half powers of two from 4 KiB on.
-	if bits := h[i+2] & 0x3f; bits > 30 {
-		return errdefs.Limit("xz dictionary is bigger than %d bytes", maxWindow)
-	}
-	return nil
 }
 
 // source counts what is read and remembers the reader's own error, so that
@@ -148,6 +114,10 @@ func (s *source) classify(alg Algorithm, err error) error {
 		return fmt.Errorf("decompress %s: %w", alg, err)
 	case errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return errdefs.Limit("decompress zstd: window bigger than %d bytes: %w", maxWindow, err)
+	case errors.Is(err, xz.ErrMemlimit):
+		return errdefs.Limit("decompress xz: dictionary bigger than %d bytes: %w", maxWindow, err)
+	case errors.Is(err, xz.ErrOptions) || errors.Is(err, xz.ErrUnsupportedCheck):
+		return errdefs.Unsupported("decompress xz: %w", err)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errdefs.Corrupt("decompress %s: truncated after %d bytes: %w", alg, s.n, err)
 	}
