@@ -29,6 +29,22 @@ static void stop(int signal) {
   _exit(0);
 }
 
+/* Reads up to the empty line that ends a request's header; 0 when there is none. */
+static int read_request(int client) {
+  char request[4096];
+  size_t have = 0;
+  while (have < sizeof request - 1) {
+    ssize_t n = read(client, request + have, sizeof request - 1 - have);
+    if (n <= 0)
+      return 0;
+    have += n;
+    request[have] = 0;
+    if (strstr(request, "\r\n\r\n"))
+      return 1;
+  }
+  return 0;
+}
+
 int main(int argc, char **argv) {
   int port = argc > 1 ? atoi(argv[1]) : 8080, visits = 0, on = 1;
   char *page = read_file("/srv/page.html");
@@ -45,11 +61,11 @@ int main(int argc, char **argv) {
   printf("listening on port %d\n", port);
   fflush(stdout);
   for (;;) {
-    char request[4096], body[66000];
+    char body[66000];
     int client = accept(listener, NULL, NULL);
     if (client < 0)
       continue;
-    if (read(client, request, sizeof request) <= 0) {
+    if (!read_request(client)) {
       close(client);
       continue;
     }
