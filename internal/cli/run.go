@@ -205,8 +205,8 @@ func parseBytes(s string) (int64, error) {
 			num = num[:len(num)-1]
 		}
 	}
-	v, err := strconv.ParseFloat(num, 64)
-	if err != nil || v < 0 || v*float64(int64(1)<<shift) > 1<<62 {
+	v, err := strconv.ParseFloat(num, 64) // NaN is neither below nor above anything
+	if err != nil || !(v >= 0) || v*float64(int64(1)<<shift) > 1<<62 {
 		return 0, errdefs.Invalid("%q is not a size; want a number with b, k, m or g, such as 64m", s)
 	}
 	return int64(v * float64(int64(1)<<shift)), nil
@@ -217,7 +217,7 @@ func parseCPUs(s string) (int64, error) {
 		return 0, nil
 	}
 	v, err := strconv.ParseFloat(s, 64)
-	if err != nil || v <= 0 || v > 1<<20 {
+	if err != nil || !(v > 0) || v > 1<<20 {
 		return 0, errdefs.Invalid("--cpus %q: want a number of processors, such as 1.5", s)
 	}
 	return int64(v * 1e9), nil
