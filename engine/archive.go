@@ -70,7 +70,7 @@ func (e *Engine) saveDir(ctx context.Context, images []tarball.Image, path strin
 	}
 	defer dir.Close()
 	for _, img := range images {
-		if err := transfer.Copy(ctx, e.content, dir, img.Descriptor, transfer.Options{}); err != nil {
+		if err := transfer.Copy(ctx, e.content, dir, img.Descriptor, transfer.Options{Partial: true}); err != nil {
 			return fmt.Errorf("save to %s: %w", path, err)
 		}
 		names := []string{""}
@@ -163,7 +163,7 @@ func (e *Engine) loadDir(ctx context.Context, path string, sink progress.Sink) (
 			return nil, err
 		}
 		desc := ocispec.Descriptor{MediaType: entry.MediaType, Digest: entry.Digest, Size: entry.Size}
-		if err := transfer.Copy(ctx, dir, e.content, desc, transfer.Options{Progress: sink}); err != nil {
+		if err := transfer.Copy(ctx, dir, e.content, desc, transfer.Options{Progress: sink, Partial: true}); err != nil {
 			return nil, err
 		}
 		l := tarball.Loaded{Descriptor: desc, RefName: word}

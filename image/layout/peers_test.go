@@ -5,38 +5,19 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/content/local"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/image/layout"
+	"github.com/camada/camada/internal/peers"
 	"github.com/camada/camada/reference"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
-
-// peer finds a program that reads image layouts, or skips the test.
-func peer(t *testing.T, name string) string {
-	t.Helper()
-	if dir := os.Getenv("PEERS_DIR"); dir != "" {
-		if p := filepath.Join(dir, "bin", name); exec.Command("test", "-x", p).Run() == nil {
-			return p
-		}
-	}
-	p, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("%s is not installed (PEERS_DIR names a directory with bin/%s)", name, name)
-	}
-	return p
-}
 
 // writeImage stores an image of one layer with one file that has the text.
 func writeImage(t *testing.T, store content.Store, text string) ocispec.Descriptor {
@@ -89,7 +70,7 @@ var names = []string{
 }
 
 func TestOtherToolsReadNames(t *testing.T) {
-	skopeo := peer(t, "skopeo")
+	p := peers.Need(t, "skopeo")
 	root := t.TempDir()
 	store, refs := local.Open(root, local.Options{}), layout.Open(root)
 	want := map[string]ocispec.Descriptor{}
@@ -101,12 +82,9 @@ func TestOtherToolsReadNames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tag, err := refs.Get(t.Context(), parse(t, name))
 			check(t, err)
-			out, err := exec.Command(skopeo, "inspect", "oci:"+root+":"+layout.Name(tag)).CombinedOutput()
-			if err != nil {
-				t.Fatalf("skopeo inspect: %v\n%s", err, out)
-			}
+			out := p.In(t).Run("skopeo", "inspect", "oci:"+root+":"+layout.Name(tag))
 			var got struct{ Digest digest.Digest }
-			check(t, json.Unmarshal(out, &got))
+			check(t, json.Unmarshal([]byte(out), &got))
 			if got.Digest != want[name].Digest {
 				t.Errorf("skopeo found %s, want %s", got.Digest, want[name].Digest)
 			}
@@ -123,49 +101,15 @@ func TestOtherToolsReadTheWhole(t *testing.T) {
 	}
 	t.Run("crane validate", func(t *testing.T) {
 		// crane pushes from a layout, and validates what it pushed.
-		crane := peer(t, "crane")
-		host := craneRegistry(t, crane)
-		out, err := exec.Command(crane, "push", "--index", root, host+"/whole:1").CombinedOutput()
-		if err != nil {
-			t.Fatalf("crane push: %v\n%s", err, out)
-		}
-		out, err = exec.Command(crane, "validate", "--remote", host+"/whole:1").CombinedOutput()
-		if err != nil {
-			t.Fatalf("crane validate: %v\n%s", err, out)
-		}
+		p := peers.Need(t, "crane")
+		host := p.StartRegistry()
+		p.Run("crane", "push", "--index", root, host+"/whole:1")
+		p.Run("crane", "validate", "--remote", host+"/whole:1")
 	})
 	t.Run("umoci list", func(t *testing.T) {
-		out, err := exec.Command(peer(t, "umoci"), "list", "--layout", root).CombinedOutput()
-		if err != nil {
-			t.Fatalf("umoci list: %v\n%s", err, out)
-		}
-		if got := strings.Fields(string(out)); strings.Join(got, " ") != "app:1 app:2 user/x:1" {
+		out := peers.Need(t, "umoci").Run("umoci", "list", "--layout", root)
+		if got := strings.Fields(out); strings.Join(got, " ") != "app:1 app:2 user/x:1" {
 			t.Errorf("umoci lists %q", got)
 		}
 	})
-}
-
-// craneRegistry starts crane's registry for the time of the test.
-func craneRegistry(t *testing.T, crane string) (host string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	host = l.Addr().String()
-	l.Close()
-	cmd := exec.Command(crane, "registry", "serve", "--address", host)
-	check(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	for range 200 {
-		c, err := net.Dial("tcp", host)
-		if err == nil {
-			c.Close()
-			return host
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Fatal("the registry of crane did not start")
-	return ""
 }

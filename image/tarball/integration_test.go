@@ -1,97 +1,36 @@
 package tarball_test
 
 import (
-	"bytes"
 	"context"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/camada/camada/content/local"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/image/imagetest"
 	"github.com/camada/camada/image/layoutdir"
 	"github.com/camada/camada/image/tarball"
+	"github.com/camada/camada/internal/peers"
 	"github.com/camada/camada/transfer"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// peers runs the programs of others in a directory of their own.
-type peers struct {
-	t   *testing.T
-	dir string
-	// docker is the address of a daemon of our own; "" before startDocker.
-	docker string
+// peer runs the programs of others, and loads what they wrote.
+type peer struct {
+	*peers.Peers
+	t *testing.T
 }
 
-// need skips the test when a program is not there, or not root.
-func need(t *testing.T, programs ...string) *peers {
+func need(t *testing.T, programs ...string) *peer {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("runs other programs; left out by -short")
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, as the other programs do")
-	}
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			t.Skipf("%s is not installed", p)
-		}
-	}
-	// Podman wants a short path.
-	dir, err := os.MkdirTemp("", "peer")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return &peers{t: t, dir: dir}
-}
-
-func (p *peers) path(name string) string { return filepath.Join(p.dir, name) }
-
-// run runs a program and returns what it printed, without the last newline.
-func (p *peers) run(program string, args ...string) string {
-	p.t.Helper()
-	out, err := p.try(program, args...)
-	if err != nil {
-		p.t.Fatalf("%s %s: %v", program, strings.Join(args, " "), err)
-	}
-	return out
-}
-
-func (p *peers) try(program string, args ...string) (string, error) {
-	p.t.Helper()
-	store := []string{"--root", p.path("storage"), "--runroot", p.path("run"), "--storage-driver", "vfs"}
-	switch program {
-	case "podman":
-		args = append(append(store, "--tmpdir", p.path("tmp"), "--events-backend", "file"), args...)
-	case "buildah":
-		args = append(store, args...)
-	case "docker":
-		args = append([]string{"--host", p.docker}, args...)
-	}
-	cmd := exec.CommandContext(context.Background(), program, args...)
-	cmd.Env = append(os.Environ(), "TMPDIR="+p.dir)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	if err != nil {
-		p.t.Logf("%s %s: %s%s", program, strings.Join(args, " "), stdout.String(), stderr.String())
-	}
-	return strings.TrimSpace(stdout.String()), err
+	return &peer{Peers: peers.Need(t, programs...), t: t}
 }
 
 // load loads an archive into a new store and checks that there is one image, which is whole.
-func (p *peers) load(archive string) (*local.Store, tarball.Loaded) {
+func (p *peer) load(archive string) (*local.Store, tarball.Loaded) {
 	p.t.Helper()
 	f, err := os.Open(archive)
 	if err != nil {
@@ -131,7 +70,7 @@ type saved struct {
 var formats = []tarball.Format{tarball.Combined, tarball.OCI, tarball.Docker}
 
 // save saves an image with the name app:1.
-func (p *peers) save() saved {
+func (p *peer) save() saved {
 	p.t.Helper()
 	s := saved{store: newStore(p.t), paths: map[tarball.Format]string{}}
 	base := imagetest.Layer("etc/motd", "hello\n")
@@ -139,7 +78,7 @@ func (p *peers) save() saved {
 	s.id = id(p.t, s.store, s.desc)
 	images := []tarball.Image{{Descriptor: s.desc, Names: parse(p.t, "app:1")}}
 	for _, format := range formats {
-		s.paths[format] = p.path("camada" + string(format) + ".tar")
+		s.paths[format] = p.Path("camada" + string(format) + ".tar")
 		data := save(p.t, s.store, images, tarball.SaveOptions{Format: format})
 		if err := os.WriteFile(s.paths[format], data, 0o600); err != nil {
 			p.t.Fatal(err)
@@ -153,8 +92,8 @@ func TestPodmanLoadsOurs(t *testing.T) {
 		t.Run("format "+string(format), func(t *testing.T) {
 			p := need(t, "podman")
 			s := p.save()
-			p.run("podman", "load", "-i", s.paths[format])
-			if got := p.run("podman", "image", "inspect", "--format", "{{.Id}}", "docker.io/library/app:1"); got != s.id {
+			p.Run("podman", "load", "-i", s.paths[format])
+			if got := p.Run("podman", "image", "inspect", "--format", "{{.Id}}", "docker.io/library/app:1"); got != s.id {
 				t.Errorf("podman has the image ID %s, want %s", got, s.id)
 			}
 		})
@@ -170,12 +109,12 @@ func TestPodmanLoadsOursOfMoreImages(t *testing.T) {
 		{Descriptor: a, Names: parse(t, "app:1", "other:2")},
 		{Descriptor: b, Names: parse(t, "app:3")},
 	}, tarball.SaveOptions{})
-	if err := os.WriteFile(p.path("a.tar"), data, 0o600); err != nil {
+	if err := os.WriteFile(p.Path("a.tar"), data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.run("podman", "load", "-i", p.path("a.tar"))
+	p.Run("podman", "load", "-i", p.Path("a.tar"))
 	for name, desc := range map[string]ocispec.Descriptor{"docker.io/library/app:1": a, "docker.io/library/other:2": a, "docker.io/library/app:3": b} {
-		if got := p.run("podman", "image", "inspect", "--format", "{{.Id}}", name); got != id(t, store, desc) {
+		if got := p.Run("podman", "image", "inspect", "--format", "{{.Id}}", name); got != id(t, store, desc) {
 			t.Errorf("podman has %s as %s", name, got)
 		}
 	}
@@ -190,29 +129,29 @@ func TestSkopeoReadsOurs(t *testing.T) {
 		"oci-archive:" + s.paths[tarball.OCI]:         true,
 		"docker-archive:" + s.paths[tarball.Docker]:   false,
 	} {
-		got := p.run("skopeo", "inspect", "--format", "{{.Digest}}", source)
+		got := p.Run("skopeo", "inspect", "--format", "{{.Digest}}", source)
 		if keeps && got != s.desc.Digest.String() {
 			t.Errorf("skopeo sees %s as %s, want %s", source, got, s.desc.Digest)
 		}
-		out := p.path("copy")
-		p.run("skopeo", "copy", source, "dir:"+out)
+		out := p.Path("copy")
+		p.Run("skopeo", "copy", source, "dir:"+out)
 		if _, err := os.Stat(filepath.Join(out, s.id)); err != nil {
 			t.Errorf("skopeo's copy of %s has another config: %v", source, err)
 		}
 	}
-	p.run("skopeo", "inspect", "oci-archive:"+s.paths[tarball.Combined]+":app:1")
+	p.Run("skopeo", "inspect", "oci-archive:"+s.paths[tarball.Combined]+":app:1")
 }
 
 func TestUmociUnpacksOurs(t *testing.T) {
 	p := need(t, "umoci", "tar")
 	s := p.save()
 	for _, format := range []tarball.Format{tarball.Combined, tarball.OCI} {
-		dir := p.path("layout" + string(format))
+		dir := p.Path("layout" + string(format))
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		p.run("tar", "-C", dir, "-xf", s.paths[format])
-		p.run("umoci", "unpack", "--image", dir+":app:1", dir+"/bundle")
+		p.Run("tar", "-C", dir, "-xf", s.paths[format])
+		p.Run("umoci", "unpack", "--image", dir+":app:1", dir+"/bundle")
 		if data, err := os.ReadFile(dir + "/bundle/rootfs/etc/motd"); err != nil || string(data) != "hello\n" {
 			t.Errorf("umoci unpacked %q, %v", data, err)
 		}
@@ -223,26 +162,26 @@ func TestCrane(t *testing.T) {
 	p := need(t, "crane", "tar")
 	s := p.save()
 	for _, format := range []tarball.Format{tarball.Combined, tarball.Docker} {
-		p.run("crane", "validate", "--tarball", s.paths[format])
+		p.Run("crane", "validate", "--tarball", s.paths[format])
 	}
-	name := p.startRegistry() + "/app:1"
+	name := p.StartRegistry() + "/app:1"
 	// The layout that is in the archive, and the archive itself.
-	if err := os.Mkdir(p.path("layout"), 0o700); err != nil {
+	if err := os.Mkdir(p.Path("layout"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	p.run("tar", "-C", p.path("layout"), "-xf", s.paths[tarball.Combined])
-	p.run("crane", "push", p.path("layout"), name)
-	if got := p.run("crane", "digest", name); got != s.desc.Digest.String() {
+	p.Run("tar", "-C", p.Path("layout"), "-xf", s.paths[tarball.Combined])
+	p.Run("crane", "push", p.Path("layout"), name)
+	if got := p.Run("crane", "digest", name); got != s.desc.Digest.String() {
 		t.Errorf("crane pushed %s from the layout, want %s", got, s.desc.Digest)
 	}
-	p.run("crane", "validate", "--remote", name)
-	p.run("crane", "pull", "--format", "tarball", name, p.path("crane.tar"))
-	p.run("crane", "pull", "--format", "oci", "--annotate-ref", name, p.path("pulled"))
-	store, l := p.load(p.path("crane.tar"))
+	p.Run("crane", "validate", "--remote", name)
+	p.Run("crane", "pull", "--format", "tarball", name, p.Path("crane.tar"))
+	p.Run("crane", "pull", "--format", "oci", "--annotate-ref", name, p.Path("pulled"))
+	store, l := p.load(p.Path("crane.tar"))
 	if got := id(t, store, l.Descriptor); got != s.id {
 		t.Errorf("through crane's tarball the image ID became %s, want %s", got, s.id)
 	}
-	d, err := layoutdir.Open(p.path("pulled"))
+	d, err := layoutdir.Open(p.Path("pulled"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,54 +189,26 @@ func TestCrane(t *testing.T) {
 	if images := d.Images(); len(images) != 1 || images[0].Descriptor.Digest != s.desc.Digest || len(images[0].Names) != 1 {
 		t.Errorf("crane's layout has the images %+v", images)
 	}
-	p.run("crane", "push", s.paths[tarball.Docker], name)
-	if got := p.run("crane", "config", name); !strings.Contains(got, `"test":"yes"`) {
+	p.Run("crane", "push", s.paths[tarball.Docker], name)
+	if got := p.Run("crane", "config", name); !strings.Contains(got, `"test":"yes"`) {
 		t.Errorf("crane pushed the config %s", got)
 	}
 }
 
-// startRegistry starts crane's registry and returns its address.
-func (p *peers) startRegistry() string {
-	p.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	cmd := exec.Command("crane", "registry", "serve", "--address", address)
-	if err := cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	for range 100 {
-		if c, err := net.Dial("tcp", address); err == nil {
-			c.Close()
-			return address
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	p.t.Fatal("crane's registry does not answer")
-	return ""
-}
-
 func TestBuildahsArchives(t *testing.T) {
 	p := need(t, "buildah", "skopeo")
-	if err := os.WriteFile(p.path("file"), []byte("content"), 0o600); err != nil {
+	if err := os.WriteFile(p.Path("file"), []byte("content"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.run("buildah", "from", "--name", "c", "scratch")
-	p.run("buildah", "copy", "c", p.path("file"), "/file")
-	p.run("buildah", "config", "--cmd", "/file", "--label", "made=buildah", "c")
+	p.Run("buildah", "from", "--name", "c", "scratch")
+	p.Run("buildah", "copy", "c", p.Path("file"), "/file")
+	p.Run("buildah", "config", "--cmd", "/file", "--label", "made=buildah", "c")
 	for _, format := range []string{"oci", "docker"} {
 		name := "localhost/made-" + format + ":1"
-		want := p.run("buildah", "commit", "--format", format, "c", name)
+		want := p.Run("buildah", "commit", "--format", format, "c", name)
 		for _, kind := range []string{"oci-archive", "docker-archive"} {
-			archive := p.path(format + kind)
-			p.run("buildah", "push", name, kind+":"+archive+":"+name)
+			archive := p.Path(format + kind)
+			p.Run("buildah", "push", name, kind+":"+archive+":"+name)
 			store, l := p.load(archive)
 			if kind == "docker-archive" && format == "docker" && id(t, store, l.Descriptor) != want {
 				t.Errorf("%s of %s: image ID %s, want %s", kind, format, id(t, store, l.Descriptor), want)
@@ -305,17 +216,17 @@ func TestBuildahsArchives(t *testing.T) {
 			if got := familiar(l); !slices.Equal(got, []string{name}) {
 				t.Errorf("%s of %s: names %v, want %s", kind, format, got, name)
 			}
-			if p.run("skopeo", "inspect", "--format", "{{index .Labels \"made\"}}", kind+":"+archive) != "buildah" {
+			if p.Run("skopeo", "inspect", "--format", "{{index .Labels \"made\"}}", kind+":"+archive) != "buildah" {
 				t.Errorf("skopeo does not see the label")
 			}
 		}
 	}
-	p.run("buildah", "push", "localhost/made-oci:1", "oci:"+p.path("layout")+":1")
-	p.copyLayout(p.path("layout"), "1")
+	p.Run("buildah", "push", "localhost/made-oci:1", "oci:"+p.Path("layout")+":1")
+	p.copyLayout(p.Path("layout"), "1")
 }
 
 // copyLayout copies the only image of a layout directory into a new store.
-func (p *peers) copyLayout(dir, tag string) {
+func (p *peer) copyLayout(dir, tag string) {
 	p.t.Helper()
 	ctx := context.Background()
 	d, err := layoutdir.Open(dir)
@@ -339,14 +250,14 @@ func (p *peers) copyLayout(dir, tag string) {
 
 func TestPodmansArchives(t *testing.T) {
 	p := need(t, "podman")
-	if err := os.WriteFile(p.path("root.tar"), imagetest.Layer("file", "content"), 0o600); err != nil {
+	if err := os.WriteFile(p.Path("root.tar"), imagetest.Layer("file", "content"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want := p.run("podman", "import", "-q", "--change", "CMD /file", p.path("root.tar"), "localhost/pod:1")
+	want := p.Run("podman", "import", "-q", "--change", "CMD /file", p.Path("root.tar"), "localhost/pod:1")
 	want = strings.TrimPrefix(want, "sha256:")
 	for _, format := range []string{"docker-archive", "oci-archive"} {
-		archive := p.path(format)
-		p.run("podman", "save", "--format", format, "-o", archive, "localhost/pod:1")
+		archive := p.Path(format)
+		p.Run("podman", "save", "--format", format, "-o", archive, "localhost/pod:1")
 		store, l := p.load(archive)
 		if got := familiar(l); !slices.Equal(got, []string{"localhost/pod:1"}) {
 			t.Errorf("%s: names %v", format, got)
@@ -362,27 +273,27 @@ func TestPodmansArchives(t *testing.T) {
 			t.Errorf("%s: no command", format)
 		}
 	}
-	p.run("podman", "tag", "localhost/pod:1", "localhost/two:2")
-	p.run("podman", "save", "-m", "-o", p.path("many"), "localhost/pod:1", "localhost/two:2")
-	if _, l := p.load(p.path("many")); len(l.Names) != 2 {
+	p.Run("podman", "tag", "localhost/pod:1", "localhost/two:2")
+	p.Run("podman", "save", "-m", "-o", p.Path("many"), "localhost/pod:1", "localhost/two:2")
+	if _, l := p.load(p.Path("many")); len(l.Names) != 2 {
 		t.Errorf("podman save -m: names %v, want two", l.Names)
 	}
 }
 
 func TestUmocisLayout(t *testing.T) {
 	p := need(t, "umoci", "tar")
-	dir := p.path("layout")
-	p.run("umoci", "init", "--layout", dir)
-	p.run("umoci", "new", "--image", dir+":v1")
-	if err := os.WriteFile(p.path("file"), []byte("content"), 0o600); err != nil {
+	dir := p.Path("layout")
+	p.Run("umoci", "init", "--layout", dir)
+	p.Run("umoci", "new", "--image", dir+":v1")
+	if err := os.WriteFile(p.Path("file"), []byte("content"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.run("umoci", "insert", "--image", dir+":v1", p.path("file"), "/file")
-	p.run("umoci", "config", "--image", dir+":v1", "--config.cmd", "/file")
-	p.run("umoci", "gc", "--layout", dir)
+	p.Run("umoci", "insert", "--image", dir+":v1", p.Path("file"), "/file")
+	p.Run("umoci", "config", "--image", dir+":v1", "--config.cmd", "/file")
+	p.Run("umoci", "gc", "--layout", dir)
 	p.copyLayout(dir, "v1")
-	p.run("tar", "-C", dir, "-cf", p.path("layout.tar"), ".")
-	if _, l := p.load(p.path("layout.tar")); l.RefName != "v1" {
+	p.Run("tar", "-C", dir, "-cf", p.Path("layout.tar"), ".")
+	if _, l := p.load(p.Path("layout.tar")); l.RefName != "v1" {
 		t.Errorf("RefName = %q", l.RefName)
 	}
 }
@@ -390,7 +301,7 @@ func TestUmocisLayout(t *testing.T) {
 func TestSkopeoReadsOurDirectory(t *testing.T) {
 	p := need(t, "skopeo")
 	s := p.save()
-	d, err := layoutdir.Create(p.path("dir"))
+	d, err := layoutdir.Create(p.Path("dir"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,14 +312,14 @@ func TestSkopeoReadsOurDirectory(t *testing.T) {
 	if err := d.Add(s.desc, "app:1"); err != nil {
 		t.Fatal(err)
 	}
-	if got := p.run("skopeo", "inspect", "--format", "{{.Digest}}", "oci:"+p.path("dir")+":app:1"); got != s.desc.Digest.String() {
+	if got := p.Run("skopeo", "inspect", "--format", "{{.Digest}}", "oci:"+p.Path("dir")+":app:1"); got != s.desc.Digest.String() {
 		t.Errorf("skopeo sees %s, want %s", got, s.desc.Digest)
 	}
-	p.run("skopeo", "copy", "oci:"+p.path("dir")+":app:1", "docker-archive:"+p.path("skopeo.tar")+":example.org/app:2")
-	store, l := p.load(p.path("skopeo.tar"))
+	p.Run("skopeo", "copy", "oci:"+p.Path("dir")+":app:1", "docker-archive:"+p.Path("skopeo.tar")+":example.org/app:2")
+	store, l := p.load(p.Path("skopeo.tar"))
 	if got := id(t, store, l.Descriptor); got != s.id {
 		t.Errorf("through skopeo's docker archive the image ID became %s, want %s", got, s.id)
 	}
-	p.run("skopeo", "copy", "--dest-compress-format", "zstd", "--dest-compress", "oci:"+p.path("dir")+":app:1", "oci-archive:"+p.path("zstd.tar")+":example.org/app:2")
-	p.load(p.path("zstd.tar"))
+	p.Run("skopeo", "copy", "--dest-compress-format", "zstd", "--dest-compress", "oci:"+p.Path("dir")+":app:1", "oci-archive:"+p.Path("zstd.tar")+":example.org/app:2")
+	p.load(p.Path("zstd.tar"))
 }

@@ -1,0 +1,114 @@
+package peers
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// StartDocker starts a Docker daemon of our own, without a network, and stops it at the end of the test.
+func (p *Peers) StartDocker() {
+	p.t.Helper()
+	config, err := json.Marshal(map[string]any{
+		"data-root": p.Path("data"), "exec-root": p.Path("exec"), "pidfile": p.Path("pid"),
+		"hosts": []string{"unix://" + p.Path("sock")}, "storage-driver": "vfs",
+		"bridge": "none", "iptables": false, "ip6tables": false,
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.Write("docker.json", string(config))
+	p.docker = "unix://" + p.Path("sock")
+	p.start(p.Path("data"), p.works("docker", "--host", p.docker, "version"), "dockerd", "--config-file", p.Path("docker.json"))
+}
+
+// StartBuildkit starts a BuildKit daemon of our own, whose steps use the host's network, and stops it at the end of the test.
+func (p *Peers) StartBuildkit() {
+	p.t.Helper()
+	p.buildkit = "unix://" + p.Path("buildkit.sock")
+	runtime, err := exec.LookPath("runc")
+	if err != nil {
+		p.t.Skip("buildkitd needs runc, which is not installed")
+	}
+	p.start(p.Path("buildkit"), p.works("buildctl", "--addr", p.buildkit, "debug", "workers"), "buildkitd", "--root", p.Path("buildkit"), "--addr", p.buildkit,
+		"--oci-worker-net=host", "--oci-worker-binary="+runtime, "--oci-worker-snapshotter=native", "--containerd-worker=false")
+}
+
+// StartRegistry starts crane's registry, stops it at the end of the test, and returns its address.
+func (p *Peers) StartRegistry() string {
+	p.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	p.start("", func() bool {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			return false
+		}
+		c.Close()
+		return true
+	}, "crane", "registry", "serve", "--address", address)
+	return address
+}
+
+// start starts a daemon and waits until it answers. A machine may have no room for a daemon (no
+// cgroups, no privileges): then the test is skipped.
+func (p *Peers) start(data string, answers func() bool, program string, args ...string) {
+	p.t.Helper()
+	log, err := os.Create(p.Path(program + ".log"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(program, args...)
+	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, p.env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	p.t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(30 * time.Second):
+			p.t.Errorf("%s does not end", program)
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			<-ended
+		}
+		if data != "" {
+			_ = syscall.Unmount(data, syscall.MNT_DETACH) // dockerd binds its directory onto itself
+		}
+	})
+	skip := func(why string) {
+		text, _ := os.ReadFile(log.Name())
+		p.t.Skipf("%s cannot be started here: %s: %s", program, why, text[max(0, len(text)-500):])
+	}
+	for range 150 {
+		if answers() {
+			return
+		}
+		select {
+		case <-ended:
+			skip("it ended")
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	skip("it does not answer")
+}
+
+// works tells whether a client gets an answer.
+func (p *Peers) works(program string, args ...string) func() bool {
+	return func() bool {
+		cmd := exec.Command(program, args...)
+		cmd.Env = p.env
+		return cmd.Run() == nil
+	}
+}
