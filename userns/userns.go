@@ -79,11 +79,8 @@ func RunChild() {
 		os.Exit(1) // the parent is gone or has said why
 	}
 	f.Close()
-	// A mount made here must not show outside; an outer unmount may come in.
-	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
-		fmt.Fprintln(os.Stderr, "camada: make mounts private:", err)
-		os.Exit(125)
-	}
+	// Mounts made here do not show outside: the kernel makes what was shared a slave in a mount namespace
+	// of a new user namespace (mount_namespaces(7)). It could not be done here: the exec took the rights away.
 	err := syscall.Exec("/proc/self/exe", append([]string{"camada"}, os.Args[1:]...), os.Environ())
 	fmt.Fprintln(os.Stderr, "camada: start in the user namespace:", err)
 	os.Exit(125)
