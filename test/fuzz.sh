@@ -7,6 +7,6 @@ grep -rlE --include='*_test.go' '^func Fuzz' . | while read -r file; do
   dir=$(dirname "$file")
   grep -oE '^func Fuzz[A-Za-z0-9_]*' "$file" | sed 's/^func //' | while read -r name; do
     printf '== %s %s\n' "$dir" "$name"
-    go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" "$dir"
+    go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" -fuzzminimizetime 10x "$dir"
   done
 done
