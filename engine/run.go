@@ -187,10 +187,13 @@ func (l *launch) env(cfg record.Config) []string {
 	return env
 }
 
-// spec makes the runtime spec. Its network files lie in the directory of the record.
-func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter) (*specs.Spec, error) {
+// spec makes the runtime spec for the root file system root. Its network files lie in the directory of the record.
+func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter, root mount.Mount) (*specs.Spec, error) {
 	cfg := l.c.Config
-	user, err := e.user(ctx, snaps, cfg)
+	user, err := spec.ResolveUser(layerFS{root}, cfg.User)
+	if errors.Is(err, errMount) {
+		user, err = e.user(ctx, snaps, cfg)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +217,7 @@ func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter) (*
 	})
 }
 
-// user resolves the container's user in its root file system.
+// user resolves the container's user in its mounted root file system.
 func (e *Engine) user(ctx context.Context, snaps snapshot.Mounter, cfg record.Config) (spec.User, error) {
 	view, err := snaps.View(ctx, cfg.Snapshot)
 	if err != nil {
@@ -235,12 +238,12 @@ func (e *Engine) config(ctx context.Context, l *launch) (container.Config, *brid
 	if err != nil {
 		return container.Config{}, nil, err
 	}
-	s, err := e.spec(ctx, l, snaps)
+	root, err := snaps.Mount(ctx, l.c.Config.Snapshot)
 	if err != nil {
 		return container.Config{}, nil, err
 	}
-	var root mount.Mount
-	if root, err = snaps.Mount(ctx, l.c.Config.Snapshot); err != nil {
+	s, err := e.spec(ctx, l, snaps, root)
+	if err != nil {
 		return container.Config{}, nil, err
 	}
 	cfg := container.Config{ID: l.c.Config.ID, Spec: s, Rootfs: root, DieWithParent: true, Init: l.opts.Init}

@@ -86,17 +86,22 @@ func (e *Engine) runToEnd(ctx context.Context, l *launch, s *streams, started fu
 	return proc.Wait(context.WithoutCancel(ctx))
 }
 
-// discard removes a container that does not run, with its snapshot.
+// discard removes a container that does not run, with its snapshot. The two are removed side by side, because the caller waits for both.
 func (e *Engine) discard(ctx context.Context, c *record.Container) error {
 	snaps, err := e.snapshots(ctx)
 	if err != nil {
 		return err
 	}
-	err = snaps.Remove(ctx, c.Config.Snapshot)
-	if isGone(err) {
-		err = nil
-	}
-	return errors.Join(err, e.records.Remove(ctx, c.Config.ID))
+	removed := make(chan error, 1)
+	go func() {
+		err := snaps.Remove(ctx, c.Config.Snapshot)
+		if isGone(err) {
+			err = nil
+		}
+		removed <- err
+	}()
+	err = e.records.Remove(ctx, c.Config.ID)
+	return errors.Join(<-removed, err)
 }
 
 // streams are the standard streams of a container, between its process, the caller and the log.
