@@ -5,17 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/camada/camada/container"
-	"github.com/camada/camada/container/cgroup"
 	"github.com/camada/camada/container/record"
 	"github.com/camada/camada/errdefs"
-	"github.com/camada/camada/lease"
 	"github.com/camada/camada/network"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -270,107 +266,45 @@ func (e *Engine) RemoveContainer(ctx context.Context, name string, force bool) e
 	if err != nil {
 		return err
 	}
-	if c.Running() {
-		if !force {
-			return errdefs.Conflict("container %s is running: stop it first, or remove it with -f", name)
+	for ended := false; ; {
+		keep, ok, err := c.TryKeep()
+		if errdefs.IsNotFound(err) && ended {
+			return nil // whoever looked after it was to remove it at its end
 		}
-		if err := e.end(ctx, c); err != nil {
+		if err != nil {
 			return err
 		}
+		if ok { // nobody starts it any more
+			defer keep.Close()
+			if err := e.cleanup(ctx, c.Config.ID); err != nil {
+				return err
+			}
+			return e.discard(ctx, c)
+		}
+		if err := c.Refresh(); err != nil {
+			return err
+		}
+		switch {
+		case c.Running() && !force:
+			return errdefs.Conflict("container %s is running: stop it first, or remove it with -f", name)
+		case c.Running():
+			ended = true
+			if err := e.end(ctx, c); err != nil && !errdefs.IsNotFound(err) {
+				return err
+			}
+		default: // it is at its first or last lines
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
 	}
-	if _, err := c.Wait(ctx); err != nil { // whoever looks after it may be at the last lines
-		return err
-	}
-	if err := e.cleanup(ctx, c.Config.ID, c.Config.CgroupsPath); err != nil {
-		return err
-	}
-	return e.discard(ctx, c)
 }
 
 // cleanup takes away what a container can leave when the process that looked after it was killed.
-func (e *Engine) cleanup(ctx context.Context, id, cgroupsPath string) error {
-	return errors.Join(container.Cleanup(ctx, id, cgroupsPath), network.Teardown(ctx, e.networkDir(), id))
+func (e *Engine) cleanup(ctx context.Context, id string) error {
+	return errors.Join(container.Cleanup(ctx, id, e.cgroupsPath(id)), network.Teardown(ctx, e.networkDir(), id))
 }
 
 func isGone(err error) bool { return errdefs.IsNotFound(err) || errors.Is(err, fs.ErrNotExist) }
-
-// reap takes away what killed processes left: containers that were to be removed at their end, records that were never finished,
-// control groups and network connections of nobody.
-func (e *Engine) reap(ctx context.Context) error {
-	list, err := e.records.List(ctx)
-	if err != nil {
-		return err
-	}
-	known := map[string]bool{}
-	for _, c := range list {
-		known[c.Config.ID] = true
-		if c.Config.Remove && !c.Running() && !c.Kept() && time.Since(c.Config.Created) > time.Minute {
-			if err := errors.Join(e.cleanup(ctx, c.Config.ID, c.Config.CgroupsPath), e.discard(ctx, c)); err != nil {
-				return err
-			}
-		}
-	}
-	half, err := e.records.Unfinished()
-	if err != nil {
-		return err
-	}
-	for _, id := range half {
-		if err := e.records.Remove(ctx, id); err != nil {
-			return err
-		}
-	}
-	if err := e.reapGroups(ctx, known); err != nil {
-		return err
-	}
-	if _, err := os.Stat(e.networkDir()); err == nil {
-		_, err = network.Reconcile(ctx, e.networkDir())
-		return err
-	}
-	return nil
-}
-
-// reapGroups removes this store's control groups that belong to no container and no running step.
-func (e *Engine) reapGroups(ctx context.Context, known map[string]bool) error {
-	layout, err := cgroup.Detect()
-	if err != nil {
-		return nil //nolint:nilerr // a machine without control groups has none to remove
-	}
-	dirs := []string{layout.Unified}
-	for _, d := range layout.V1 {
-		dirs = append(dirs, d)
-	}
-	left := map[string]bool{}
-	for _, d := range dirs {
-		if d == "" {
-			continue
-		}
-		entries, err := os.ReadDir(filepath.Join(d, "camada"))
-		if err != nil {
-			continue
-		}
-		for _, entry := range entries {
-			if id, ok := strings.CutPrefix(entry.Name(), e.cgroupPrefix()); ok && !known[id] {
-				left[id] = true
-			}
-		}
-	}
-	if len(left) == 0 {
-		return nil
-	}
-	collector, err := e.leases.Collect(ctx)
-	if err != nil {
-		return err
-	}
-	defer collector.Close() //nolint:errcheck // it only ends the collection
-	return collector.Sweep(ctx, func(ctx context.Context, live func(lease.Resource) bool) error {
-		for id := range left {
-			if live(cgroupResource(id)) {
-				continue
-			}
-			if err := container.Cleanup(ctx, id, e.cgroupsPath(id)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}

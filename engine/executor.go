@@ -14,7 +14,6 @@ import (
 	"github.com/camada/camada/container"
 	"github.com/camada/camada/container/record"
 	"github.com/camada/camada/container/spec"
-	"github.com/camada/camada/lease"
 	"github.com/camada/camada/mount"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/userns"
@@ -30,11 +29,11 @@ func (x *executor) Run(ctx context.Context, req op.RunRequest) error {
 	if err := x.e.lease.Pin(ctx, cgroupResource(id)); err != nil {
 		return err
 	}
-	files, err := os.MkdirTemp("", "camada-run-")
+	files, remove, err := x.e.tempDir(ctx)
 	if err != nil {
-		return fmt.Errorf("make a directory for the step's files: %w", err)
+		return err
 	}
-	defer os.RemoveAll(files)
+	defer remove()
 	// What a step writes is durable when its layer is; until then nothing need wait for the disk.
 	if req.Root.Kind == mount.Overlay && req.Root.Upper != "" {
 		req.Root.Volatile = true
@@ -264,9 +263,6 @@ func (r *stepRunner) Run(ctx context.Context, step base.Step) error {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
-
-// cgroupResource pins the control group of a container that is being started.
-func cgroupResource(id string) lease.Resource { return lease.Resource("cgroup/" + id) }
 
 func hasEnv(env []string, name string) bool {
 	for _, kv := range env {

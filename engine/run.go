@@ -92,12 +92,16 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	if err != nil {
 		return nil, err
 	}
+	id := record.NewID()
+	if err := e.lease.Pin(ctx, cgroupResource(id)); err != nil { // so that gc sees its maker live
+		return nil, err
+	}
 	active, err := snaps.Prepare(ctx, top.ID)
 	if err != nil {
 		return nil, err
 	}
 	cfg := record.Config{
-		ID: record.NewID(), Name: opts.Name, Image: img.Descriptor, ImageName: opts.Image, ImageID: img.ID().String(), Snapshot: active.ID,
+		ID: id, Name: opts.Name, Image: img.Descriptor, ImageName: opts.Image, ImageID: img.ID().String(), Snapshot: active.ID,
 		Command: l.command(), Labels: opts.Labels, Network: l.opts.Network, Volumes: opts.Volumes, TTY: opts.TTY, Remove: opts.Remove,
 		User: orElse(opts.User, l.image.User), Workdir: orElse(orElse(opts.Workdir, l.image.WorkingDir), "/"),
 		StopSignal: orElse(orElse(opts.StopSignal, l.image.StopSignal), "SIGTERM"), Privileged: opts.Privileged,

@@ -71,23 +71,30 @@ func (e *Engine) choose(ctx context.Context) (choice, error) {
 	if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &c) == nil && c.Kernel == want.Kernel && c.Identity == want.Identity {
 		return c, nil
 	}
-	c, err := e.probe(ctx, want)
+	tmp, remove, err := e.tempDir(ctx)
 	if err != nil {
 		return choice{}, err
 	}
+	defer remove()
+	if c, err = e.probe(ctx, want, tmp); err != nil {
+		return choice{}, err
+	}
+	if err := os.MkdirAll(e.snapshotDir(), 0o755); err != nil {
+		return choice{}, fmt.Errorf("make the directory of snapshots: %w", err)
+	}
 	if b, err := json.Marshal(c); err == nil { // what cannot be remembered is probed again
-		tmp := fmt.Sprintf("%s.%d", file, os.Getpid())
-		if os.WriteFile(tmp, b, 0o644) != nil || os.Rename(tmp, file) != nil {
-			os.Remove(tmp)
+		name := filepath.Join(tmp, "driver.json")
+		if os.WriteFile(name, b, 0o644) == nil {
+			_ = os.Rename(name, file)
 		}
 	}
 	return c, nil
 }
 
-// probe tries what the machine can do.
-func (e *Engine) probe(ctx context.Context, c choice) (choice, error) {
+// probe tries in dir what the machine can do.
+func (e *Engine) probe(ctx context.Context, c choice, dir string) (choice, error) {
 	if e.driver != DriverNative {
-		sup, err := overlay.Probe(ctx, e.snapshotDir())
+		sup, err := overlay.Probe(ctx, dir)
 		if err != nil {
 			return c, err
 		}
@@ -100,7 +107,7 @@ func (e *Engine) probe(ctx context.Context, c choice) (choice, error) {
 		}
 		c.Reason = sup.Reason
 	}
-	sup, err := native.Probe(ctx, e.snapshotDir())
+	sup, err := native.Probe(ctx, dir)
 	if err != nil {
 		return c, err
 	}

@@ -19,7 +19,7 @@ import (
 //
 // From the start on, ctx is not obeyed: signals go to the container, and its end is ours.
 func (e *Engine) supervise(ctx context.Context, l *launch, started func(error)) (container.ExitStatus, error) {
-	keep, err := l.c.Keep()
+	keep, err := l.c.Keep(ctx)
 	if err != nil {
 		return container.ExitStatus{}, err
 	}

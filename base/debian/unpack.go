@@ -19,6 +19,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/progress"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // downloads is how many files are fetched at once.
@@ -135,6 +136,12 @@ func (p *Plan) fetch(ctx context.Context, t *Tree) error {
 
 // newSpool makes a file without a name.
 func newSpool(dir string) (*os.File, error) {
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	if f, err := os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o600); err == nil {
+		return f, nil
+	}
 	f, err := os.CreateTemp(dir, "camada-debian-")
 	if err != nil {
 		return nil, fmt.Errorf("make temporary file: %w", err)

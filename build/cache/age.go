@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -15,6 +16,9 @@ import (
 // used; an error of fn ends the walk.
 func (c *Cache) Each(ctx context.Context, fn func(rec Record, used time.Time) error) error {
 	return c.files(ctx, func(path string, info fs.FileInfo) error {
+		if strings.HasSuffix(path, temporary) {
+			return nil
+		}
 		var rec Record
 		data, err := readFile(path)
 		if err != nil || json.Unmarshal(data, &rec) != nil {

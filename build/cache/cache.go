@@ -24,6 +24,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/camada/camada/content"
@@ -142,17 +143,35 @@ func (c *Cache) Put(key Key, rec Record) error {
 		return fmt.Errorf("cache record %s: %w", key.Op, err)
 	}
 	path := c.path(key)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("cache record: %w", err)
+	const tries = 10 // a directory that is empty for a moment can be removed by Prune and Expire
+	for range tries {
+		if err = replace(path, data); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
-	// Two processes may write the same file: what they make unreadable is a miss.
-	if err := os.WriteFile(path+".tmp", data, 0o644); err != nil {
-		return fmt.Errorf("cache record: %w", err)
-	}
-	if err := os.Rename(path+".tmp", path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return fmt.Errorf("cache record: %w", err)
 	}
 	return nil
+}
+
+// temporary ends the names of records that are being written.
+const temporary = ".tmp"
+
+func replace(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	// Two processes may write the same file: what they make unreadable is a miss.
+	tmp := path + temporary
+	err := os.WriteFile(tmp, data, 0o644)
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		os.Remove(tmp)
+	}
+	return err
 }
 
 // Prune removes the records whose layer is not in the store, and files that are no records.
@@ -186,7 +205,7 @@ func (c *Cache) pruneOne(ctx context.Context, path string, store content.Statter
 	if err == nil {
 		err = json.Unmarshal(data, &rec)
 	}
-	if err == nil && rec.Layer.Descriptor.Digest.Validate() == nil {
+	if err == nil && !strings.HasSuffix(path, temporary) && rec.Layer.Descriptor.Digest.Validate() == nil {
 		_, err = store.Stat(ctx, rec.Layer.Descriptor.Digest)
 		if err == nil {
 			return nil

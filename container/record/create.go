@@ -10,9 +10,11 @@ import (
 	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/flock"
 )
 
 // NewID returns an ID for a container.
@@ -34,30 +36,85 @@ func (s *Store) Create(ctx context.Context, cfg Config) (*Container, error) {
 	if cfg.Name != "" && !validName(cfg.Name) {
 		return nil, errdefs.Invalid("container name %q: want letters, digits, '_', '.' and '-', the first a letter or digit", cfg.Name)
 	}
-	c := &Container{dir: filepath.Join(s.dir, cfg.ID), State: State{Status: Created}}
-	if err := os.MkdirAll(filepath.Join(s.dir, namesDir), 0o711); err != nil {
-		return nil, fmt.Errorf("make a container: %w", err)
+	if !isID(cfg.ID) {
+		return nil, errdefs.Invalid("container ID %q: want 64 hexadecimal digits", cfg.ID)
 	}
-	if err := os.Mkdir(c.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make a container: %w", err)
-	}
-	name, err := s.takeName(ctx, cfg.Name, cfg.ID)
+	making, err := s.begin(ctx, cfg.ID)
 	if err != nil {
-		os.RemoveAll(c.dir)
-		return nil, err
-	}
-	cfg.Name = name
-	c.Config = cfg
-	if err := writeJSON(filepath.Join(c.dir, configFile), cfg); err != nil {
-		os.Remove(filepath.Join(s.dir, namesDir, name))
-		os.RemoveAll(c.dir)
 		return nil, fmt.Errorf("make a container: %w", err)
+	}
+	defer making.Close()
+	c := &Container{dir: filepath.Join(s.dir, cfg.ID), State: State{Status: Created}}
+	cfg.Name, err = s.takeName(ctx, cfg.Name, cfg.ID)
+	if err == nil {
+		c.Config = cfg
+		if err = writeJSON(filepath.Join(making.Name(), configFile), cfg); err == nil {
+			err = os.Rename(making.Name(), c.dir)
+		}
+		if err != nil {
+			err = errors.Join(fmt.Errorf("make a container: %w", err), s.freeName(ctx, cfg.Name, cfg.ID))
+		}
+	}
+	if err != nil {
+		os.RemoveAll(making.Name())
+		return nil, err
 	}
 	return c, nil
 }
 
+// begin makes the directory of a container under a name that nobody lists, and locks it, so that it is known whether its maker lives.
+func (s *Store) begin(ctx context.Context, id string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Join(s.dir, namesDir), 0o711); err != nil {
+		return nil, err
+	}
+	if _, err := os.Lstat(filepath.Join(s.dir, id)); err == nil {
+		return nil, errdefs.AlreadyExists("there is a container %s", id)
+	}
+	dir := filepath.Join(s.dir, newPrefix+id)
+	const tries = 10
+	for range tries {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return nil, err
+		}
+		f, err := os.Open(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // taken for one of a dead process in the moment before the lock
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := flock.Exclusive(ctx, f); err != nil {
+			f.Close()
+			return nil, err
+		}
+		if named(f) {
+			return f, nil
+		}
+		f.Close()
+	}
+	return nil, errdefs.Unavailable("%s was taken away %d times", dir, tries)
+}
+
+// lockNames gives the right to change names, until the file is closed.
+func (s *Store) lockNames(ctx context.Context) (*os.File, error) {
+	f, err := os.Open(filepath.Join(s.dir, namesDir))
+	if err != nil {
+		return nil, fmt.Errorf("lock the names of containers: %w", err)
+	}
+	if err := flock.Exclusive(ctx, f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock the names of containers: %w", err)
+	}
+	return f, nil
+}
+
 // takeName makes the link of the name, or of one that is free.
 func (s *Store) takeName(ctx context.Context, name, id string) (string, error) {
+	lock, err := s.lockNames(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
 	given := name != ""
 	for try := 0; ; try++ {
 		if err := ctx.Err(); err != nil {
@@ -84,57 +141,132 @@ func (s *Store) takeName(ctx context.Context, name, id string) (string, error) {
 	}
 }
 
+// freeName removes a name that is id's; "" is all that are.
+func (s *Store) freeName(ctx context.Context, name, id string) error {
+	lock, err := s.lockNames(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	names := []string{name}
+	if name == "" {
+		if names, err = lock.Readdirnames(-1); err != nil {
+			return fmt.Errorf("list the names of containers: %w", err)
+		}
+	}
+	for _, n := range names {
+		link := filepath.Join(s.dir, namesDir, n)
+		if owner, err := os.Readlink(link); err != nil || owner != id {
+			continue
+		}
+		if err := os.Remove(link); err != nil {
+			return fmt.Errorf("free the name %s: %w", n, err)
+		}
+	}
+	return nil
+}
+
 // owns reports whether a container is there, or is just being made.
 func (s *Store) owns(id string) bool {
 	if !isID(id) {
 		return false
 	}
-	dir := filepath.Join(s.dir, id)
-	if _, err := os.Stat(filepath.Join(dir, configFile)); err == nil {
+	// In this order: what is made becomes a container, never the reverse while its maker lives.
+	if s.beingMade(id) {
 		return true
 	}
-	st, err := os.Stat(dir)
-	return err == nil && time.Since(st.ModTime()) < time.Minute
+	_, err := os.Lstat(filepath.Join(s.dir, id))
+	return err == nil
+}
+
+func (s *Store) beingMade(id string) bool {
+	f, err := os.Open(filepath.Join(s.dir, newPrefix+id))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	free, err := flock.TryShared(f)
+	return err == nil && !free
 }
 
 // Remove removes the record of a container that does not run; its name is free then.
 func (s *Store) Remove(ctx context.Context, id string) error {
 	c, err := s.load(id)
 	if errdefs.IsNotFound(err) {
-		return s.removeFiles(id, "")
+		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return s.removeFiles(id, c.Config.Name)
-}
-
-func (s *Store) removeFiles(id, name string) error {
-	if name != "" {
-		link := filepath.Join(s.dir, namesDir, name)
-		if owner, err := os.Readlink(link); err == nil && owner == id {
-			os.Remove(link)
-		}
+	if err := s.freeName(ctx, c.Config.Name, id); err != nil {
+		return fmt.Errorf("remove container %.12s: %w", id, err)
 	}
-	if err := os.RemoveAll(filepath.Join(s.dir, id)); err != nil {
+	// Away at once, so that a kill leaves no half of it.
+	gone := filepath.Join(s.dir, newPrefix+id)
+	if err := os.Rename(c.dir, gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove container %.12s: %w", id, err)
+	}
+	if err := os.RemoveAll(gone); err != nil {
 		return fmt.Errorf("remove container %.12s: %w", id, err)
 	}
 	return nil
 }
 
-// Unfinished returns the IDs whose making a killed process did not finish.
-func (s *Store) Unfinished() ([]string, error) {
-	ids, err := s.ids()
-	if err != nil {
-		return nil, err
+// removeDead removes a directory whose maker does not live. It holds the lock meanwhile, so that nobody takes the
+// directory for its own.
+func removeDead(dir string) error {
+	f, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	var out []string
-	for _, id := range ids {
-		if !s.owns(id) {
-			out = append(out, id)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if free, err := flock.TryExclusive(f); err != nil || !free {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+// Recover takes away what killed processes left: containers that were being made or removed, and names of no container.
+func (s *Store) Recover(ctx context.Context) error {
+	entries, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("recover containers: %w", err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), newPrefix) {
+			continue
+		}
+		if err := removeDead(filepath.Join(s.dir, e.Name())); err != nil {
+			return fmt.Errorf("recover containers: %w", err)
 		}
 	}
-	return out, nil
+	lock, err := s.lockNames(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	names, err := lock.Readdirnames(-1)
+	if err != nil {
+		return fmt.Errorf("recover the names of containers: %w", err)
+	}
+	for _, n := range names {
+		link := filepath.Join(s.dir, namesDir, n)
+		if owner, err := os.Readlink(link); err == nil && !s.owns(owner) {
+			if err := os.Remove(link); err != nil {
+				return fmt.Errorf("recover the names of containers: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // randomName makes a name of a colour or a mood and a tree or a bird; later tries get a number.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,13 +21,19 @@ import (
 type Line struct {
 	// Log is the text with its line end; a part of a line has none.
 	Log string `json:"log"`
+	// Raw is the text in base64 when it is not UTF-8, which JSON cannot hold. ReadLog gives it as Log.
+	Raw []byte `json:"raw,omitempty"`
 	// Stream is "stdout" or "stderr".
 	Stream string    `json:"stream"`
 	Time   time.Time `json:"time"`
 }
 
-// maxLine is where a long line is cut, as docker does.
-const maxLine = 16 << 10
+// maxLine is where a long line is cut, as docker does; maxEncoded is more than one takes in the file, where each byte may
+// be written as \u00XX.
+const (
+	maxLine    = 16 << 10
+	maxEncoded = 8 * maxLine
+)
 
 // Log writes a container's log. It is safe for use by many goroutines.
 type Log struct {
@@ -77,7 +84,13 @@ func (l *Log) write(stream string, text []byte) error {
 	l.buf.Reset()
 	enc := json.NewEncoder(&l.buf)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(Line{Log: string(text), Stream: stream, Time: time.Now().UTC()}); err != nil {
+	line := Line{Stream: stream, Time: time.Now().UTC()}
+	if utf8.Valid(text) {
+		line.Log = string(text)
+	} else {
+		line.Raw = text
+	}
+	if err := enc.Encode(line); err != nil {
 		return fmt.Errorf("write the log: %w", err)
 	}
 	if _, err := l.f.Write(l.buf.Bytes()); err != nil {
@@ -150,7 +163,9 @@ type lineReader struct {
 func (l *lineReader) drain(ctx context.Context, fn func(Line) error) error {
 	for {
 		b, err := l.r.ReadSlice('\n')
-		l.partial = append(l.partial, b...)
+		if len(l.partial) <= maxEncoded {
+			l.partial = append(l.partial, b...)
+		}
 		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
 		}
@@ -160,16 +175,27 @@ func (l *lineReader) drain(ctx context.Context, fn func(Line) error) error {
 		if err != nil {
 			return fmt.Errorf("read the log: %w", err)
 		}
-		var line Line
-		jerr := json.Unmarshal(l.partial, &line)
+		line, ok := parseLine(l.partial)
 		l.partial = l.partial[:0]
-		if jerr != nil {
+		if !ok {
 			continue // torn by a full disk or a kill
 		}
 		if err := fn(line); err != nil {
 			return err
 		}
 	}
+}
+
+// parseLine reads one line of the file.
+func parseLine(b []byte) (Line, bool) {
+	var line Line
+	if len(b) > maxEncoded || json.Unmarshal(b, &line) != nil || line.Stream == "" {
+		return Line{}, false
+	}
+	if line.Raw != nil {
+		line.Log, line.Raw = string(line.Raw), nil
+	}
+	return line, true
 }
 
 // seekTail positions f before the last n lines.

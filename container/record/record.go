@@ -12,10 +12,11 @@
 //	<dir>/<id>/config.json   what it was made of; never changes
 //	<dir>/<id>/state.json    how it is doing; replaced whole
 //	<dir>/<id>/log           what it wrote: a JSON object a line
-//	<dir>/<id>/alive         locked by the process that looks after it, as long as it does
-//	<dir>/names/<name>       a symbolic link to the id: taking a name is making it
+//	<dir>/<id>/alive         locked by the process that looks after it, as long as it does; holds its last state
+//	<dir>/new-<id>/          being made, or being removed; locked by the process that makes it
+//	<dir>/names/<name>       a symbolic link to the id: taking a name is making it, under the lock of the directory
 //
-// Whether a container runs is never taken from the file alone: its process must be there, with the start time that was
+// Only the process that looks after a container changes its state. Whether a container runs is never taken from the file alone: its process must be there, with the start time that was
 // noted. So a machine that was switched off, or a killed camada, leaves no container that only seems to run.
 package record
 
@@ -24,6 +25,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -43,6 +45,8 @@ const (
 	Created Status = "created"
 	Running Status = "running"
 	Exited  Status = "exited"
+	// Dead is a container whose record cannot be read: it can only be removed.
+	Dead Status = "dead"
 )
 
 // Config is what a container was made of.
@@ -106,6 +110,7 @@ type Container struct {
 	Config Config
 	State  State
 	dir    string
+	kept   *os.File // the alive file while this process looks after the container
 }
 
 // Running reports whether its first process was there when the record was read.
@@ -126,11 +131,12 @@ const (
 	logFile    = "log"
 	aliveFile  = "alive"
 	namesDir   = "names"
+	newPrefix  = "new-"
 	maxFile    = 4 << 20
 )
 
-// Get finds a container by its ID, its name, or the beginning of its ID. ErrNotFound when there is none, ErrInvalid when the beginning
-// fits several.
+// Get finds a container by its ID, its name, or the beginning of its ID. ErrNotFound when there is none, ErrConflict when the beginning
+// fits several. One whose record is damaged is Dead.
 func (s *Store) Get(ctx context.Context, query string) (*Container, error) {
 	if !validName(query) {
 		return nil, errdefs.NotFound("no such container: %s", query)
@@ -153,7 +159,7 @@ func (s *Store) Get(ctx context.Context, query string) (*Container, error) {
 			continue
 		}
 		if hit != "" {
-			return nil, errdefs.Invalid("%s is the beginning of several containers' IDs; give more of it", query)
+			return nil, errdefs.Conflict("%s is the beginning of several containers' IDs; give more of it", query)
 		}
 		hit = id
 	}
@@ -163,8 +169,7 @@ func (s *Store) Get(ctx context.Context, query string) (*Container, error) {
 	return s.load(hit)
 }
 
-// List returns all containers, the newest first. One that vanishes meanwhile, or whose making a killed process did not
-// finish, is left out.
+// List returns all containers, the newest first. One that vanishes meanwhile is left out; one whose record is damaged is Dead.
 func (s *Store) List(ctx context.Context) ([]*Container, error) {
 	ids, err := s.ids()
 	if err != nil {
@@ -204,34 +209,66 @@ func (s *Store) ids() ([]string, error) {
 
 func (s *Store) load(id string) (*Container, error) {
 	c := &Container{dir: filepath.Join(s.dir, id)}
-	if err := readJSON(filepath.Join(c.dir, configFile), &c.Config); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, errdefs.NotFound("no such container: %s", id)
-		}
-		return nil, fmt.Errorf("read container %.12s: %w", id, err)
+	err := readJSON(filepath.Join(c.dir, configFile), &c.Config)
+	if err == nil && c.Config.ID != id {
+		err = errdefs.Corrupt("it is of container %.12q", c.Config.ID)
 	}
-	return c, c.Refresh()
+	if err == nil {
+		return c, c.Refresh()
+	}
+	if _, serr := os.Stat(c.dir); errors.Is(serr, fs.ErrNotExist) {
+		return nil, errdefs.NotFound("no such container: %s", id)
+	}
+	if errors.Is(err, fs.ErrNotExist) || errdefs.IsCorrupt(err) || errdefs.IsLimit(err) {
+		c.Config, c.State = Config{ID: id}, State{Status: Dead, ExitCode: 137, Error: fmt.Sprintf("the record is damaged: %v", err)}
+		return c, nil
+	}
+	return nil, fmt.Errorf("read container %.12s: %w", id, err)
 }
 
 // Refresh reads the state again, and compares it with the process.
 func (c *Container) Refresh() error {
-	st := State{Status: Created}
-	if err := readJSON(filepath.Join(c.dir, stateFile), &st); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read the state of container %.12s: %w", c.Config.ID, err)
+	st, err := c.readState()
+	if err != nil {
+		return err
 	}
 	if st.Status == Running && !alive(st.Pid, st.StartTick) && !keeperLives(c.dir) {
-		// Whoever looked after it was killed before it could note how it ended.
-		st.Status, st.ExitCode = Exited, 137
-		if st.Error == "" {
-			st.Error = "the process that looked after the container was killed"
+		// It ended between the look at the file and the look at the keeper, or its keeper was killed before it could note
+		// how it ended. Nobody writes any more, so that reading again tells.
+		if st, err = c.readState(); err != nil {
+			return err
+		}
+		if st.Status == Running {
+			st.Status, st.ExitCode = Exited, 137
+			if st.Error == "" {
+				st.Error = "the process that looked after the container was killed"
+			}
 		}
 	}
 	c.State = st
 	return nil
 }
 
+// readState reads the state's file. One that is damaged says that the container ended, as no keeper leaves one.
+func (c *Container) readState() (State, error) {
+	st := State{Status: Created}
+	err := readJSON(filepath.Join(c.dir, stateFile), &st)
+	switch {
+	case err == nil, errors.Is(err, fs.ErrNotExist):
+		return st, nil
+	case errdefs.IsCorrupt(err), errdefs.IsLimit(err):
+		return State{Status: Dead, ExitCode: 137, Error: fmt.Sprintf("the state is damaged: %v", err)}, nil
+	}
+	return st, fmt.Errorf("read the state of container %.12s: %w", c.Config.ID, err)
+}
+
 func readJSON(name string, v any) error {
-	b, err := os.ReadFile(name)
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return err
 	}
@@ -244,14 +281,15 @@ func readJSON(name string, v any) error {
 	return nil
 }
 
-// writeJSON replaces a file whole. It is not synced: containers do not live on after the machine stops.
+// writeJSON replaces a file whole. One process at a time writes it. It is not synced: containers do not live on after the machine stops.
 func writeJSON(name string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	tmp := fmt.Sprintf("%s.%d", name, os.Getpid())
+	tmp := name + ".tmp"
 	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		os.Remove(tmp)
 		return err
 	}
 	if err := os.Rename(tmp, name); err != nil {

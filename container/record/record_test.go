@@ -89,16 +89,114 @@ func TestANameOfAKilledCreatorIsFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	create(t, s, "left")
-	half := record.NewID()
-	if err := os.Mkdir(filepath.Join(dir, half), 0o700); err != nil {
+	half, removed := "new-"+record.NewID(), record.NewID()
+	for _, d := range []string{half, "new-" + removed} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(removed, filepath.Join(dir, "names", "right")); err != nil {
 		t.Fatal(err)
 	}
-	old := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(filepath.Join(dir, half), old, old); err != nil {
+	if err := s.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if ids, err := s.Unfinished(); err != nil || len(ids) != 1 || ids[0] != half {
-		t.Errorf("Unfinished = %v, %v", ids, err)
+	for _, gone := range []string{half, "new-" + removed, "names/right"} {
+		if _, err := os.Lstat(filepath.Join(dir, gone)); err == nil {
+			t.Errorf("%s is left", gone)
+		}
+	}
+	if list, err := s.List(t.Context()); err != nil || len(list) != 2 {
+		t.Errorf("List = %v, %v; want the two containers", list, err)
+	}
+}
+
+// TestMakersAndCollectors: whoever takes away what is dead never takes what is being made.
+func TestMakersAndCollectors(t *testing.T) {
+	s := record.Open(t.TempDir())
+	stop := make(chan struct{})
+	var collectors, makers sync.WaitGroup
+	for range 2 {
+		collectors.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := s.Recover(context.Background()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for i := range 4 {
+		makers.Go(func() {
+			for range 50 {
+				name := fmt.Sprint("n", i)
+				c, err := s.Create(context.Background(), record.Config{Name: name})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got, err := s.Get(context.Background(), name)
+				if err != nil || got.Config.ID != c.Config.ID {
+					t.Errorf("Get(%s) = %v, %v", name, got, err)
+				}
+				if err := s.Remove(context.Background(), c.Config.ID); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	makers.Wait()
+	close(stop)
+	collectors.Wait()
+}
+
+func TestDamagedRecords(t *testing.T) {
+	dir := t.TempDir()
+	s := record.Open(dir)
+	good, bad, odd := create(t, s, "good"), create(t, s, "bad"), create(t, s, "odd")
+	for file, text := range map[string]string{bad.Config.ID + "/config.json": `{"id": "`, odd.Config.ID + "/state.json": "not JSON"} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := s.List(t.Context())
+	if err != nil || len(list) != 3 {
+		t.Fatalf("List = %v, %v; want all three", list, err)
+	}
+	for _, c := range list {
+		want := record.Dead
+		if c.Config.ID == good.Config.ID {
+			want = record.Created
+		}
+		if c.State.Status != want || want == record.Dead && c.State.Error == "" {
+			t.Errorf("%.12s: %+v, want %s", c.Config.ID, c.State, want)
+		}
+	}
+	for _, c := range []*record.Container{bad, odd} {
+		if err := s.Remove(t.Context(), c.Config.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	create(t, s, "bad")
+	create(t, s, "odd")
+}
+
+func TestAnAmbiguousBeginningIsAConflict(t *testing.T) {
+	s := record.Open(t.TempDir())
+	for _, digit := range []string{"1", "2"} {
+		if _, err := s.Create(t.Context(), record.Config{ID: "abc" + strings.Repeat(digit, 61)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Get(t.Context(), "abc"); !errdefs.IsConflict(err) {
+		t.Errorf("Get(abc): %v, want a conflict", err)
+	}
+	if _, err := s.Get(t.Context(), "abc1"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -133,7 +231,7 @@ func TestStateFollowsTheProcess(t *testing.T) {
 func TestWaitEndsWithTheKeeper(t *testing.T) {
 	s := record.Open(t.TempDir())
 	c := create(t, s, "job")
-	keep, err := c.Keep()
+	keep, err := c.Keep(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,10 +256,113 @@ func TestWaitEndsWithTheKeeper(t *testing.T) {
 	}
 }
 
+// TestWaitForWhatIsRemovedAtItsEnd: who waits learns how it ended all the same.
+func TestWaitForWhatIsRemovedAtItsEnd(t *testing.T) {
+	s := record.Open(t.TempDir())
+	c := create(t, s, "job")
+	keep, err := c.Keep(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetState(record.Started(os.Getpid())); err != nil {
+		t.Fatal(err)
+	}
+	other, err := s.Get(t.Context(), "job")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := make(chan int)
+	go func() {
+		n, err := other.Wait(context.Background())
+		if err != nil {
+			t.Error(err)
+		}
+		code <- n
+	}()
+	time.Sleep(20 * time.Millisecond)
+	if err := c.SetState(record.State{Status: record.Exited, ExitCode: 9}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(t.Context(), c.Config.ID); err != nil {
+		t.Fatal(err)
+	}
+	keep.Close()
+	if n := <-code; n != 9 {
+		t.Errorf("Wait = %d, want 9", n)
+	}
+	if _, err := c.Keep(t.Context()); !errdefs.IsNotFound(err) {
+		t.Errorf("Keep of a removed container: %v", err)
+	}
+}
+
+// TestNobodySeesAWrongEnd reads the state while its keeper writes the last one and goes.
+func TestNobodySeesAWrongEnd(t *testing.T) {
+	s := record.Open(t.TempDir())
+	for range 200 {
+		c := create(t, s, "")
+		keep, err := c.Keep(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := record.Started(os.Getpid())
+		st.StartTick++ // its process has just ended
+		if err := c.SetState(st); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for {
+					got, err := s.Get(context.Background(), c.Config.ID)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if got.State.Status == record.Exited {
+						if got.State.ExitCode != 3 {
+							t.Errorf("exit code %d, want 3", got.State.ExitCode)
+						}
+						return
+					}
+				}
+			})
+		}
+		if err := c.SetState(record.State{Status: record.Exited, ExitCode: 3}); err != nil {
+			t.Fatal(err)
+		}
+		keep.Close()
+		wg.Wait()
+		if err := s.Remove(t.Context(), c.Config.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestLogKeepsBytes(t *testing.T) {
+	s := record.Open(t.TempDir())
+	c := create(t, s, "job")
+	log, err := c.OpenLog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	text := "caf\xe9\n\x00\xff\xfe\n" + strings.Repeat("\u00e9", 20<<10) + "\n\ufffd <&>\u2028\n" + strings.Repeat("\x01", 40<<10)
+	if err := log.Copy("stdout", strings.NewReader(text), nil); err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	if err := c.ReadLog(t.Context(), record.ReadOptions{Tail: -1}, func(l record.Line) error { got.WriteString(l.Log); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != text {
+		t.Errorf("the log gave back %d bytes of %d, or other ones", got.Len(), len(text))
+	}
+}
+
 func TestLog(t *testing.T) {
 	s := record.Open(t.TempDir())
 	c := create(t, s, "job")
-	keep, err := c.Keep()
+	keep, err := c.Keep(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

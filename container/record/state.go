@@ -3,28 +3,70 @@ package record
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/flock"
 )
 
-// Keep marks this process as the one that looks after the container, until the file is closed or the process ends.
-func (c *Container) Keep() (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(c.dir, aliveFile), os.O_CREATE|os.O_RDWR, 0o600)
+// Keep marks this process as the one that looks after the container, until the file is closed or the process ends. It
+// waits for who does now, and reads the state again. ErrNotFound when the container was removed.
+func (c *Container) Keep(ctx context.Context) (*os.File, error) {
+	f, _, err := c.keep(func(f *os.File) (bool, error) { return true, flock.Exclusive(ctx, f) })
+	return f, err
+}
+
+// TryKeep is Keep without waiting; false when another process looks after the container.
+func (c *Container) TryKeep() (*os.File, bool, error) { return c.keep(flock.TryExclusive) }
+
+func (c *Container) keep(lock func(*os.File) (bool, error)) (*os.File, bool, error) {
+	f, err := c.openAlive()
 	if err != nil {
-		return nil, fmt.Errorf("look after container %.12s: %w", c.Config.ID, err)
+		return nil, false, fmt.Errorf("look after container %.12s: %w", c.Config.ID, err)
 	}
-	if err := flock(f, unix.LOCK_EX); err != nil {
+	ok, err := lock(f)
+	if err == nil && ok && !named(f) {
+		err = errdefs.NotFound("it was removed")
+	}
+	if err == nil && ok && c.State.Status != Dead {
+		err = c.Refresh()
+	}
+	if err != nil || !ok {
 		f.Close()
-		return nil, fmt.Errorf("look after container %.12s: %w", c.Config.ID, err)
+		if err != nil {
+			err = fmt.Errorf("look after container %.12s: %w", c.Config.ID, err)
+		}
+		return nil, false, err
 	}
-	return f, nil
+	c.kept = f
+	return f, true, nil
+}
+
+// openAlive opens the file whose lock says that somebody looks after the container.
+func (c *Container) openAlive() (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(c.dir, aliveFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errdefs.NotFound("it was removed")
+	}
+	return f, err
+}
+
+// named reports whether an open file still has its name.
+func named(f *os.File) bool {
+	a, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	b, err := os.Lstat(f.Name())
+	return err == nil && os.SameFile(a, b)
 }
 
 // keeperLives reports whether a process looks after the container in dir.
@@ -34,15 +76,20 @@ func keeperLives(dir string) bool {
 		return false
 	}
 	defer f.Close()
-	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+	free, err := flock.TryShared(f)
+	return err == nil && !free
 }
 
-// SetState replaces the state.
+// SetState replaces the state. Only who looks after the container does that.
 func (c *Container) SetState(st State) error {
 	if err := writeJSON(filepath.Join(c.dir, stateFile), st); err != nil {
 		return fmt.Errorf("note the state of container %.12s: %w", c.Config.ID, err)
 	}
 	c.State = st
+	if b, err := json.Marshal(st); err == nil && c.kept != nil && st.Status != Running {
+		// For those who wait: they have this file open, also when the container is removed as it ends.
+		_, _ = c.kept.WriteAt(append(b, '\n'), 0)
+	}
 	return nil
 }
 
@@ -52,39 +99,27 @@ func Started(pid int) State {
 	return State{Status: Running, Pid: pid, StartTick: tick, Keeper: os.Getpid(), Started: time.Now().UTC()}
 }
 
-// Wait waits until nobody looks after the container any more and returns the exit code.
+// Wait waits until nobody looks after the container any more and returns the exit code, also of a container that is
+// removed as it ends.
 func (c *Container) Wait(ctx context.Context) (int, error) {
-	f, err := os.OpenFile(filepath.Join(c.dir, aliveFile), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := c.openAlive()
 	if err != nil {
 		return 0, fmt.Errorf("wait for container %.12s: %w", c.Config.ID, err)
 	}
 	defer f.Close()
-	done := make(chan error, 1)
-	go func() { done <- flock(f, unix.LOCK_SH) }()
-	select {
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case err := <-done:
-		if err != nil {
-			return 0, fmt.Errorf("wait for container %.12s: %w", c.Config.ID, err)
-		}
+	if err := flock.Shared(ctx, f); err != nil {
+		return 0, fmt.Errorf("wait for container %.12s: %w", c.Config.ID, err)
 	}
-	last := c.State
-	if err := c.Refresh(); err != nil {
-		return 0, err
+	if named(f) {
+		err := c.Refresh()
+		return c.State.ExitCode, err
 	}
-	if c.State.Status == Created && last.Status != Created {
-		c.State = last // it was removed as it ended
+	var last State
+	if err := json.NewDecoder(io.LimitReader(f, maxFile)).Decode(&last); err != nil {
+		return 0, errdefs.NotFound("container %.12s was removed, and nobody noted how it ended", c.Config.ID)
 	}
-	return c.State.ExitCode, nil
-}
-
-func flock(f *os.File, how int) error {
-	for {
-		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
+	c.State = last
+	return last.ExitCode, nil
 }
 
 // alive reports whether a process is there, and is the one that was noted.
@@ -100,12 +135,20 @@ func startTick(pid int) (tick uint64, zombie bool) {
 	if err != nil {
 		return 0, false
 	}
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // begins with field 3
+	return parseStat(b)
+}
+
+// parseStat reads /proc/<pid>/stat (proc_pid_stat(5)). The second field, the name in parentheses, can hold anything.
+func parseStat(b []byte) (tick uint64, zombie bool) {
+	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:]) // begins with field 3
 	if len(f) < 20 {
 		return 0, false
 	}
-	tick, _ = strconv.ParseUint(f[19], 10, 64)
-	return tick, f[0] == "Z"
+	tick, err := strconv.ParseUint(string(f[19]), 10, 64)
+	if err != nil {
+		return 0, false
+	}
+	return tick, f[0][0] == 'Z' || f[0][0] == 'X'
 }
 
 // Kept reports whether a process looks after the container now.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/camada/camada/engine"
@@ -159,16 +158,14 @@ func writeResults(o buildOptions, res engine.BuildResult) error {
 
 // replaceFile writes a file whole or not at all.
 func replaceFile(name string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".camada-*")
+	f, err := newFile(name)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
+	if _, err = f.Write(b); err == nil {
+		err = f.publish()
 	}
-	return os.Rename(f.Name(), name)
+	return errors.Join(err, f.discard())
 }
 
 // keyValues reads NAME=VALUE flags; NAME alone takes the value of lookup and is left out when there is none.

@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/camada/camada/engine"
@@ -222,26 +222,15 @@ func createFile(name string) (*os.File, func(error) error, error) {
 			return err
 		}, err
 	}
-	dir := "."
-	if i := strings.LastIndexByte(name, '/'); i >= 0 {
-		dir = name[:i+1]
-	}
-	f, err := os.CreateTemp(dir, ".camada-*")
+	f, err := newFile(name)
 	if err != nil {
 		return nil, nil, fmt.Errorf("create %s: %w", name, err)
 	}
-	return f, func(err error) error {
+	return f.File, func(err error) error {
 		if err == nil {
-			err = f.Chmod(0o644)
+			err = f.publish()
 		}
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		if err == nil {
-			err = os.Rename(f.Name(), name)
-		}
-		if err != nil {
-			os.Remove(f.Name())
+		if err = errors.Join(err, f.discard()); err != nil {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
 		return nil

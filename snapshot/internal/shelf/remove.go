@@ -127,7 +127,34 @@ func (s *Shelf) Recover(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("recover snapshots: %s: %w", e.Name(), err))
 		}
 	}
+	for _, e := range entries {
+		if validID(e.Name()) {
+			s.recoverChildren(e.Name())
+		}
+	}
 	return errors.Join(append(errs, s.recoverNames(ctx))...)
+}
+
+// recoverChildren forgets children whose making a killed process did not finish. What stays does no harm.
+func (s *Shelf) recoverChildren(id string) {
+	entries, err := os.ReadDir(s.path(id, childrenDir))
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		child := e.Name()
+		// In this order: a draft becomes a snapshot, and that one in removal, which may be taken back.
+		if s.draftLives(child) {
+			continue
+		}
+		_, err := os.Lstat(s.path(child))
+		if errors.Is(err, fs.ErrNotExist) {
+			_, err = os.Lstat(s.path(removedPrefix + child))
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			s.forgetChild(id, child)
+		}
+	}
 }
 
 func (s *Shelf) recover(ctx context.Context, entry string) error {
