@@ -122,7 +122,7 @@ type Options struct {
 	Labels map[string]string
 	// Zstd compresses layers with zstd instead of gzip.
 	Zstd bool
-	// Parallel is how many steps are executed at once; 0 is the number of cores.
+	// Parallel is how many steps are executed at once; 0 is the number of cores, and at least eight.
 	Parallel int
 }
 

@@ -23,6 +23,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+// minSteps is how many steps are executed at once on a machine with few cores: many steps wait for
+// a network or a disk.
+const minSteps = 8
+
 // run is one build under way.
 type run struct {
 	*Builder
@@ -77,11 +81,11 @@ func (b *Builder) build(ctx context.Context, opts Options, sink progress.Sink) (
 		r.graph.Image.Config.Labels[k] = v
 	}
 	r.cache = cache.Open(filepath.Join(b.p.CacheDir, "build"))
-	n := opts.Parallel
-	if n <= 0 {
-		n = runtime.GOMAXPROCS(0)
+	steps, cores := opts.Parallel, runtime.GOMAXPROCS(0)
+	if steps <= 0 {
+		steps = max(minSteps, cores)
 	}
-	r.steps, r.writers = make(chan struct{}, n), make(chan struct{}, n)
+	r.steps, r.writers = make(chan struct{}, steps), make(chan struct{}, min(steps, cores))
 	r.snaps = &snapshotSet{store: b.p.Snapshots}
 	defer r.close()
 	return r.do(ctx)
