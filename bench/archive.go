@@ -16,10 +16,10 @@ func (b *bench) bigArchive(ctx context.Context) (string, error) {
 		return name, nil
 	}
 	store := b.ours("archive")
-	if err := command(ctx, nil, b.camada, append(store, "build", "-q", "-t", "big", b.path("context"))...); err != nil {
+	if err := b.command(ctx, nil, b.camada, append(store, "build", "-q", "-t", "big", b.path("context"))...); err != nil {
 		return "", err
 	}
-	return name, command(ctx, nil, b.camada, append(store, "save", "-o", name, "big")...)
+	return name, b.command(ctx, nil, b.camada, append(store, "save", "-o", name, "big")...)
 }
 
 // archiveContenders save the big image, or load it into an empty store.
@@ -43,89 +43,105 @@ func archiveContenders(save bool) func(*bench) []contender {
 		}
 		cs := []contender{{name: "camada", before: prepare(func(context.Context) error { return nil }), do: func(ctx context.Context, round int) error {
 			if save {
-				return command(ctx, nil, b.camada, append(b.ours("archive"), "save", "-o", out, "big")...)
+				return b.command(ctx, nil, b.camada, append(b.ours("archive"), "save", "-o", out, "big")...)
 			}
-			return command(ctx, nil, b.camada, append(b.ours(fresh("load", round)), "load", "-q", "-i", b.path("big.tar"))...)
+			return b.command(ctx, nil, b.camada, append(b.ours(fresh("load", round)), "load", "-q", "-i", b.path("big.tar"))...)
 		}}}
-		if d := b.up(context.Background(), "docker"); d != nil {
-			host := []string{"-H", "unix://" + d.socket}
+		if b.up(context.Background(), "docker") != nil {
 			load := func(ctx context.Context) error {
-				return command(ctx, nil, dockerClient(), append(host, "load", "-q", "-i", b.path("big.tar"))...)
+				return b.command(ctx, nil, dockerClient(), b.docker("load", "-q", "-i", b.path("big.tar"))...)
 			}
 			before := prepare(load)
 			cs = append(cs, contender{name: "docker", daemon: "docker", before: func(ctx context.Context, round int) error {
 				if !save {
-					_ = command(ctx, nil, dockerClient(), append(host, "rmi", "-f", "big")...)
+					_ = b.command(ctx, nil, dockerClient(), b.docker("rmi", "-f", "big")...)
 				}
 				return before(ctx, round)
 			}, do: func(ctx context.Context, _ int) error {
 				if !save {
 					return load(ctx)
 				}
-				return command(ctx, nil, dockerClient(), append(host, "save", "-o", out, "big")...)
+				return b.command(ctx, nil, dockerClient(), b.docker("save", "-o", out, "big")...)
 			}})
 		}
 		if b.has("podman", "podman") {
 			env := b.podmanEnv()
 			load := func(ctx context.Context, store string) error {
-				return command(ctx, env, "podman", append(b.podmanArgs(store), "load", "-q", "-i", b.path("big.tar"))...)
+				return b.command(ctx, env, "podman", append(b.podmanArgs(store), "load", "-q", "-i", b.path("big.tar"))...)
 			}
 			cs = append(cs, contender{name: "podman", before: prepare(func(ctx context.Context) error { return load(ctx, "podman-archive") }),
 				do: func(ctx context.Context, round int) error {
 					if !save {
 						return load(ctx, fresh("podman-archive", round))
 					}
-					return command(ctx, env, "podman", append(b.podmanArgs("podman-archive"), "save", "-q", "-o", out, "docker.io/library/big:latest")...)
+					return b.command(ctx, env, "podman", append(b.podmanArgs("podman-archive"), "save", "-q", "-o", out, "docker.io/library/big:latest")...)
 				}})
 		}
 		return cs
 	}
 }
 
-// storeContenders build ten images that share all but one small file, and measure the store.
+// versions is how many images the store scene builds.
+const versions = 10
+
+// storeContenders build ten versions of an image of which one file of 5,000 changes, and measure what each but the first adds to the
+// directory of the tool. A daemon begins empty.
 func storeContenders(b *bench) []contender {
-	build := func(one func(ctx context.Context, tag string) error) func(context.Context, int) error {
-		return func(ctx context.Context, round int) error {
+	store := func(name, dir string, begin func(context.Context) error, build func(ctx context.Context, tag string) error) contender {
+		var first int64
+		where := func() string {
+			if d := b.daemons[name]; d != nil {
+				return d.dir
+			}
+			return dir
+		}
+		return contender{name: name, do: func(ctx context.Context, round int) error {
 			if round > 0 {
 				return nil
 			}
-			for i := range 10 {
+			if begin != nil {
+				if err := begin(ctx); err != nil {
+					return err
+				}
+			}
+			for i := range versions {
 				if err := b.touch(i, "version"); err != nil {
 					return err
 				}
-				if err := one(ctx, fmt.Sprintf("big:%d", i)); err != nil {
+				if err := build(ctx, fmt.Sprintf("big:%d", i)); err != nil {
 					return err
+				}
+				if i == 0 {
+					var err error
+					if first, err = usage(where()); err != nil {
+						return err
+					}
 				}
 			}
 			return nil
-		}
+		}, size: func() (int64, error) {
+			all, err := usage(where())
+			return (all - first) / (versions - 1), err
+		}}
 	}
-	cs := []contender{{name: "camada", do: build(func(ctx context.Context, tag string) error {
-		return command(ctx, nil, b.camada, append(b.ours("ten"), "build", "-q", "-t", tag, b.path("context"))...)
-	}), size: func() (int64, error) { return usage(b.path("camada", "ten")) }}}
+	cs := []contender{store("camada", b.path("camada", "ten"), nil, func(ctx context.Context, tag string) error {
+		return b.command(ctx, nil, b.camada, append(b.ours("ten"), "build", "-q", "-t", tag, b.path("context"))...)
+	})}
+	if b.has("buildkitd", "buildkitd", "buildctl", "runc") && b.up(context.Background(), "buildkitd") != nil {
+		cs = append(cs, store("buildkitd", "", func(ctx context.Context) error { return b.renew(ctx, "buildkitd") }, func(ctx context.Context, _ string) error {
+			return b.buildctl(ctx, b.path("context"), b.path("buildkit.tar"))
+		}))
+	}
+	if b.up(context.Background(), "docker") != nil {
+		cs = append(cs, store("docker", "", func(ctx context.Context) error { return b.renew(ctx, "docker") }, func(ctx context.Context, tag string) error {
+			return b.command(ctx, []string{"DOCKER_BUILDKIT=1"}, dockerClient(), b.docker("build", "-q", "--network", "host", "-t", tag, b.path("context"))...)
+		}))
+	}
 	if b.has("podman", "podman") {
 		env, args := b.podmanEnv(), b.podmanArgs("podman-ten")
-		cs = append(cs, contender{name: "podman", do: build(func(ctx context.Context, tag string) error {
-			return command(ctx, env, "podman", append(args, "build", "--layers", "--network", "host", "-q", "-t", tag, b.path("context"))...)
-		}), size: func() (int64, error) { return usage(b.path("podman-ten")) }})
-	}
-	if d := b.up(context.Background(), "docker"); d != nil {
-		host := []string{"-H", "unix://" + d.socket}
-		data := b.path("docker", "data", "overlay2")
-		before := int64(0)
-		cs = append(cs, contender{name: "docker (layers unpacked only)", do: func(ctx context.Context, round int) error {
-			if round == 0 {
-				_ = command(ctx, nil, dockerClient(), append(host, "system", "prune", "-af")...)
-				_ = command(ctx, nil, dockerClient(), append(host, "builder", "prune", "-af")...)
-				before, _ = usage(data)
-			}
-			return build(func(ctx context.Context, tag string) error {
-				return command(ctx, []string{"DOCKER_BUILDKIT=1"}, dockerClient(), append(host, "build", "-q", "--network", "host", "-t", tag, b.path("context"))...)
-			})(ctx, round)
-		}, size: func() (int64, error) {
-			n, err := usage(data)
-			return n - before, err
-		}})
+		cs = append(cs, store("podman", b.path("podman-ten"), nil, func(ctx context.Context, tag string) error {
+			return b.command(ctx, env, "podman", append(args, "build", "--layers", "--network", "host", "-q", "-t", tag, b.path("context"))...)
+		}))
 	}
 	return cs
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 )
 
 // heat is how much of a build is known before it starts.
@@ -14,6 +13,7 @@ const (
 	cold heat = iota
 	cached
 	changed
+	stages // cold, and the build of four stages that wait a second each
 )
 
 // touch changes one file of the context.
@@ -21,17 +21,29 @@ func (b *bench) touch(round int, who string) error {
 	return os.WriteFile(b.path("context", "data", "d00", "f0"), fmt.Appendf(nil, "%s %d", who, round), 0o644)
 }
 
-// buildContenders build the context. For a peer that keeps its cache in a daemon, cold prunes it first.
+// isCold tells that each round begins without anything known.
+func (h heat) isCold() bool { return h == cold || h == stages }
+
+// source is the directory that is built.
+func (b *bench) source(h heat) string {
+	if h == stages {
+		return b.path("stages")
+	}
+	return b.path("context")
+}
+
+// buildContenders build the context. A peer that keeps its cache in a daemon gets a new daemon for each cold build.
 func buildContenders(h heat) func(*bench) []contender {
 	return func(b *bench) []contender {
 		cs := []contender{b.camadaBuild(h)}
-		if b.has("buildkitd", "buildkitd", "buildctl", "runc") {
-			if d := b.up(context.Background(), "buildkitd"); d != nil {
-				cs = append(cs, b.buildkitBuild(h, d))
-			}
+		if b.has("buildkitd", "buildkitd", "buildctl", "runc") && b.up(context.Background(), "buildkitd") != nil {
+			cs = append(cs, b.buildkitBuild(h))
 		}
-		if d := b.up(context.Background(), "docker"); d != nil {
-			cs = append(cs, b.dockerBuild(h, d))
+		if b.up(context.Background(), "docker") != nil {
+			cs = append(cs, b.dockerBuild(h))
+		}
+		if h == stages { // the others build stages one after the other
+			return cs
 		}
 		for _, p := range []string{"buildah", "podman"} {
 			if b.has(p, p) {
@@ -42,17 +54,17 @@ func buildContenders(h heat) func(*bench) []contender {
 	}
 }
 
-// warm wraps before so that a cached or changed build has been done once.
-func (b *bench) warm(h heat, c contender, clear func(context.Context, int) error) contender {
+// warm wraps before so that a cached or changed build has been done once, and a cold one has nothing.
+func (b *bench) warm(h heat, c contender, clear func(context.Context) error) contender {
 	build := c.do
 	c.before = func(ctx context.Context, round int) error {
-		switch h {
-		case cold:
+		switch {
+		case h.isCold():
 			if clear != nil {
-				return clear(ctx, round)
+				return clear(ctx)
 			}
 			return nil
-		case changed:
+		case h == changed:
 			if round == 0 {
 				if err := build(ctx, round); err != nil {
 					return err
@@ -69,61 +81,45 @@ func (b *bench) warm(h heat, c contender, clear func(context.Context, int) error
 }
 
 func (b *bench) camadaBuild(h heat) contender {
-	store := func(round int) string {
-		if h == cold {
-			return fmt.Sprintf("build-cold-%d", round)
-		}
-		return fmt.Sprintf("build-%d", h)
-	}
 	return b.warm(h, contender{name: "camada", do: func(ctx context.Context, round int) error {
-		return command(ctx, nil, b.camada, append(b.ours(store(round)), "build", "-q", "-t", "big", b.path("context"))...)
-	}}, func(_ context.Context, round int) error {
-		if round > 1 {
-			return os.RemoveAll(b.path("camada", store(round-1)))
+		store := fmt.Sprintf("build-%d", h)
+		if h.isCold() {
+			store = fmt.Sprintf("build-%d-%d", h, round)
 		}
-		return nil
-	})
+		return b.command(ctx, nil, b.camada, append(b.ours(store), "build", "-q", "-t", "big", b.source(h))...)
+	}}, nil)
 }
 
 // buildkitBuild writes an OCI archive, which is what makes its result an image that can be kept.
-func (b *bench) buildkitBuild(h heat, d *daemon) contender {
-	addr := []string{"--addr", "unix://" + d.socket}
+func (b *bench) buildkitBuild(h heat) contender {
 	return b.warm(h, contender{name: "buildkitd", daemon: "buildkitd", do: func(ctx context.Context, _ int) error {
-		dir := b.path("context")
-		return command(ctx, nil, "buildctl", append(addr, "build", "--frontend", "dockerfile.v0", "--local", "context="+dir, "--local", "dockerfile="+dir,
-			"--output", "type=oci,name=big,dest="+b.path("buildkit.tar"))...)
-	}}, func(ctx context.Context, _ int) error {
-		return command(ctx, nil, "buildctl", append(addr, "prune", "--all")...)
-	})
+		return b.buildctl(ctx, b.source(h), b.path("buildkit.tar"))
+	}}, func(ctx context.Context) error { return b.renew(ctx, "buildkitd") })
 }
 
-func (b *bench) dockerBuild(h heat, d *daemon) contender {
-	host := []string{"-H", "unix://" + d.socket}
+func (b *bench) buildctl(ctx context.Context, dir, archive string) error {
+	return b.command(ctx, nil, "buildctl", "--addr", "unix://"+b.daemons["buildkitd"].socket, "build", "--frontend", "dockerfile.v0",
+		"--local", "context="+dir, "--local", "dockerfile="+dir, "--output", "type=oci,name=big,dest="+archive)
+}
+
+// docker are the arguments of docker's client.
+func (b *bench) docker(args ...string) []string {
+	return append([]string{"-H", "unix://" + b.daemons["docker"].socket}, args...)
+}
+
+func (b *bench) dockerBuild(h heat) contender {
 	return b.warm(h, contender{name: "docker (BuildKit)", daemon: "docker", do: func(ctx context.Context, _ int) error {
-		return command(ctx, []string{"DOCKER_BUILDKIT=1"}, dockerClient(), append(host, "build", "-q", "--network", "host", "-t", "big", b.path("context"))...)
-	}}, func(ctx context.Context, _ int) error {
-		_ = command(ctx, nil, dockerClient(), append(host, "rmi", "-f", "big")...)
-		return command(ctx, nil, dockerClient(), append(host, "builder", "prune", "-af")...)
-	})
+		return b.command(ctx, []string{"DOCKER_BUILDKIT=1"}, dockerClient(), b.docker("build", "-q", "--network", "host", "-t", "big", b.source(h))...)
+	}}, func(ctx context.Context) error { return b.renew(ctx, "docker") })
 }
 
 func (b *bench) podmanBuild(h heat, program string) contender {
 	env := b.podmanEnv()
-	args := func(round int) []string {
+	return b.warm(h, contender{name: program, do: func(ctx context.Context, round int) error {
 		store := fmt.Sprintf("%s-build-%d", program, h)
-		if h == cold {
+		if h.isCold() {
 			store = fmt.Sprintf("%s-cold-%d", program, round)
 		}
-		return b.podmanArgs(store)
-	}
-	return b.warm(h, contender{name: program, do: func(ctx context.Context, round int) error {
-		return command(ctx, env, program, append(args(round), "build", "--layers", "--network", "host", "-q", "-t", "big", b.path("context"))...)
-	}}, func(ctx context.Context, round int) error {
-		if round > 1 {
-			old := args(round - 1)
-			_ = command(ctx, env, program, append(old, "rmi", "-af")...)
-			return os.RemoveAll(filepath.Dir(old[1]))
-		}
-		return nil
-	})
+		return b.command(ctx, env, program, append(b.podmanArgs(store), "build", "--layers", "--network", "host", "-q", "-t", "big", b.source(h))...)
+	}}, nil)
 }

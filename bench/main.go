@@ -5,9 +5,12 @@
 //
 // Rounds alternate between the contenders (ours, peer, ours, peer ...), with fresh directories
 // where a scene is cold and a warm-up that is not counted. Reported are minimum and median of the
-// wall time, and the CPU seconds of the whole process tree, the peer's daemon included. A
-// peer that is not installed is named as absent. Daemons are started by the bench on private sockets
-// below a temporary directory, and ended by it.
+// wall time, the CPU seconds of the whole process tree, the peer's daemon included, and the most memory that
+// the client and the daemon held together. A peer that is not installed is named as absent. Daemons are started by the bench
+// on private sockets below a temporary directory, and ended by it; a cold build of theirs begins with a new one.
+//
+// A file system that has just deleted much can be slow to make files for minutes, ext4 without a journal above all. The
+// bench deletes nothing before its end for this reason; -dir puts it on a file system that others leave alone.
 //
 // It runs as root, and needs Debian's busybox-static for the image that is started.
 package main
@@ -31,6 +34,7 @@ type options struct {
 	markdown string
 	scenes   string
 	keep     bool
+	dir      string
 }
 
 func main() {
@@ -41,6 +45,7 @@ func main() {
 	flag.StringVar(&o.markdown, "markdown", "", "write the table to this file")
 	flag.StringVar(&o.scenes, "scenes", "", "scenes, separated by commas; all when empty: "+strings.Join(sceneNames(), ", "))
 	flag.BoolVar(&o.keep, "keep", false, "keep the temporary directory")
+	flag.StringVar(&o.dir, "dir", "", "where the temporary directory is made: on the file system that is to be measured")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o)
@@ -59,11 +64,19 @@ func run(ctx context.Context, o options) error {
 	if _, err := os.Stat(camada); err != nil {
 		return fmt.Errorf("%w; run make build first", err)
 	}
-	dir, err := os.MkdirTemp("", "camada-bench-")
+	dir, err := os.MkdirTemp(o.dir, "camada-bench-")
 	if err != nil {
 		return err
 	}
-	b := &bench{dir: dir, camada: camada, rounds: o.rounds, absent: map[string]string{}}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	short, err := os.MkdirTemp("", "cb-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(short)
+	b := &bench{dir: dir, short: short, camada: camada, rounds: o.rounds, absent: map[string]string{}}
 	if !o.keep {
 		defer os.RemoveAll(dir)
 	}

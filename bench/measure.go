@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -38,6 +39,8 @@ type contender struct {
 type sample struct {
 	Wall float64 `json:"wall"` // seconds
 	CPU  float64 `json:"cpu"`  // seconds
+	// Memory is the largest resident size of client and daemon, in bytes.
+	Memory int64 `json:"memory"`
 }
 
 // row is one contender's result.
@@ -47,6 +50,7 @@ type row struct {
 	Min       float64  `json:"min,omitempty"`
 	Median    float64  `json:"median,omitempty"`
 	CPU       float64  `json:"cpu,omitempty"`
+	Memory    int64    `json:"memory,omitempty"`
 	Bytes     int64    `json:"bytes,omitempty"`
 	Failed    string   `json:"failed,omitempty"`
 }
@@ -59,9 +63,14 @@ type result struct {
 
 type bench struct {
 	dir, camada string
+	// short is a directory with a short name: podman takes at most 50 characters.
+	short string
 	rounds      int
 	absent      map[string]string
 	daemons     map[string]*daemon
+	// started counts daemons, and clientMemory is the largest program since it was set to 0.
+	started      int
+	clientMemory int64
 }
 
 func (b *bench) measure(ctx context.Context, s scene) (result, error) {
@@ -111,6 +120,9 @@ func (b *bench) measure(ctx context.Context, s scene) (result, error) {
 			continue
 		}
 		r.Min, r.Median, r.CPU = summary(r.Samples)
+		for _, sm := range r.Samples {
+			r.Memory = max(r.Memory, sm.Memory)
+		}
 		fmt.Fprintf(os.Stderr, "   %-22s min %8.1f ms  median %8.1f ms  cpu %8.1f ms\n", r.Contender, r.Min*1e3, r.Median*1e3, r.CPU*1e3)
 	}
 	res.Rows = rows
@@ -125,12 +137,13 @@ func (b *bench) once(ctx context.Context, c contender, round int) (sample, error
 	}
 	daemonBefore := b.daemonCPU(c.daemon)
 	childBefore := childrenCPU()
+	b.clientMemory = 0
 	start := time.Now()
 	if err := c.do(ctx, round); err != nil {
 		return sample{}, err
 	}
 	wall := time.Since(start).Seconds()
-	return sample{Wall: wall, CPU: childrenCPU() - childBefore + b.daemonCPU(c.daemon) - daemonBefore}, nil
+	return sample{Wall: wall, CPU: childrenCPU() - childBefore + b.daemonCPU(c.daemon) - daemonBefore, Memory: b.clientMemory + b.daemonMemory(c.daemon)}, nil
 }
 
 func summary(samples []sample) (lowest, median, cpu float64) {
@@ -147,24 +160,23 @@ func summary(samples []sample) (lowest, median, cpu float64) {
 }
 
 // command runs a program quietly; its output is part of the error.
-func command(ctx context.Context, env []string, name string, args ...string) error {
-	_, err := output(ctx, env, name, args...)
-	return err
-}
-
-func output(ctx context.Context, env []string, name string, args ...string) (string, error) {
+func (b *bench) command(ctx context.Context, env []string, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), env...)
-	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errOut
-	if err := cmd.Run(); err != nil {
+	var errOut bytes.Buffer
+	cmd.Stderr = &errOut
+	err := cmd.Run()
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		b.clientMemory = max(b.clientMemory, usage.Maxrss<<10)
+	}
+	if err != nil {
 		text := strings.TrimSpace(errOut.String())
 		if n := len(text) - 600; n > 0 {
 			text = "..." + text[n:]
 		}
-		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, text)
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, text)
 	}
-	return strings.TrimSpace(out.String()), nil
+	return nil
 }
 
 // Fields of /proc/<pid>/stat, counted from 1 as in proc(5).
@@ -182,6 +194,18 @@ func childrenCPU() float64 { return procTicks("self", statCutime, statCstime) }
 // processCPU is the CPU time of a process and its ended children, in seconds.
 func processCPU(pid int) float64 {
 	return procTicks(strconv.Itoa(pid), statUtime, statStime, statCutime, statCstime)
+}
+
+// processPeak is the largest resident size that a process had, in bytes.
+func processPeak(pid int) int64 {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(b), "VmHWM:")
+	kb := int64(0)
+	_, _ = fmt.Sscan(rest, &kb)
+	return kb << 10
 }
 
 // procTicks adds fields up, in seconds (the kernel counts in hundredths).

@@ -15,6 +15,8 @@ import (
 type daemon struct {
 	cmd    *exec.Cmd
 	socket string
+	// dir has all that the daemon keeps.
+	dir string
 }
 
 // has tells whether a program is installed, and remembers when not.
@@ -55,7 +57,8 @@ func (b *bench) up(ctx context.Context, name string) *daemon {
 }
 
 func (b *bench) start(ctx context.Context, name string) (*daemon, error) {
-	dir := filepath.Join(b.dir, name)
+	b.started++
+	dir := filepath.Join(b.dir, fmt.Sprintf("%s-%d", name, b.started))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -90,8 +93,8 @@ func (b *bench) start(ctx context.Context, name string) (*daemon, error) {
 		return nil, err
 	}
 	for range 150 {
-		if command(ctx, nil, check[0], check[1:]...) == nil {
-			return &daemon{cmd: cmd, socket: sock}, nil
+		if b.command(ctx, nil, check[0], check[1:]...) == nil {
+			return &daemon{cmd: cmd, socket: sock, dir: dir}, nil
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
@@ -100,13 +103,38 @@ func (b *bench) start(ctx context.Context, name string) (*daemon, error) {
 	return nil, errors.New("it did not answer within 30 s")
 }
 
+// renew puts a new daemon, which knows nothing, in the place of one that runs.
+func (b *bench) renew(ctx context.Context, name string) error {
+	b.daemons[name].stop()
+	d, err := b.start(ctx, name)
+	b.daemons[name] = d
+	return err
+}
+
 func (b *bench) stopDaemons() {
 	for _, d := range b.daemons {
-		if d != nil {
-			_ = d.cmd.Process.Signal(os.Interrupt)
-			_ = d.cmd.Wait()
-		}
+		d.stop()
 	}
+}
+
+func (d *daemon) stop() {
+	if d != nil {
+		_ = d.cmd.Process.Signal(os.Interrupt)
+		_ = d.cmd.Wait()
+	}
+}
+
+// daemonMemory is the largest resident size of a daemon and what it started, in bytes.
+func (b *bench) daemonMemory(name string) int64 {
+	d := b.daemons[name]
+	if d == nil {
+		return 0
+	}
+	sum := int64(0)
+	for _, pid := range append(descendants(d.cmd.Process.Pid), d.cmd.Process.Pid) {
+		sum += processPeak(pid)
+	}
+	return sum
 }
 
 // daemonCPU is the CPU time of a daemon and of the processes that it started and that still
@@ -153,5 +181,5 @@ func (b *bench) podmanEnv() []string {
 
 // podmanArgs are podman's or buildah's arguments for a store of its own.
 func (b *bench) podmanArgs(store string) []string {
-	return []string{"--root", filepath.Join(b.dir, store, "root"), "--runroot", filepath.Join(b.dir, store, "run"), "--storage-driver", "overlay"}
+	return []string{"--root", filepath.Join(b.dir, store, "root"), "--runroot", filepath.Join(b.short, store), "--storage-driver", "overlay"}
 }

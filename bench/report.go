@@ -45,7 +45,7 @@ func table(w io.Writer, results []result, absent map[string]string, machine stri
 		if ours.Bytes > 0 {
 			fmt.Fprint(w, "| | size | of ours |\n|---|---:|---:|\n")
 		} else {
-			fmt.Fprint(w, "| | min | median | CPU | median, of ours |\n|---|---:|---:|---:|---:|\n")
+			fmt.Fprint(w, "| | min | median | CPU | peak memory | median, of ours |\n|---|---:|---:|---:|---:|---:|\n")
 		}
 		for _, row := range r.Rows {
 			switch {
@@ -55,7 +55,7 @@ func table(w io.Writer, results []result, absent map[string]string, machine stri
 			case row.Bytes > 0:
 				fmt.Fprintf(w, "| %s | %.1f MB | %.1f× |\n", row.Contender, float64(row.Bytes)/1e6, float64(row.Bytes)/float64(ours.Bytes))
 			default:
-				fmt.Fprintf(w, "| %s | %s | %s | %s | %.1f× |\n", row.Contender, ms(row.Min), ms(row.Median), ms(row.CPU), row.Median/ours.Median)
+				fmt.Fprintf(w, "| %s | %s | %s | %s | %.0f MB | %.1f× |\n", row.Contender, ms(row.Min), ms(row.Median), ms(row.CPU), float64(row.Memory)/1e6, row.Median/ours.Median)
 			}
 		}
 	}

@@ -20,9 +20,10 @@ func scenes() []scene {
 		{name: "build-cached", title: "build, fully cached, 5,000 files", contenders: buildContenders(cached)},
 		{name: "build-changed", title: "build, one file of 5,000 changed", contenders: buildContenders(changed)},
 		{name: "build-cold", title: "build, cold: COPY of 200 MB in 5,000 files, ten RUN", contenders: buildContenders(cold), rounds: 5},
+		{name: "build-stages", title: "build, cold: four independent stages that wait one second each", contenders: buildContenders(stages), rounds: 3},
 		{name: "save", title: "save the image of the cold build", contenders: archiveContenders(true), rounds: 5},
 		{name: "load", title: "load the image of the cold build", contenders: archiveContenders(false), rounds: 5},
-		{name: "store", title: "store size of ten related images", contenders: storeContenders, rounds: 1},
+		{name: "store", title: "disk that each further version of an image takes, one file of 5,000 changed", contenders: storeContenders, rounds: 1},
 	}
 }
 
@@ -62,11 +63,11 @@ func (b *bench) prepare(ctx context.Context) error {
 		return err
 	}
 	args := append(b.ours("run"), "build", "-q", "-t", "bench", b.path("image"))
-	if err := command(ctx, nil, b.camada, args...); err != nil {
+	if err := b.command(ctx, nil, b.camada, args...); err != nil {
 		return err
 	}
 	args = append(b.ours("run"), "save", "-o", b.path("image.tar"), "bench")
-	if err := command(ctx, nil, b.camada, args...); err != nil {
+	if err := b.command(ctx, nil, b.camada, args...); err != nil {
 		return err
 	}
 	return b.makeContext()
@@ -103,28 +104,52 @@ func (b *bench) makeContext() error {
 	for i := range 10 {
 		text += fmt.Sprintf("RUN echo step %d > /step%d && ls /data | cat > /list%d\n", i, i, i)
 	}
-	return os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(text), 0o644)
+	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(text), 0o644); err != nil {
+		return err
+	}
+	return b.makeStages()
+}
+
+// makeStages writes a build of four stages that do nothing but wait.
+func (b *bench) makeStages() error {
+	dir := b.path("stages")
+	if err := os.CopyFS(filepath.Join(dir, "rootfs"), os.DirFS(b.path("context", "rootfs"))); err != nil {
+		return err
+	}
+	text, last := "FROM scratch AS base\nCOPY rootfs /\n", "FROM base\n"
+	for i := range 4 {
+		text += fmt.Sprintf("FROM base AS stage%d\nRUN sleep 1 && echo %d > /out%d\n", i, i, i)
+		last += fmt.Sprintf("COPY --from=stage%d /out%d /\n", i, i)
+	}
+	return os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(text+last), 0o644)
 }
 
 func startContenders(network string) func(*bench) []contender {
 	return func(b *bench) []contender {
 		cs := []contender{{name: "camada", do: func(ctx context.Context, _ int) error {
-			return command(ctx, nil, b.camada, append(b.ours("run"), "run", "--rm", "--network", network, "bench", "/bin/true")...)
+			return b.command(ctx, nil, b.camada, append(b.ours("run"), "run", "--rm", "--network", network, "bench", "/bin/true")...)
 		}}}
-		if b.has("podman", "podman") {
-			env, args := b.podmanEnv(), b.podmanArgs("podman-run")
-			cs = append(cs, contender{name: "podman (runc)", before: once(func(ctx context.Context) error {
-				return command(ctx, env, "podman", append(args, "load", "-i", b.path("image.tar"))...)
+		for _, runtime := range []string{"runc", "crun"} {
+			if !b.has("podman ("+runtime+")", "podman", runtime) {
+				continue
+			}
+			env := b.podmanEnv()
+			podman := func(ctx context.Context, args ...string) error {
+				all := append(append(outOfHybrid(runtime), "podman", "--runtime", runtime), b.podmanArgs("podman-"+runtime)...)
+				all = append(all, args...)
+				return b.command(ctx, env, all[0], all[1:]...)
+			}
+			cs = append(cs, contender{name: "podman (" + runtime + ")", before: once(func(ctx context.Context) error {
+				return podman(ctx, "load", "-i", b.path("image.tar"))
 			}), do: func(ctx context.Context, _ int) error {
-				return command(ctx, env, "podman", append(args, "run", "--rm", "--network", network, "docker.io/library/bench:latest", "/bin/true")...)
+				return podman(ctx, "run", "--rm", "--network", network, "docker.io/library/bench:latest", "/bin/true")
 			}})
 		}
-		if d := b.up(context.Background(), "docker"); d != nil {
-			host := []string{"-H", "unix://" + d.socket}
+		if b.up(context.Background(), "docker") != nil {
 			cs = append(cs, contender{name: "docker", daemon: "docker", before: once(func(ctx context.Context) error {
-				return command(ctx, nil, dockerClient(), append(host, "load", "-i", b.path("image.tar"))...)
+				return b.command(ctx, nil, dockerClient(), b.docker("load", "-i", b.path("image.tar"))...)
 			}), do: func(ctx context.Context, _ int) error {
-				return command(ctx, nil, dockerClient(), append(host, "run", "--rm", "--network", network, "bench", "/bin/true")...)
+				return b.command(ctx, nil, dockerClient(), b.docker("run", "--rm", "--network", network, "bench", "/bin/true")...)
 			}})
 		}
 		return cs
@@ -140,28 +165,32 @@ func bundleContenders(b *bench) []contender {
 			continue
 		}
 		bundle := b.path("bundle-" + rt)
-		// crun refuses hybrid cgroup trees; it runs where the unified part is not mounted.
-		prefix := []string{}
-		if _, err := os.Stat("/sys/fs/cgroup/unified"); err == nil && rt == "crun" {
-			prefix = []string{"unshare", "-m", "sh", "-c", `umount /sys/fs/cgroup/unified && exec "$@"`, "sh"}
-		}
 		cs = append(cs, contender{name: rt + " run (bundle)", before: once(func(ctx context.Context) error { return b.bundle(ctx, rt, bundle) }),
 			do: func(ctx context.Context, round int) error {
-				args := append(append([]string{}, prefix...), rt, "run", "--bundle", bundle, fmt.Sprintf("bench-%d-%d", os.Getpid(), round))
-				return command(ctx, nil, args[0], args[1:]...)
+				args := append(outOfHybrid(rt), rt, "run", "--bundle", bundle, fmt.Sprintf("bench-%d-%d", os.Getpid(), round))
+				return b.command(ctx, nil, args[0], args[1:]...)
 			}})
 	}
 	return cs
+}
+
+// outOfHybrid is what comes before a command of crun on a machine with both cgroup versions, which it refuses: it runs
+// where the second is not mounted.
+func outOfHybrid(runtime string) []string {
+	if _, err := os.Stat("/sys/fs/cgroup/unified"); err != nil || runtime != "crun" {
+		return nil
+	}
+	return []string{"unshare", "-m", "sh", "-c", `umount /sys/fs/cgroup/unified && exec "$@"`, "sh"}
 }
 
 func (b *bench) bundle(ctx context.Context, runtime, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := command(ctx, nil, runtime, "spec", "--bundle", dir); err != nil {
+	if err := b.command(ctx, nil, runtime, "spec", "--bundle", dir); err != nil {
 		return err
 	}
-	if err := command(ctx, nil, "cp", "-a", b.path("context", "rootfs"), filepath.Join(dir, "rootfs")); err != nil {
+	if err := b.command(ctx, nil, "cp", "-a", b.path("context", "rootfs"), filepath.Join(dir, "rootfs")); err != nil {
 		return err
 	}
 	name := filepath.Join(dir, "config.json")
