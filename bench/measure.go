@@ -189,7 +189,13 @@ const (
 )
 
 // childrenCPU is the CPU time of all ended children of this process, in seconds.
-func childrenCPU() float64 { return procTicks("self", statCutime, statCstime) }
+func childrenCPU() float64 {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_CHILDREN, &u) != nil {
+		return 0
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+}
 
 // processCPU is the CPU time of a process and its ended children, in seconds.
 func processCPU(pid int) float64 {
