@@ -100,6 +100,9 @@ func (e *Engine) Info(ctx context.Context) (Info, error) {
 
 // describe names the hierarchies that limits are set in.
 func describe(l cgroup.Layout) string {
+	if l.InUserNS && l.Unified == "" { // of v1 nothing can be delegated safely
+		return "none delegated to this user: no limits"
+	}
 	switch {
 	case l.Unified != "" && len(l.V1) > 0:
 		return "v1 and v2 (hybrid)"

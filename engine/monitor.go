@@ -14,6 +14,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/network"
+	"golang.org/x/sys/unix"
 )
 
 // MonitorVerb is the verb under which this program runs again to look after a detached container.
@@ -114,6 +115,7 @@ func outcomeOf(err error) outcome {
 
 // Monitor looks after one detached container: it is the whole life of the process that detach starts.
 func (e *Engine) Monitor(ctx context.Context, in io.Reader) error {
+	unix.CloseOnExec(statusFD) // whoever starts the container waits for the end of it: no helper may keep it open
 	status := os.NewFile(statusFD, "status")
 	var o order
 	if err := json.NewDecoder(in).Decode(&o); err != nil {

@@ -39,6 +39,9 @@ func setupUserspace(ctx context.Context, o Options) (res Result, err error) {
 	if err != nil {
 		return res, errdefs.Unsupported("network driver %s: the program is not installed: %w", o.Driver, err)
 	}
+	if err := mayTap("/dev/net/tun"); err != nil {
+		return res, err
+	}
 	owner, err := findProcess(o.Pid)
 	if err != nil {
 		return res, errdefs.With(errdefs.ErrNotFound, err)
@@ -68,6 +71,19 @@ func setupUserspace(ctx context.Context, o Options) (res Result, err error) {
 	}
 	err = s.save(h)
 	return res, err
+}
+
+// mayTap tells whether this user can make tap devices, which both helpers do.
+func mayTap(device string) error {
+	f, err := os.OpenFile(device, os.O_RDWR, 0)
+	if err == nil {
+		return f.Close()
+	}
+	advice := "as root let users open it (chmod 666 " + device + ", which most systems have)"
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		advice = "as root load the module (modprobe tun)"
+	}
+	return errdefs.Unsupported("bridge network without root: %w; %s, or use --network host or --network none", err, advice)
 }
 
 // showNamespace mounts the container's network namespace on a file, in this

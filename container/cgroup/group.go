@@ -43,6 +43,9 @@ func (l Layout) Create(path string, res *specs.LinuxResources) (*Group, error) {
 	g := &Group{layout: l, path: path, v1: map[string]string{}, fd: -1}
 	if err := g.create(places, res); err != nil {
 		g.discard()
+		if errdefs.IsUnsupported(err) {
+			return nil, err // it says which limit, and what to do
+		}
 		return nil, fmt.Errorf("create cgroup %s: %w", path, err)
 	}
 	return g, nil
@@ -97,7 +100,7 @@ func (g *Group) join(controller string) error {
 	if !g.inV1(dir) {
 		if err := makeGroup(dir); err != nil {
 			if refused(err) {
-				return errdefs.Unsupported("no right to make groups of the %s controller in %s: %w", controller, base, err)
+				return noRight(controller, base, err)
 			}
 			return err
 		}
@@ -108,6 +111,15 @@ func (g *Group) join(controller string) error {
 	}
 	g.v1[controller] = dir
 	return nil
+}
+
+// noRight is what a user is told who may not make groups.
+func noRight(controller, base string, err error) error {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		err = errno
+	}
+	return errdefs.Unsupported("%s limits: no right to make groups in %s: %w; %s", controller, base, err, delegation)
 }
 
 // inV1 tells whether dir is one of the group's: controllers can be mounted together.

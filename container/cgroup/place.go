@@ -72,9 +72,12 @@ func (l Layout) place(res *specs.LinuxResources) ([]placed, error) {
 	return places, nil
 }
 
+// delegation is what a user can do who has no rights over cgroups.
+const delegation = "an ordinary user needs cgroup v2 and a session whose cgroup systemd delegates: systemd-run --user --scope -p Delegate=yes camada ..."
+
 func (l Layout) missing(name string) error {
 	if l.Unified == "" && len(l.V1) == 0 {
-		return errdefs.Unsupported("%s limits: no cgroup can be written to (a user needs a session whose cgroup systemd delegates: systemd-run --user --scope -p Delegate=yes ...)", name)
+		return errdefs.Unsupported("%s limits: no cgroup can be written to; %s", name, delegation)
 	}
 	return errdefs.Unsupported("%s limits: this machine has no such cgroup controller", name)
 }

@@ -157,7 +157,7 @@ func (a *app) rmCommand() *cobra.Command {
 		Use: "rm [OPTIONS] CONTAINER...", Short: "Remove containers",
 		Example: "  camada rm -f web", Args: args(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if force { // from outside of the user namespace: processes inside can be signalled from here only
+			if force { // from outside of the user namespace, as in reset
 				if err := a.with(cmd.Context(), func(e *engine.Engine) error { return e.EndAll(cmd.Context(), args) }); err != nil {
 					return err
 				}

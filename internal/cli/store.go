@@ -184,14 +184,29 @@ func (a *app) systemCommand() *cobra.Command {
 	reset := &cobra.Command{
 		Use: "reset --force", Short: "Remove all containers, images and everything else in the store",
 		Example: "  camada --root /tmp/store system reset --force", Args: args(0, 0),
-		Annotations: map[string]string{inNamespace: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(cmd.Context(), func(e *engine.Engine) error {
+			err := a.with(cmd.Context(), func(e *engine.Engine) error {
 				if !force {
 					return errdefs.Invalid("this removes everything in %s; say --force to do it", e.Root())
 				}
-				return e.Reset(cmd.Context())
+				// From outside of the user namespace: processes in that of another command can be signalled from here only.
+				rows, err := e.Containers(cmd.Context(), engine.ContainerFilter{})
+				if err != nil {
+					return err
+				}
+				var ids []string
+				for _, r := range rows {
+					ids = append(ids, r.ID)
+				}
+				return e.EndAll(cmd.Context(), ids)
 			})
+			if err != nil {
+				return err
+			}
+			if err := a.enterNamespace(cmd, true); err != nil {
+				return err
+			}
+			return a.with(cmd.Context(), func(e *engine.Engine) error { return e.Reset(cmd.Context()) })
 		},
 	}
 	reset.Flags().BoolVarP(&force, "force", "f", false, "do it")
