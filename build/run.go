@@ -126,7 +126,7 @@ func readDockerfile(opts Options) (name, path string, src []byte, err error) {
 		src, err = os.ReadFile(path)
 	}
 	if errors.Is(err, os.ErrNotExist) {
-		err = errdefs.With(errdefs.ErrNotFound, err)
+		err = errdefs.NotFound("there is no Dockerfile at %s; name another one with -f", path)
 	}
 	return name, path, src, err
 }

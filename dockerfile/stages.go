@@ -75,7 +75,7 @@ func (f *File) CopyFrom(i int, from string, loc []parser.Range) (int, error) {
 	case j == i:
 		return -1, f.Invalid(loc, "", "stage %s copies from itself", f.Stages[i].Title())
 	case j > i:
-		if cycle := f.cycle(i, j); cycle != "" {
+		if cycle := f.Cycle(i, j); cycle != "" {
 			return -1, f.Invalid(loc, "", "cycle of stages: %s", cycle)
 		}
 		return -1, f.Invalid(loc, "move stage "+f.Stages[j].Title()+" before it", "--from=%s: that stage comes later, at line %d", from, firstLine(f.Stages[j].Location))
@@ -108,8 +108,8 @@ func (f *File) checkCopyFrom() error {
 	return nil
 }
 
-// cycle tells the way from stage j back to stage i, as "i -> j -> ... -> i".
-func (f *File) cycle(i, j int) string {
+// Cycle tells the way from stage j, which stage i names, back to stage i, as "i -> j -> ... -> i"; "" when there is none.
+func (f *File) Cycle(i, j int) string {
 	path := []int{i}
 	seen := make([]bool, len(f.Stages))
 	var walk func(n int) bool

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -64,8 +65,9 @@ func (x *executor) Run(ctx context.Context, req op.RunRequest) error {
 	if err != nil {
 		finish()
 		stubs.remove()
-		if code, ok := StartCode(err); ok {
-			return fmt.Errorf("%w: %w", &op.ExitError{Code: code}, err)
+		var start *container.StartError
+		if errors.As(err, &start) { // the step's container has a name that says nothing to anybody
+			return fmt.Errorf("%w: %w", &op.ExitError{Code: start.Code}, start)
 		}
 		return err
 	}

@@ -294,7 +294,20 @@ func (s state) reconcile(ctx context.Context) ([]string, error) {
 			}
 		}
 	}
-	return gone, errors.Join(append(errs, s.sweepLinks(known))...)
+	return gone, errors.Join(append(errs, s.sweepFiles(), s.sweepLinks(known))...)
+}
+
+// sweepFiles removes files whose writer was killed before it gave them their name: under the lock nobody writes.
+func (s state) sweepFiles() error {
+	var errs []error
+	for _, dir := range []string{".", "containers"} {
+		files, err := filepath.Glob(s.path(dir, "*.new"))
+		errs = append(errs, err)
+		for _, f := range files {
+			errs = append(errs, os.Remove(f))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // sweepLinks removes interfaces of the bridge that no living container has.

@@ -242,6 +242,9 @@ func (b *builder) base(ctx context.Context, name string, p ocispec.Platform, loc
 		if j := b.f.LaterStage(index, name); j == index {
 			hint = "a stage cannot start from itself"
 		} else if j > index {
+			if cycle := b.f.Cycle(index, j); cycle != "" {
+				return nil, b.f.Invalid(loc, "", "cycle of stages: %s", cycle)
+			}
 			hint = fmt.Sprintf("stage %s comes later; move it before this one", name)
 		} else {
 			hint = dockerfile.DidYouMean(name, b.f.StageNames()[:earlierNames(b.f, index)])
