@@ -106,7 +106,9 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
 }
 
-func (m *machine) path(elem ...string) string { return filepath.Join(append([]string{m.dir}, elem...)...) }
+func (m *machine) path(elem ...string) string {
+	return filepath.Join(append([]string{m.dir}, elem...)...)
+}
 
 func (m *machine) must(err error) {
 	m.t.Helper()

@@ -155,6 +155,7 @@ func (r *Refs) commit(ref reference.Reference, log *reflog, next line) error {
 		err = class("begin move", err)
 	}
 	if err != nil {
+		r.dropTemporary()
 		os.Remove(pending)
 		return err
 	}
@@ -303,7 +304,15 @@ func (r *Refs) finishPending() error {
 	if err := r.writeIndex(); err != nil {
 		return err
 	}
+	r.dropTemporary()
 	return r.donePending()
+}
+
+// dropTemporary removes what was prepared for a move that did not happen.
+func (r *Refs) dropTemporary() {
+	for _, name := range []string{"value", "index"} {
+		os.Remove(r.temporary(name)) //nolint:errcheck // the next move writes over it
+	}
 }
 
 // heal is finishPending for readers: it does nothing when a writer is at work, or
