@@ -3,6 +3,7 @@ package container
 import (
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/camada/camada/container/internal/program"
@@ -231,7 +232,7 @@ func (c *confinement) privileges() error {
 		groups = program.Ptr(p, &append([]uint32{}, user.AdditionalGids...)[0])
 	}
 	call := p.Call(unix.SYS_SETGROUPS, program.Int(len(user.AdditionalGids)), groups)
-	if len(user.AdditionalGids) == 0 {
+	if !slices.ContainsFunc(user.AdditionalGids, func(g uint32) bool { return g != user.GID }) {
 		call.Tolerate(unix.EPERM) // a user namespace without a range of groups
 	}
 	p.Stage("become user %d, group %d", user.UID, user.GID)

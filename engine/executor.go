@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -101,6 +102,8 @@ func (x *executor) spec(id string, req op.RunRequest, files string, stubs *stubs
 			return nil, err
 		}
 	}
+	// The host name is the kernel's only, as in BuildKit: what a package notes of it would get into the image.
+	mounts = slices.DeleteFunc(mounts, func(m specs.Mount) bool { return m.Destination == "/etc/hostname" })
 	for _, m := range req.Mounts {
 		options := []string{"rbind", "rprivate"}
 		if m.ReadOnly {
@@ -124,9 +127,18 @@ func (x *executor) spec(id string, req op.RunRequest, files string, stubs *stubs
 
 // stepUser resolves the user in the step's root file system.
 func stepUser(req op.RunRequest) (spec.User, error) {
-	if req.User == "" || req.User == "0" || req.User == "root" {
-		return spec.User{Home: "/root"}, nil
+	u, err := spec.ResolveUser(layerFS{req.Root}, req.User)
+	if errors.Is(err, errMount) {
+		u, err = mountedUser(req)
 	}
+	if u.UID == 0 && u.Home == "/" { // of an image without /etc/passwd
+		u.Home = "/root"
+	}
+	return u, err
+}
+
+// mountedUser resolves the user in the mounted root file system.
+func mountedUser(req op.RunRequest) (spec.User, error) {
 	dir, err := mount.Detached(req.Root)
 	if err != nil {
 		return spec.User{}, err

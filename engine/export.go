@@ -34,6 +34,9 @@ func (e *Engine) Export(ctx context.Context, name string, w io.Writer) error {
 	default:
 		return err
 	}
+	if id == "" { // an image without layers: an empty archive
+		return archive.NewWriter(w, archive.WriterOptions{}).Close()
+	}
 	view, err := snaps.View(ctx, id)
 	if err != nil {
 		return fmt.Errorf("export %s: %w", name, err)

@@ -73,6 +73,9 @@ type launch struct {
 // prepare finds the image, unpacks it where that was not done yet, and makes snapshot and record.
 func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) {
 	l := &launch{opts: opts}
+	if opts.Workdir != "" && !path.IsAbs(opts.Workdir) {
+		return nil, errdefs.Invalid("-w %s: want an absolute path", opts.Workdir)
+	}
 	if err := l.checkNetwork(); err != nil {
 		return nil, err
 	}
@@ -209,16 +212,40 @@ func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter, ro
 	if err != nil {
 		return nil, err
 	}
+	if l.opts.ReadOnly {
+		for i := range mounts {
+			mounts[i].Options = append(mounts[i].Options, "ro")
+		}
+	}
 	volumes, err := e.volumeMounts(l.opts.Volumes)
 	if err != nil {
 		return nil, err
 	}
-	return spec.New(spec.Options{
+	if err := makeVolumeDirs(root, l.image.Volumes); err != nil {
+		return nil, err
+	}
+	s, err := spec.New(spec.Options{
 		Args: cfg.Command, Env: env, Cwd: path.Clean("/" + cfg.Workdir), User: user, Terminal: cfg.TTY, Hostname: cfg.Hostname,
 		ReadOnly: l.opts.ReadOnly, HostNetwork: cfg.Network == networkHost, Privileged: cfg.Privileged,
 		CapAdd: cfg.CapAdd, CapDrop: cfg.CapDrop, Mounts: append(mounts, volumes...), CgroupsPath: cfg.CgroupsPath,
 		Memory: cfg.Memory, NanoCPUs: cfg.NanoCPUs, PidsLimit: cfg.PidsLimit, UserNamespace: inUserNamespace(),
 	})
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Network != networkHost {
+		s.Linux.Sysctl = networkParameters()
+	}
+	return s, nil
+}
+
+// networkParameters are Docker's for a network namespace of the container's own: any user may listen on low ports, and ping.
+func networkParameters() map[string]string {
+	p := map[string]string{"net.ipv4.ip_unprivileged_port_start": "0"}
+	if !inUserNamespace() { // there, not all groups exist
+		p["net.ipv4.ping_group_range"] = "0 2147483647"
+	}
+	return p
 }
 
 // user resolves the container's user in its mounted root file system.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/mount"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -83,6 +84,31 @@ func (e *Engine) volumeSource(s string) (string, error) {
 		return "", fmt.Errorf("look at %s: %w", source, err)
 	}
 	return source, nil
+}
+
+// makeVolumeDirs makes the directories that the image names as volumes, where they are not there: programs count on
+// them. What is written there stays in the container's own layer. A name behind something that is
+// no directory stays without one.
+func makeVolumeDirs(root mount.Mount, volumes map[string]struct{}) error {
+	if len(volumes) == 0 {
+		return nil
+	}
+	dir, err := mount.Detached(root)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	tree, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", dir.Fd()))
+	if err != nil {
+		return fmt.Errorf("open the container's root file system: %w", err)
+	}
+	defer tree.Close()
+	for v := range volumes {
+		if name := strings.TrimPrefix(path.Clean("/"+v), "/"); name != "" {
+			_ = tree.MkdirAll(name, 0o755)
+		}
+	}
+	return nil
 }
 
 // validName reports whether s can name a volume or a container: [a-zA-Z0-9][a-zA-Z0-9_.-]*.

@@ -59,7 +59,7 @@ func (c *Copy) Plan(ctx context.Context, in CopyInput) (*Plan, error) {
 	}
 	x.dirUID, x.dirGID, x.dirPerm = x.uid, x.gid, 0o755
 	if x.mode.set && x.mode.clauses == nil {
-		x.dirPerm = x.mode.octal
+		x.dirPerm = x.mode.octal &^ 0o6000 // mkdir(2) gives no directory these bits, so BuildKit's have none
 	}
 	for _, it := range in.Items {
 		if err := x.item(ctx, it); err != nil {

@@ -160,12 +160,12 @@ func TestResolveUser(t *testing.T) {
 		"etc/group":  {Data: []byte("root:x:0:\nstaff:x:50:app,root\nextra:x:60:app\n")},
 	}
 	for who, want := range map[string]spec.User{
-		"":          {Home: "/root", Groups: []uint32{50}},
-		"app":       {UID: 1000, GID: 1001, Groups: []uint32{50, 60}, Home: "/home/app"},
-		"1000":      {UID: 1000, GID: 1001, Groups: []uint32{50, 60}, Home: "/home/app"},
-		"app:staff": {UID: 1000, GID: 50, Home: "/home/app"},
-		"7:8":       {UID: 7, GID: 8, Home: "/"},
-		"7":         {UID: 7, Home: "/"},
+		"":          {Home: "/root", Groups: []uint32{0, 50}},
+		"app":       {UID: 1000, GID: 1001, Groups: []uint32{1001, 50, 60}, Home: "/home/app"},
+		"1000":      {UID: 1000, GID: 1001, Groups: []uint32{1001, 50, 60}, Home: "/home/app"},
+		"app:staff": {UID: 1000, GID: 50, Groups: []uint32{50}, Home: "/home/app"},
+		"7:8":       {UID: 7, GID: 8, Groups: []uint32{8}, Home: "/"},
+		"7":         {UID: 7, Groups: []uint32{0}, Home: "/"},
 	} {
 		got, err := spec.ResolveUser(files, who)
 		if err != nil {

@@ -30,8 +30,13 @@ func ResolveUser(files fs.FS, who string) (User, error) {
 		return User{}, errdefs.Invalid("user %q: %w", who, err)
 	}
 	out := User{UID: uint32(u.Uid), GID: uint32(u.Gid), Home: u.Home}
+	// The primary group is a supplementary one too: else a program that changes its primary group would get past files
+	// whose mode gives this group less than all others.
+	out.Groups = []uint32{out.GID}
 	for _, g := range u.Sgids {
-		out.Groups = append(out.Groups, uint32(g))
+		if uint32(g) != out.GID {
+			out.Groups = append(out.Groups, uint32(g))
+		}
 	}
 	return out, nil
 }
