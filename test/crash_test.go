@@ -186,6 +186,45 @@ func TestKilledVerbs(t *testing.T) {
 	})
 }
 
+// TestDeadSupervisor kills what looks after containers that run: they die with it, and that is seen.
+func TestDeadSupervisor(t *testing.T) {
+	onMachine(t, func(m *machine) {
+		m.newBuild()
+		m.camada("build", "-q", "-t", "app", "ctx")
+		for _, flags := range [][]string{{}, {"-d"}, {"--init"}, {"-d", "-t"}, {"-d", "-p", "8080"}, {"--network", "host"}} {
+			when := fmt.Sprintf("after the supervisor of run %v died,", flags)
+			args := append(append([]string{"run", "--name", "box"}, flags...), "app", "sh", "-c", "echo begun; sleep 100 & sleep 101")
+			cmd := m.command(args...)
+			m.must(cmd.Start())
+			for range 500 {
+				if r := m.run("inspect", "-f", "{{.State.Running}}", "box"); strings.TrimSpace(r.out) == "true" && strings.Contains(m.camada("logs", "box"), "begun") {
+					break
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+			if got := m.camada("ps", "-q"); got == "" {
+				t.Fatalf("run %v: the container does not run", flags)
+			}
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			m.killMonitors(when)
+			m.none(when, m.living)
+			if got := m.camada("ps", "-a"); !strings.Contains(got, "Exited (137)") {
+				t.Errorf("%s ps says %s", when, got)
+			}
+			if got := m.camada("wait", "box"); got != "137" {
+				t.Errorf("%s wait says %s", when, got)
+			}
+			if got := m.camada("logs", "box"); strings.TrimSpace(got) != "begun" {
+				t.Errorf("%s logs say %q", when, got)
+			}
+			m.accounted(when) // with the container, which stays until it is removed
+			m.camada("rm", "box")
+			m.accounted(when)
+		}
+	})
+}
+
 // killMonitors kills what looks after detached containers; they die with it.
 func (m *machine) killMonitors(when string) {
 	m.t.Helper()

@@ -11,13 +11,15 @@ import (
 
 // member is one of a crowd of users of one store.
 type member struct {
-	m *machine
-	n int
+	m    *machine
+	n, r int
 	// latest is what its tag says, tags what it was told to be set, and text what each image prints.
 	latest string
 	tags   map[string]string
 	text   map[string]string
 	shared int // how often it moved the tag of all
+	// harsh collections keep nothing of the logs, so that there is no rolling back.
+	harsh bool
 }
 
 // TestCrowd lets 20 users build, run, tag, roll back, save, load and collect at once on one store. What each of them was told must be so.
@@ -25,21 +27,26 @@ func TestCrowd(t *testing.T) {
 	onMachine(t, func(m *machine) {
 		m.write("ctx/Dockerfile", "FROM scratch\nCOPY rootfs /\nRUN echo base > /base\n")
 		m.camada("build", "-q", "-t", "base", "ctx")
-		rounds, until := 3, time.Time{}
-		if long() {
-			rounds, until = 1<<30, time.Now().Add(2*time.Minute)
-		}
 		crowd := make([]*member, 20)
-		var wg sync.WaitGroup
 		for n := range crowd {
 			crowd[n] = &member{m: m, n: n, tags: map[string]string{}, text: map[string]string{}}
-			wg.Go(func() {
-				for r := 0; r < rounds && !t.Failed() && (until.IsZero() || time.Now().Before(until)); r++ {
-					crowd[n].round(r)
-				}
-			})
 		}
-		wg.Wait()
+		for _, harsh := range []bool{false, true} {
+			rounds, until := 2, time.Time{}
+			if long() {
+				rounds, until = 1<<30, time.Now().Add(time.Minute)
+			}
+			var wg sync.WaitGroup
+			for _, c := range crowd {
+				c.harsh = harsh
+				wg.Go(func() {
+					for r := 0; r < rounds && !t.Failed() && (until.IsZero() || time.Now().Before(until)); r++ {
+						c.round()
+					}
+				})
+			}
+			wg.Wait()
+		}
 		if t.Failed() {
 			return
 		}
@@ -83,7 +90,9 @@ func (c *member) wants(want string, args ...string) bool {
 func (c *member) tag() string { return fmt.Sprintf("user%d:latest", c.n) }
 
 // round builds an image of its own and uses it.
-func (c *member) round(r int) {
+func (c *member) round() {
+	r := c.r
+	c.r++
 	name := fmt.Sprintf("user%d", c.n)
 	text := fmt.Sprintf("user %d, round %d", c.n, r)
 	c.m.write(name+"/Dockerfile", fmt.Sprintf("FROM base AS one\nRUN echo %d > /round\nFROM base\nCOPY text /text\nCOPY --from=one /round /round\nRUN cat /text /base /round > /all\nCMD cat /text; test -s /all\n", r))
@@ -107,7 +116,11 @@ func (c *member) round(r int) {
 	}
 	switch (c.n + r) % 5 {
 	case 0:
-		c.do("gc", "--cache-keep", "0s")
+		if c.harsh {
+			c.do("gc", "--keep", "0s", "--keep-entries", "0", "--cache-keep", "0s")
+		} else {
+			c.do("gc", "--cache-keep", "0s")
+		}
 	case 1:
 		c.background(text, r)
 	case 2:
@@ -119,7 +132,7 @@ func (c *member) round(r int) {
 		c.do("ps", "-a")
 		c.do("images")
 	}
-	if before == "" {
+	if before == "" || c.harsh {
 		return
 	}
 	if _, ok := c.do("rollback", c.tag()); ok {
