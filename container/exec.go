@@ -89,6 +89,11 @@ func (e *executor) start(ctx context.Context) (_ *Process, err error) {
 	if !e.joined.Has(specs.MountNamespace) {
 		return nil, errdefs.Invalid("process %d is in no container", e.cfg.Pid)
 	}
+	dir := "/proc/" + strconv.Itoa(e.cfg.Pid)
+	if err := checkIDs(dir, e.cfg.Process); err != nil {
+		return nil, err
+	}
+	e.cfg.Process = withGroups(dir, e.cfg.Process)
 	if err := e.findGroup(); err != nil {
 		return nil, err
 	}

@@ -65,6 +65,12 @@ func (c *Config) check() error {
 	case c.ID == "" || strings.ContainsAny(c.ID, "/\x00") || c.ID == "." || c.ID == "..":
 		return errdefs.Invalid("container id %q: is not a name", c.ID)
 	}
+	if newUserNamespace(c.Spec) {
+		return nil
+	}
+	if err := checkIDs("/proc/self", c.Spec.Process); err != nil {
+		return fmt.Errorf("container %s: %w", c.ID, err)
+	}
 	return nil
 }
 
@@ -333,7 +339,7 @@ func (s *starter) finish() error {
 		p.Call(unix.SYS_SETDOMAINNAME, p.Str(s.spec.Domainname), program.Int(len(s.spec.Domainname)))
 	}
 	c := &confinement{
-		p: p, process: s.spec.Process, stdio: [3]*os.File{s.cfg.Stdin, s.cfg.Stdout, s.cfg.Stderr},
+		p: p, process: s.process(), stdio: [3]*os.File{s.cfg.Stdin, s.cfg.Stdout, s.cfg.Stderr},
 		extra: s.cfg.ExtraFiles, ptyName: s.tree.ptyName, pdeathsig: s.cfg.DieWithParent,
 	}
 	if s.cfg.Init {
@@ -352,6 +358,14 @@ func (s *starter) finish() error {
 	}
 	c.filter, c.filterFlags = f.Instructions, f.Flags
 	return c.append()
+}
+
+// process is what is asked for, as far as there are groups.
+func (s *starter) process() *specs.Process {
+	if s.fresh[specs.UserNamespace] {
+		return s.spec.Process
+	}
+	return withGroups("/proc/self", s.spec.Process)
 }
 
 // gated tells that the child waits for the parent before it goes on.

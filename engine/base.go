@@ -15,6 +15,7 @@ import (
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/layer"
 	"github.com/camada/camada/progress"
+	"github.com/camada/camada/userns"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -42,6 +43,9 @@ func (e *Engine) BaseDebian(ctx context.Context, opts BaseOptions, sink progress
 		return BaseResult{}, err
 	}
 	defer plan.Close() //nolint:errcheck // only a temporary directory
+	if plan.Scripts() && userns.OneID() {
+		return BaseResult{}, errdefs.Unsupported("base debian --variant %s: the packages' scripts give files to users other than root, and there is one id here: let /etc/subuid and /etc/subgid grant this user ranges (as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER; package uidmap), or use --variant distroless", plan.Variant)
+	}
 	if name == "" {
 		name = "debian:" + plan.Codename
 		if plan.Variant == debian.Distroless {

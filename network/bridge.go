@@ -137,7 +137,7 @@ func (s state) takeAll(ctx context.Context, b bridge, o Options, h *held, res *R
 		if p.HostIP.Is6() && !p.HostIP.IsUnspecified() {
 			return errdefs.Unsupported("publish %s: the bridge network has no IPv6", p)
 		}
-		chosen, f, err := reserve(p, func(m PortMapping) (bool, error) { return s.portTaken(ctx, m) })
+		chosen, f, err := reserve(p, false, func(m PortMapping) (bool, error) { return s.portTaken(ctx, m) })
 		if err != nil {
 			return err
 		}

@@ -12,13 +12,15 @@ import (
 
 // reserve binds a socket to the host port of p and chooses the port where p
 // leaves that open. Binding without listening is enough to keep others off; what
-// comes in never reaches the socket, because the rules translate it before.
-func reserve(p PortMapping, taken func(PortMapping) (bool, error)) (PortMapping, *os.File, error) {
+// comes in never reaches the socket, because the rules translate it before. With reuse a port
+// counts as free whose last connections are still being forgotten (TIME_WAIT): that
+// is for a helper which listens itself, and whose connections end on the host.
+func reserve(p PortMapping, reuse bool, taken func(PortMapping) (bool, error)) (PortMapping, *os.File, error) {
 	last := max(p.HostPort, p.HostPortEnd)
 	for port := int(p.HostPort); port <= int(last); port++ {
 		m := p
 		m.HostPort, m.HostPortEnd = uint16(port), 0
-		f, bound, err := bind(m)
+		f, bound, err := bind(m, reuse)
 		if err == nil {
 			m.HostPort = bound
 			var used bool
@@ -52,7 +54,7 @@ func bindError(p PortMapping, err error) error {
 	return fmt.Errorf("publish %s: %w", p, err)
 }
 
-func bind(p PortMapping) (*os.File, uint16, error) {
+func bind(p PortMapping, reuse bool) (*os.File, uint16, error) {
 	kind := unix.SOCK_STREAM
 	if p.Protocol == "udp" {
 		kind = unix.SOCK_DGRAM
@@ -67,6 +69,12 @@ func bind(p PortMapping) (*os.File, uint16, error) {
 	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, 0, err
+	}
+	if reuse && kind == unix.SOCK_STREAM { // for datagrams it would mean to share the port
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			unix.Close(fd)
+			return nil, 0, err
+		}
 	}
 	if err := unix.Bind(fd, addr); err != nil {
 		unix.Close(fd)

@@ -128,7 +128,7 @@ func (s state) admit(ctx context.Context, o Options, h *held) error {
 		}
 	}
 	for _, p := range o.Ports {
-		chosen, f, err := reserve(p, func(m PortMapping) (bool, error) { return s.portTaken(ctx, m) })
+		chosen, f, err := reserve(p, true, func(m PortMapping) (bool, error) { return s.portTaken(ctx, m) })
 		if err != nil {
 			return errors.Join(err, s.release(ctx, *h))
 		}

@@ -33,6 +33,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"os/user"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,6 +47,8 @@ const (
 	// EnvUID and EnvGID hold the ids of the user outside, for the program inside.
 	EnvUID = "_CAMADA_ROOTLESS_UID"
 	EnvGID = "_CAMADA_ROOTLESS_GID"
+	// envParent holds the id of the process that Reexec runs in.
+	envParent = "_CAMADA_ROOTLESS_PARENT"
 
 	stateFD     = 3
 	minRange    = 1000 // a smaller range is of no use for images
@@ -67,6 +70,16 @@ func OuterID() (uid, gid int) {
 	return uid, gid
 }
 
+// OneID reports whether this process is inside a user namespace that has but one user id.
+func OneID() bool {
+	b, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return false
+	}
+	rows := strings.Fields(string(b))
+	return len(rows) == 3 && rows[2] == "1"
+}
+
 // IsChild reports whether this process is the child of Reexec whose ids are not yet mapped.
 func IsChild() bool { return len(os.Args) > 0 && os.Args[0] == childName }
 
@@ -84,6 +97,20 @@ func RunChild() {
 	err := syscall.Exec("/proc/self/exe", append([]string{"camada"}, os.Args[1:]...), os.Environ())
 	fmt.Fprintln(os.Stderr, "camada: start in the user namespace:", err)
 	os.Exit(125)
+}
+
+// TieToParent lets this process die with the one that Reexec runs in, where that is its
+// parent: whoever kills the command that he typed kills its work. A detached process that it
+// starts is not tied.
+func TieToParent() {
+	parent, err := strconv.Atoi(os.Getenv(envParent))
+	if err != nil || os.Getppid() != parent {
+		return
+	}
+	// The change of rights on the way here has cleared what was set before.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err == nil && os.Getppid() != parent {
+		os.Exit(125) // it died meanwhile
+	}
 }
 
 // Options of Reexec.
@@ -109,7 +136,7 @@ func Reexec(ctx context.Context, opts Options) (int, error) {
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: append([]string{childName}, opts.Args...),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ExtraFiles: []*os.File{r},
-		Env: append(os.Environ(), EnvUID+"="+strconv.Itoa(uid), EnvGID+"="+strconv.Itoa(gid)),
+		Env: append(os.Environ(), EnvUID+"="+strconv.Itoa(uid), EnvGID+"="+strconv.Itoa(gid), envParent+"="+strconv.Itoa(os.Getpid())),
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS}
 	uids, gids := ranges(opts.Root, uid, gid)
@@ -122,6 +149,9 @@ func Reexec(ctx context.Context, opts Options) (int, error) {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded()...)
 	defer signal.Stop(signals)
+	// The child's parent is the thread that makes it: that must live as long.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
 		r.Close()
 		return 125, startError(err)
@@ -139,7 +169,9 @@ func Reexec(ctx context.Context, opts Options) (int, error) {
 	}
 	go func() {
 		for s := range signals {
-			_ = cmd.Process.Signal(s)
+			if !fromTerminal(s) {
+				_ = cmd.Process.Signal(s)
+			}
 		}
 	}()
 	return exitCode(cmd.Wait())
@@ -167,12 +199,24 @@ func exitCode(err error) (int, error) {
 	return 125, fmt.Errorf("wait for the program in the user namespace: %w", err)
 }
 
-// forwarded are the signals that ask a program to do something. Those of the terminal
-// (SIGINT, SIGQUIT, SIGTSTP) reach the child by its process group already; they are caught so
-// that the parent waits for what the child makes of them, and passed on
-// because they may have been sent to the parent alone.
+// forwarded are the signals that ask a program to do something, or that wake it.
 func forwarded() []os.Signal {
 	return []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGCONT}
+}
+
+// fromTerminal reports whether the child has got the signal too: those that a terminal sends go
+// to all processes of its foreground group, and twice is not the same as once.
+func fromTerminal(s os.Signal) bool {
+	if s != unix.SIGINT && s != unix.SIGQUIT && s != unix.SIGWINCH {
+		return false
+	}
+	fd, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
 }
 
 // idRange is one row of /etc/subuid or /etc/subgid.

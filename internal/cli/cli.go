@@ -37,6 +37,9 @@ type app struct {
 // Main runs the command line of this process and returns its exit code.
 func Main(version string) int {
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, version: version, isInner: userns.Rootless()}
+	if a.isInner {
+		userns.TieToParent()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	cmd := a.command()
@@ -152,10 +155,10 @@ func (a *app) enterNamespace(cmd *cobra.Command, needed bool) error {
 	if os.Geteuid() == 0 || a.isInner || !needed {
 		return nil
 	}
-	if a.driver == engine.DriverNative {
-		return nil // plain copies need no rights
-	}
 	code, err := userns.Reexec(cmd.Context(), userns.Options{})
+	if a.driver == engine.DriverNative && errdefs.IsUnsupported(err) {
+		return nil // plain copies need no rights; containers will complain for themselves
+	}
 	return &exitError{code: code, err: err}
 }
 
