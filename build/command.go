@@ -108,7 +108,10 @@ func (w *work) command(ctx context.Context, o *op.Run, id string) error {
 	if err != nil && ctx.Err() != nil {
 		return errors.Join(context.Cause(ctx), err)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return settle(root, r.epoch)
 }
 
 // script keeps a script in a directory of its own, named by what is in it, so that

@@ -166,9 +166,9 @@ func listing(c *ours, name string) string {
 		if len(content) > 2000 {
 			content = fmt.Sprintf("%x", sha256.Sum256(data))
 		}
-		age := "new"
-		if t := h.ModTime.Unix(); t < parityEpoch {
-			age = fmt.Sprint(t)
+		age := fmt.Sprint(h.ModTime.Unix())
+		if h.ModTime.Unix() == parityEpoch {
+			age = "new"
 		}
 		line := fmt.Sprintf("%s %c %o %d:%d %d,%d %s -> %q %q", strings.TrimSuffix(h.Name, "/"), h.Typeflag, h.Mode, h.Uid, h.Gid, h.Devmajor, h.Devminor, age, h.Linkname, content)
 		for _, k := range sortedKeys(h.PAXRecords) {
