@@ -16,8 +16,9 @@
 //	<dir>/new-<id>/          being made, or being removed; locked by the process that makes it
 //	<dir>/names/<name>       a symbolic link to the id: taking a name is making it, under the lock of the directory
 //
-// Only the process that looks after a container changes its state. Whether a container runs is never taken from the file alone: its process must be there, with the start time that was
-// noted. So a machine that was switched off, or a killed camada, leaves no container that only seems to run.
+// Only the process that looks after a container changes its state. Whether a container runs is never taken from the file
+// alone: its process must be there, with the start time that was noted. So a machine that was switched off, or a killed
+// camada, leaves no container that only seems to run.
 package record
 
 import (
