@@ -50,6 +50,8 @@ func statusText(st record.State) string {
 			s += " " + HumanDuration(time.Since(st.Finished)) + " ago"
 		}
 		return s
+	case record.Dead:
+		return "Dead"
 	}
 	return "Created"
 }
