@@ -22,7 +22,7 @@ import (
 // meant to differ is left out by name, and stands in docs/compatibility.md.
 func TestParity(t *testing.T) {
 	p := peers.Need(t, "busybox", "buildkitd", "buildctl")
-	c := &ours{t: t, bin: filepath.Join(camada(t), "camada"), root: p.Path("store")}
+	c := &ours{t: t, bin: shipped(t), root: p.Path("store")}
 	p.StartBuildkit()
 	dir := system(t, p.Path("base"))
 	write(t, dir, "Dockerfile", "FROM scratch\nCOPY rootfs /\nENV PATH=/bin\n", "onbuild.df", parityOnbuild)

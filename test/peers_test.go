@@ -24,11 +24,23 @@ type ours struct {
 	root string
 }
 
+// shipped builds the program as it is shipped, static, and returns its path.
+func shipped(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "camada")
+	cmd := exec.Command("go", "build", "-o", path, "../cmd/camada")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build camada: %v\n%s", err, out)
+	}
+	return path
+}
+
 // withPeers skips the test when a program is missing; else it returns camada and the peers.
 func withPeers(t *testing.T, programs ...string) (*ours, *peers.Peers) {
 	t.Helper()
 	p := peers.Need(t, append([]string{"busybox"}, programs...)...)
-	c := &ours{t: t, bin: filepath.Join(camada(t), "camada"), root: p.Path("store")}
+	c := &ours{t: t, bin: shipped(t), root: p.Path("store")}
 	t.Cleanup(func() {
 		if out := c.run("fsck"); !strings.Contains(out, "no problems") {
 			t.Errorf("the store is not whole: %s", out)

@@ -63,7 +63,7 @@ func runsTheirs(t *testing.T, bin string, paths ...string) {
 
 func TestWeRunTheirImages(t *testing.T) {
 	need := peers.Need(t, "busybox")
-	bin := filepath.Join(camada(t), "camada")
+	bin := shipped(t)
 	context := theirContext(t, need.Path("ctx"))
 
 	t.Run("docker", func(t *testing.T) {
