@@ -155,7 +155,7 @@ func (e *Engine) Reset(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, d := range []string{"refs", "reflog", "index.json", "oci-layout", "blobs", "ingest", "snapshots", "cache", "containers", "volumes", "leases", "tmp", "lost+found"} {
+	for _, d := range []string{"refs", "reflog", "index.json", "oci-layout", "blobs", "ingest", "snapshots", "cache", "containers", "volumes", "leases", "network", "tmp", "lost+found"} {
 		if err := os.RemoveAll(filepath.Join(e.root, d)); err != nil {
 			return fmt.Errorf("reset the store: %w", err)
 		}

@@ -220,7 +220,13 @@ func pastaPorts(ports []PortMapping) []string {
 // startSlirp runs slirp4netns, waits until it is ready and publishes the ports
 // over its socket.
 func (s state) startSlirp(ctx context.Context, program, netns string, h *held, res *Result) error {
-	socket := s.path("containers", h.ID+".sock")
+	// The path of a socket may have 107 bytes, which a user's directory and an id fill: it is named relative to its directory.
+	dir, err := os.Open(s.path("containers"))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	socket := h.ID + ".sock"
 	ready, readyWrite, err := os.Pipe()
 	if err != nil {
 		return err
@@ -229,6 +235,7 @@ func (s state) startSlirp(ctx context.Context, program, netns string, h *held, r
 	cmd := exec.Command(program, //nolint:noctx // it lives as long as the container, not as the call
 		"--configure", "--mtu=65520", "--disable-host-loopback", "--api-socket="+socket, "--ready-fd=3", "--netns-type=path", netns, insideName)
 	cmd.ExtraFiles = []*os.File{readyWrite}
+	cmd.Dir = dir.Name()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives the caller's terminal
 	log, err := os.CreateTemp("", "camada-slirp")
 	if err != nil {
@@ -257,7 +264,7 @@ func (s state) startSlirp(ctx context.Context, program, netns string, h *held, r
 		return helperError("slirp4netns", err, string(text))
 	}
 	for _, p := range h.Ports {
-		if err := slirpForward(ctx, socket, p); err != nil {
+		if err := slirpForward(ctx, fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), socket), p); err != nil {
 			return err
 		}
 	}
