@@ -140,7 +140,7 @@ func (f *fixture) withShell() {
 		f.t.Skip("chroot needs root")
 	}
 	bin := filepath.Join(f.t.TempDir(), "sh")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w -buildid=", "-o", bin, "./testdata/sh")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", bin, "./testdata/sh")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		f.t.Fatalf("build the shell: %v\n%s", err, out)
