@@ -49,14 +49,37 @@ func detachFD(m Mount, attrs int) (int, error) {
 		}
 		return openTree(m.Source, attrs)
 	}
+	if !layerwise() {
+		return inNamespace(m, attrs)
+	}
 	fd, err := overlayFD(m, attrs)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
 		// An old kernel, or something that it can say no better of.
-		if fd, err2 := inNamespace(m, attrs); err2 == nil {
-			return fd, nil
+		fd, err2 := inNamespace(m, attrs)
+		if err2 == nil || errdefs.IsLimit(err2) {
+			return fd, err2
 		}
 	}
 	return fd, err
+}
+
+// layerwise tells whether overlayfs may know lowerdir+. Kernels before 6.5 do
+// not, and write a line to the machine's log each time that they are asked.
+func layerwise() bool {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return true
+	}
+	return layerwiseIn(unix.ByteSliceToString(u.Release[:]))
+}
+
+// layerwiseIn is layerwise for a kernel's release; one that cannot be read may.
+func layerwiseIn(release string) bool {
+	var major, minor int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n != 2 {
+		return true
+	}
+	return major > 6 || major == 6 && minor >= 5
 }
 
 // openTree clones the mount that shows path, without the mounts below.

@@ -13,7 +13,9 @@
 // given the descriptor.
 //
 // Nothing is probed: the way that needs the fewest system calls is tried
-// first, and an older kernel's refusal leads to the next.
+// first, and an older kernel's refusal leads to the next. Only lowerdir+ is not
+// tried on kernels that are known by their release not to have it: each refusal
+// would be a line in the machine's log.
 //
 //	At        one mount(2) where the options fit in a page   any kernel
 //	Detached  fsopen, lowerdir+ once per layer, fsmount      6.5
