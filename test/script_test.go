@@ -3,7 +3,6 @@
 package test
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -11,21 +10,19 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/camada/camada/container"
-	"github.com/camada/camada/internal/cli"
-	"github.com/camada/camada/userns"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-func TestMain(m *testing.M) {
-	// This binary stands for camada, which becomes other things by its first argument.
-	if container.IsInit() {
-		container.RunInit()
+// camada builds the program as it is shipped, static, and returns its directory.
+func camada(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "camada"), "../cmd/camada")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build camada: %v\n%s", err, out)
 	}
-	if userns.IsChild() {
-		userns.RunChild()
-	}
-	testscript.Main(m, map[string]func(){"camada": func() { os.Exit(cli.Main("test")) }})
+	return dir
 }
 
 func TestScripts(t *testing.T) {
@@ -36,16 +33,14 @@ func TestScripts(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("the scripts run as root; rootless.txtar becomes an ordinary user by itself")
 	}
+	bin := camada(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("CAMADA_ROOT", filepath.Join(e.WorkDir, "store"))
-			e.Setenv("PEERS_PATH", os.Getenv("PATH"))
+			e.Setenv("PATH", bin+":"+e.Getenv("PATH"))
 			e.Setenv("NO_COLOR", "1")
 			return nil
-		},
-		Condition: func(cond string) (bool, error) {
-			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"rootfs": func(ts *testscript.TestScript, _ bool, args []string) {
