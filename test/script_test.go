@@ -13,18 +13,6 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// camada builds the program as it is shipped, static, and returns its directory.
-func camada(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "camada"), "../cmd/camada")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build camada: %v\n%s", err, out)
-	}
-	return dir
-}
-
 func TestScripts(t *testing.T) {
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
@@ -33,7 +21,7 @@ func TestScripts(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("the scripts run as root; rootless.txtar becomes an ordinary user by itself")
 	}
-	bin := camada(t)
+	bin := filepath.Dir(shipped(t))
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {

@@ -88,7 +88,7 @@ func open(t *testing.T, dir string) string {
 // againForUser runs this test in a child, which sees other files in /etc.
 func againForUser(t *testing.T, where place) {
 	t.Helper()
-	bin, etc := open(t, camada(t)), t.TempDir()
+	bin, etc := open(t, filepath.Dir(shipped(t))), t.TempDir()
 	for name, add := range map[string]string{
 		"passwd": fmt.Sprintf("%s:x:%d:%d::/nonexistent:/bin/sh\n", userName, userID, userID),
 		"group":  fmt.Sprintf("%s:x:%d:\n", userName, userID),
