@@ -1,6 +1,8 @@
 package test
 
 import (
+	"bytes"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -8,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // userStages is a Dockerfile for users with ranges of ids; plainStages one that does with one id.
@@ -56,6 +60,7 @@ func TestRootless(t *testing.T) {
 		u.background()
 		u.archives()
 		u.killed()
+		u.interrupted()
 		u.says("text\n1000", "--storage-driver", "native", "--root", filepath.Join(u.home, "native"), "run", "--rm", "--network", "none", u.native())
 		u.camada("--root", filepath.Join(u.home, "native"), "system", "reset", "-f")
 		u.camada("run", "-d", "--network", "none", "-u", "33", "app", "sleep", "100") // reset ends it
@@ -136,6 +141,55 @@ func (u *user) killed() {
 		time.Sleep(20 * time.Millisecond)
 	}
 	u.t.Errorf("a killed run leaves:\n%s", strings.Join(left, "\n"))
+}
+
+// interrupted presses ^C at a terminal: the container gets the signal once.
+func (u *user) interrupted() {
+	u.t.Helper()
+	master, slave, err := terminal()
+	u.must(err)
+	defer master.Close()
+	cmd := u.command("run", "--rm", "--network", "none", "app", "sh", "-c",
+		`n=0; trap 'n=$((n+1))' INT; echo up; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.05; done; echo "signals: $n."`)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Setctty = true, true
+	u.must(cmd.Start())
+	slave.Close()
+	var said []byte
+	buf := make([]byte, 1000)
+	for pressed := false; ; {
+		n, err := master.Read(buf)
+		said = append(said, buf[:n]...)
+		if err != nil { // the terminal hung up
+			break
+		}
+		if !pressed && bytes.Contains(said, []byte("up")) {
+			_, err = master.Write([]byte{3})
+			u.must(err)
+			pressed = true
+		}
+	}
+	if err := cmd.Wait(); err != nil || !bytes.Contains(said, []byte("signals: 1.")) {
+		u.t.Errorf("after one ^C: %v\n%s", err, said)
+	}
+}
+
+// terminal makes a new one.
+func terminal() (master, slave *os.File, err error) {
+	if master, err = os.OpenFile("/dev/ptmx", os.O_RDWR, 0); err != nil {
+		return nil, nil, err
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	}
+	if err != nil {
+		master.Close()
+	}
+	return master, slave, err
 }
 
 // native loads the saved image into a store without overlays.
