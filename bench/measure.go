@@ -64,10 +64,10 @@ type result struct {
 type bench struct {
 	dir, camada string
 	// short is a directory with a short name: podman takes at most 50 characters.
-	short string
-	rounds      int
-	absent      map[string]string
-	daemons     map[string]*daemon
+	short   string
+	rounds  int
+	absent  map[string]string
+	daemons map[string]*daemon
 	// started counts daemons, and clientMemory is the largest program since it was set to 0.
 	started      int
 	clientMemory int64
