@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/google/go-cmp/cmp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 func TestPath(t *testing.T) {
@@ -271,5 +273,14 @@ func TestNoCgroup(t *testing.T) {
 	}
 	if _, err := (Layout{}).Create("camada/c1", &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Access: "rwm"}}}); !errdefs.IsUnsupported(err) {
 		t.Errorf("device rules outside of a user namespace: %v", err)
+	}
+}
+
+func TestExplainFilter(t *testing.T) {
+	for err, want := range map[error]bool{unix.ENOSYS: true, unix.EINVAL: true, unix.EPERM: false} {
+		got := explainFilter(fmt.Errorf("load device filter: %w", err))
+		if !errors.Is(got, err) || strings.Contains(got.Error(), "CONFIG_CGROUP_BPF") != want {
+			t.Errorf("explainFilter(%v) = %v", err, got)
+		}
 	}
 }

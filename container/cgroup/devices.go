@@ -1,11 +1,13 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/camada/camada/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // Device rules: a list of "allow" and "deny", the last one that matches wins. On
@@ -41,7 +43,15 @@ func (g *Group) applyDevices(rules []specs.LinuxDeviceCgroup) error {
 	if filterErr == nil {
 		return g.layout.missing("device")
 	}
-	return errdefs.With(errdefs.ErrUnsupported, filterErr)
+	return errdefs.With(errdefs.ErrUnsupported, explainFilter(filterErr))
+}
+
+// explainFilter says what a kernel lacks that knows no such programs.
+func explainFilter(err error) error {
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("%w (on cgroup v2 the kernel needs CONFIG_CGROUP_BPF to keep devices from containers; --privileged does without)", err)
+	}
+	return err
 }
 
 // device is a rule: kind 'a' (any), 'b' or 'c'; negative numbers are any.

@@ -1,0 +1,33 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestMachine boots a machine with cgroup v2 alone and a kernel of 2022, and checks camada there: see vm/run.sh.
+func TestMachine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots an emulated machine: minutes")
+	}
+	for _, tool := range []string{"qemu-system-x86_64", "busybox", "mke2fs"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("no %s: install qemu-system-x86, busybox-static and e2fsprogs", tool)
+		}
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("the machine's root file system is made as root")
+	}
+	cmd := exec.Command("vm/run.sh")
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatalf("vm/run.sh: %v", err)
+	}
+	if !strings.Contains(string(out), "PASS  ") {
+		t.Skip("the machine was not booted: see above")
+	}
+}
