@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -143,34 +144,40 @@ func (u *user) killed() {
 	u.t.Errorf("a killed run leaves:\n%s", strings.Join(left, "\n"))
 }
 
-// interrupted presses ^C at a terminal: the container gets the signal once.
+// interrupted presses ^C at a terminal, again and again: the container gets each signal once.
 func (u *user) interrupted() {
 	u.t.Helper()
 	master, slave, err := terminal()
 	u.must(err)
 	defer master.Close()
 	cmd := u.command("run", "--rm", "--network", "none", "app", "sh", "-c",
-		`n=0; trap 'n=$((n+1))' INT; echo up; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.05; done; echo "signals: $n."`)
+		`n=0; trap 'n=$((n+1)); echo got $n.' INT; trap 'echo "signals: $n."; exit 0' QUIT; sleep 100 & echo got 0.; while :; do wait; done`)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Setctty = true, true
 	u.must(cmd.Start())
 	slave.Close()
+	const times, interrupt, quit = 20, 3, 28
 	var said []byte
 	buf := make([]byte, 1000)
-	for pressed := false; ; {
+	for pressed := 0; pressed <= times; {
 		n, err := master.Read(buf)
 		said = append(said, buf[:n]...)
 		if err != nil { // the terminal hung up
 			break
 		}
-		if !pressed && bytes.Contains(said, []byte("up")) {
-			_, err = master.Write([]byte{3})
+		if bytes.Contains(said, fmt.Appendf(nil, "got %d.", pressed)) {
+			key := byte(interrupt)
+			if pressed++; pressed > times {
+				key = quit
+			}
+			_, err = master.Write([]byte{key})
 			u.must(err)
-			pressed = true
 		}
 	}
-	if err := cmd.Wait(); err != nil || !bytes.Contains(said, []byte("signals: 1.")) {
-		u.t.Errorf("after one ^C: %v\n%s", err, said)
+	rest, _ := io.ReadAll(master) // it ends with an error when the terminal hangs up
+	said = append(said, rest...)
+	if err := cmd.Wait(); err != nil || !bytes.Contains(said, fmt.Appendf(nil, "signals: %d.", times)) {
+		u.t.Errorf("after %d times ^C: %v\n%s", times, err, said)
 	}
 }
 
