@@ -13,9 +13,6 @@ import (
 	"github.com/camada/camada/errdefs"
 )
 
-// debianSnapshots is Debian's own service for old states of its archives.
-const debianSnapshots = "https://snapshot.debian.org/archive/{archive}/{timestamp}"
-
 // debianKeyring is where the package debian-archive-keyring has its keys.
 const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -68,12 +65,15 @@ func choose(o Options, cfg *aptconfig.Config) ([]*archive, error) {
 func newArchive(o Options, cfg *aptconfig.Config, s aptconfig.Source) (*archive, error) {
 	address := s.URIs[0]
 	if !o.Snapshot.IsZero() {
-		template := debianSnapshots
+		template := ""
 		if v := cfg.Option("Acquire::Snapshots::URI::Origin::Debian"); v != "" {
 			template = strings.ReplaceAll(strings.ReplaceAll(v, "@SNAPSHOTID@", "{timestamp}"), "/debian/", "/{archive}/")
 		}
 		if strings.Contains(o.Mirror, "{timestamp}") {
 			template = o.Mirror
+		}
+		if template == "" {
+			return nil, errdefs.Invalid("--snapshot needs an archive that keeps old states: name it with --mirror, with {timestamp} where the time goes, or in apt's Acquire::Snapshots::URI::Origin::Debian")
 		}
 		name := "debian"
 		if o.Mirror == "" {

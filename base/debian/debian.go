@@ -72,8 +72,8 @@ type Options struct {
 	// Keyrings are files with the keys, one of which must have signed the archive.
 	Keyrings []string
 	// Snapshot, when not zero, asks for the archive as it was at that time. The
-	// address is made from a Mirror that holds {timestamp}, or apt's
-	// Acquire::Snapshots::URI::Origin::Debian, or Debian's snapshot service.
+	// address is a Mirror that holds {timestamp}, or else apt's
+	// Acquire::Snapshots::URI::Origin::Debian.
 	Snapshot time.Time
 	// Arch is Debian's name of an architecture; the machine's by default.
 	Arch string

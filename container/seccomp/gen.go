@@ -1,6 +1,6 @@
 //go:build ignore
 
-// Gen writes numbers.go: the numbers of system calls by name, as switches,
+// Gen writes zz_numbers.go: the numbers of system calls by name, as switches,
 // which cost nothing at the start of the program.
 package main
 
@@ -47,7 +47,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := os.WriteFile("numbers.go", src, 0o644); err != nil {
+	if err := os.WriteFile("zz_numbers.go", src, 0o644); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -69,7 +69,7 @@ Variants:
 	f.StringSliceVar(&o.Include, "include", nil, "more `packages`, separated by commas")
 	f.StringVar(&o.Mirror, "mirror", "", "`URL` of the archive (default: the one of this machine's apt)")
 	f.StringVar(&o.Keyring, "keyring", "", "`file` with the archive's keys (default: the one of this machine's apt)")
-	f.StringVar(&o.Snapshot, "snapshot", "", "state of the archive at a `date`, 20260131T000000Z; needs a mirror that keeps snapshots")
+	f.StringVar(&o.Snapshot, "snapshot", "", "state of the archive at a `date`, 20260131T000000Z; needs a --mirror with {timestamp} in it, or apt's setting for snapshots")
 	f.StringVar(&o.Arch, "arch", "", "`architecture` (default: this machine's)")
 	f.StringVarP(&o.Tag, "tag", "t", "", "`name` of the image (default: debian:SUITE)")
 	f.StringVar(&progressMode, "progress", "auto", "how to show progress: `"+display.Modes+"`")
