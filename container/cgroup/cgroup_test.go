@@ -276,11 +276,39 @@ func TestNoCgroup(t *testing.T) {
 	}
 }
 
-func TestExplainFilter(t *testing.T) {
-	for err, want := range map[error]bool{unix.ENOSYS: true, unix.EINVAL: true, unix.EPERM: false} {
-		got := explainFilter(fmt.Errorf("load device filter: %w", err))
-		if !errors.Is(got, err) || strings.Contains(got.Error(), "CONFIG_CGROUP_BPF") != want {
-			t.Errorf("explainFilter(%v) = %v", err, got)
+// What cannot be filtered is refused, but for a list that allows everything.
+func TestNoDeviceFilter(t *testing.T) {
+	l, _ := fakeV2(t)
+	for _, c := range []struct {
+		name  string
+		rules []specs.LinuxDeviceCgroup
+		ok    bool
+	}{
+		{"all allowed", []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}, true},
+		{"none allowed", []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}, false},
+		{"all but one", []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}, {Type: "c", Major: p(int64(1)), Minor: p(int64(3)), Access: "r"}}, false},
+		{"all, for reading", []specs.LinuxDeviceCgroup{{Allow: true, Access: "r"}}, false},
+	} {
+		parsed, err := parseDevices(c.rules)
+		if err != nil {
+			t.Fatal(err)
 		}
+		if got := allowsAll(parsed); got != c.ok {
+			t.Errorf("%s: allowsAll = %v", c.name, got)
+		}
+	}
+	for err, want := range map[error]bool{unix.ENOSYS: true, unix.EINVAL: true, unix.EPERM: false, unix.EBADF: false} {
+		if got := noFilters(fmt.Errorf("load device filter: %w", err)); got != want {
+			t.Errorf("noFilters(%v) = %v", err, got)
+		}
+	}
+	// In a user namespace nothing is refused, see applyDevices; here the filter cannot be attached.
+	g, err := l.Load("camada/c1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if err := g.Update(&specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Access: "rwm"}}}); !errdefs.IsUnsupported(err) {
+		t.Errorf("deny all without a filter = %v, want not supported", err)
 	}
 }

@@ -43,15 +43,25 @@ func (g *Group) applyDevices(rules []specs.LinuxDeviceCgroup) error {
 	if filterErr == nil {
 		return g.layout.missing("device")
 	}
-	return errdefs.With(errdefs.ErrUnsupported, explainFilter(filterErr))
+	if noFilters(filterErr) {
+		if allowsAll(parsed) {
+			return nil // as it is without a filter
+		}
+		return errdefs.Unsupported("on cgroup v2 the kernel needs CONFIG_CGROUP_BPF to keep devices from containers (--privileged keeps none): %w", filterErr)
+	}
+	return errdefs.With(errdefs.ErrUnsupported, filterErr)
 }
 
-// explainFilter says what a kernel lacks that knows no such programs.
-func explainFilter(err error) error {
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("%w (on cgroup v2 the kernel needs CONFIG_CGROUP_BPF to keep devices from containers; --privileged does without)", err)
+// noFilters tells whether the kernel refused because it knows no such programs.
+func noFilters(err error) bool { return errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) }
+
+// allowsAll tells whether the last rule, which wins, allows every access to every device.
+func allowsAll(rules []device) bool {
+	if len(rules) == 0 {
+		return true
 	}
-	return err
+	d := rules[len(rules)-1]
+	return d.allow && d.kind == 'a' && d.major < 0 && d.minor < 0 && d.access == accessMknod|accessRead|accessWrite
 }
 
 // device is a rule: kind 'a' (any), 'b' or 'c'; negative numbers are any.
