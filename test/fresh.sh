@@ -39,7 +39,12 @@ unshare -m -p --fork bash -euc '
   mount --rbind /sys "$root/sys"
   mount --rbind /dev "$root/dev"
   mount -t tmpfs tmpfs "$root/run"
-  chroot "$root" env -i HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 \
+  # Not a chroot: a process in one may make no user namespaces.
+  mkdir -p "$root/.old"
+  cd "$root"
+  pivot_root . .old
+  umount -l /.old
+  exec env -i HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 \
     PATH="$goroot/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
     GOPROXY="$GOPROXY_KEEP" GOFLAGS="$GOFLAGS_KEEP" SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     bash -euc "git config --global --add safe.directory \"*\"; (update-ca-certificates >/dev/null 2>&1 || true); git clone -q /repo /root/camada; cd /root/camada; $command"
