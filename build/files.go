@@ -168,7 +168,7 @@ func (w *work) write(ctx context.Context, produce func(io.Writer) error) (layer.
 func (w *work) copyItems(ctx context.Context, c *op.Copy, done *closers) error {
 	r := w.run
 	if c.From && len(c.Sources) > 0 {
-		tree, err := r.view(ctx, r.of(w.s.v.Source), done)
+		tree, err := r.view(ctx, r.of(w.s.v.Sources[0]), done)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/camada/camada/build/cache"
@@ -39,7 +40,7 @@ var errNotReached = errors.New("a step that this one needs failed")
 // vertex does all for one vertex: wait for what it needs, look into the cache, execute.
 func (r *run) vertex(ctx, writeCtx context.Context, s *state) error {
 	v := s.v
-	for _, need := range []*graph.Vertex{v.Parent, v.Source} {
+	for _, need := range append([]*graph.Vertex{v.Parent}, v.Sources...) {
 		if need == nil {
 			continue
 		}
@@ -175,7 +176,7 @@ func (w *work) inputs(ctx context.Context) error {
 		return nil
 	}
 	if c.From {
-		chainID, err := r.of(w.s.v.Source).chain(ctx)
+		chainID, err := r.of(w.s.v.Sources[0]).chain(ctx)
 		if err != nil {
 			return err
 		}
@@ -237,7 +238,7 @@ func (w *work) record(ctx context.Context) error {
 // needed reports whether a later step reads the file system that v makes.
 func (r *run) needed(v *graph.Vertex) bool {
 	for _, other := range r.graph.Vertices {
-		if other.Source == v {
+		if slices.Contains(other.Sources, v) {
 			return true
 		}
 		if other.Parent != v {

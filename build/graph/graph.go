@@ -42,9 +42,9 @@ type Vertex struct {
 	Name string
 	// Parent is below it, nil for an empty file system.
 	Parent *Vertex
-	// Source is what an *op.Copy with From copies from; nil also stands for an
-	// empty file system.
-	Source *Vertex
+	// Sources are what it reads besides Parent, each once; a nil element stands for an empty
+	// file system. An *op.Copy with From has one: what it copies from.
+	Sources []*Vertex
 	// Base is set for a vertex that is an image.
 	Base *Base
 	// Op is set for all others.

@@ -54,7 +54,15 @@ func describe(g *Graph) string {
 		return fmt.Sprint(v.ID)
 	}
 	for _, v := range g.Vertices {
-		fmt.Fprintf(&b, "%d on %s from %s: %s", v.ID, name(v.Parent), name(v.Source), v.Name)
+		from := "-"
+		for i, s := range v.Sources {
+			if i == 0 {
+				from = name(s)
+			} else {
+				from += "," + name(s)
+			}
+		}
+		fmt.Fprintf(&b, "%d on %s from %s: %s", v.ID, name(v.Parent), from, v.Name)
 		if v.Op != nil {
 			b.WriteString(" | " + v.Op.Definition())
 		}

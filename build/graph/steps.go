@@ -170,11 +170,15 @@ func (st *stage) copy(ctx context.Context, c *instructions.CopyCommand) error {
 			if err != nil {
 				return err
 			}
-			v.Source = src.top
-		} else if c.From != dockerfile.Scratch {
-			if v.Source, err = st.b.image(ctx, c.From, st.b.platform, c.Location(), st.def.Index); err != nil {
-				return err
+			v.Sources = []*Vertex{src.top}
+		} else {
+			var src *Vertex
+			if c.From != dockerfile.Scratch {
+				if src, err = st.b.image(ctx, c.From, st.b.platform, c.Location(), st.def.Index); err != nil {
+					return err
+				}
 			}
+			v.Sources = []*Vertex{src}
 		}
 	}
 	return st.files(v, o, "COPY", c, &c.SourcesAndDest)
