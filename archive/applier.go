@@ -118,6 +118,9 @@ func (a *applier) prepareRoot() error {
 	if err := unix.Fstat(a.rootfd, &st); err != nil {
 		return fmt.Errorf("stat the root: %w", err)
 	}
+	if a.opts.Export {
+		return nil
+	}
 	if !a.overlay() {
 		a.keep(st.Ino, ".", time.Unix(st.Mtim.Unix()))
 		return nil

@@ -43,6 +43,9 @@ type ApplyOptions struct {
 	// RecordOwner gives no file away: all stay with the caller, and the owner is
 	// recorded in OwnerXattr where a file can hold it.
 	RecordOwner bool
+	// Export says that the root is somebody's directory, into which files are put: they belong to the
+	// caller whatever the tar says, and the root itself stays as it is.
+	Export bool
 	// MaxEntries is how many entries a tar may have; 0 means 12 million.
 	MaxEntries int64
 	// MaxBytes is how many bytes the entries may have together; 0 means 256 GiB.
@@ -171,9 +174,15 @@ func (a *applier) entry(hdr *tar.Header, content io.Reader) error {
 	case tar.TypeCont, tar.TypeGNUSparse:
 		e.Type = TypeReg
 	}
+	if a.opts.Export {
+		e.UID, e.GID = a.uid, a.gid
+	}
 	if e.Name == "." {
 		if e.Type != TypeDir {
 			return errdefs.Invalid("the root can only be a directory")
+		}
+		if a.opts.Export {
+			return nil
 		}
 		return a.rootEntry(e)
 	}

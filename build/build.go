@@ -110,6 +110,8 @@ type Options struct {
 	BuildArgs map[string]string
 	// NoCache looks up no step in the cache. What is built is still recorded.
 	NoCache bool
+	// NoCacheStages are names of stages whose steps are not looked up in the cache.
+	NoCacheStages []string
 	// Pull asks the Resolver for newer base images.
 	Pull bool
 	// Platform to build for; nil is the host's.
@@ -120,6 +122,10 @@ type Options struct {
 	Network op.Network
 	// Labels are added to the image.
 	Labels map[string]string
+	// Annotations are those of the image's manifest.
+	Annotations map[string]string
+	// Prefix stands before the names of steps; builds of one Builder that run side by side have different ones.
+	Prefix string
 	// Zstd compresses layers with zstd instead of gzip.
 	Zstd bool
 	// Parallel is how many steps are executed at once; 0 is the number of cores, and at least eight.
@@ -144,7 +150,8 @@ type Result struct {
 
 // Builder builds. It is safe for use by many goroutines.
 type Builder struct {
-	p Parts
+	p       Parts
+	flights flights
 }
 
 // New returns a Builder made of p.

@@ -66,6 +66,7 @@ func (w *work) finish(ctx context.Context, id string, write func() (layer.Layer,
 			parent, err = w.parent.chain(ctx)
 		}
 		res.finish(l, parent, err)
+		w.end(res)
 		if err != nil {
 			return
 		}
@@ -88,7 +89,7 @@ func (w *work) command(ctx context.Context, o *op.Run, id string) error {
 	}
 	req := op.RunRequest{
 		ID: "build" + strings.ToLower(rand.Text()[:16]), Root: root, Args: o.Args, Cwd: o.Cwd, User: o.User,
-		Network: o.Network, Hostname: op.Hostname, Env: slices.Concat(o.Env, o.Proxy),
+		Network: o.Network, Platform: o.Platform, Hostname: op.Hostname, Env: slices.Concat(o.Env, o.Proxy),
 		Stdout: &logWriter{w: w}, Stderr: &logWriter{w: w, stderr: true},
 	}
 	if req.Network == "" {
@@ -161,7 +162,7 @@ type logWriter struct {
 
 // Write implements io.Writer.
 func (l *logWriter) Write(p []byte) (int, error) {
-	ev := event(l.w.s.v, progress.Running)
+	ev := l.w.run.event(l.w.s.v, progress.Running)
 	ev.Log, ev.Stderr = p, l.stderr
 	l.w.run.sink.Emit(ev)
 	return len(p), nil

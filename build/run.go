@@ -54,6 +54,8 @@ type run struct {
 }
 
 func (b *Builder) build(ctx context.Context, opts Options, sink progress.Sink) (*Result, error) {
+	b.flights.enter()
+	defer b.flights.leave()
 	name, path, src, err := readDockerfile(opts)
 	if err != nil {
 		return nil, err
@@ -66,7 +68,7 @@ func (b *Builder) build(ctx context.Context, opts Options, sink progress.Sink) (
 	r.opts.Dockerfile = path
 	r.images = &images{r: r}
 	r.graph, err = graph.Build(ctx, f, graph.Options{
-		Images: r.images, Target: opts.Target, Args: opts.BuildArgs, Platform: opts.Platform, Network: opts.Network,
+		Images: r.images, Target: opts.Target, Args: opts.BuildArgs, Platform: opts.Platform, Network: opts.Network, Prefix: opts.Prefix,
 	})
 	if err != nil {
 		return nil, err
@@ -186,10 +188,13 @@ func (r *run) export(ctx context.Context) (*Result, error) {
 	if t := r.graph.Target; t != nil {
 		layers = r.states[t.ID].res.layers()
 	}
-	ev := progress.Event{ID: "export", Name: "exporting image"}
+	ev := progress.Event{ID: r.opts.Prefix + "export", Name: "exporting image"}
+	if r.opts.Prefix != "" {
+		ev.Name = "[" + r.opts.Prefix + "] " + ev.Name
+	}
 	r.sink.Emit(ev)
 	out, err := exporter.Write(ctx, r.p.Content, r.p.Pins, exporter.Input{
-		Config: r.graph.Image, Layers: layers, Epoch: r.epoch, NewHistory: r.graph.NewHistory,
+		Config: r.graph.Image, Layers: layers, Epoch: r.epoch, NewHistory: r.graph.NewHistory, Annotations: r.opts.Annotations,
 	})
 	if err != nil {
 		ev.State, ev.Err = progress.Failed, err
@@ -228,6 +233,6 @@ func (r *run) context() (*source.Tree, error) {
 }
 
 // event is the beginning of each event of a vertex.
-func event(v *graph.Vertex, state progress.State) progress.Event {
-	return progress.Event{ID: "step-" + strconv.Itoa(v.ID), Name: v.Name, State: state}
+func (r *run) event(v *graph.Vertex, state progress.State) progress.Event {
+	return progress.Event{ID: r.opts.Prefix + "step-" + strconv.Itoa(v.ID), Name: v.Name, State: state}
 }

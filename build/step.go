@@ -24,6 +24,8 @@ type state struct {
 	err    error
 	res    *result // nil for an empty file system
 	cached bool
+	// identity names the step among those of all builds, see work.identity.
+	identity digest.Digest
 }
 
 // of returns the result of a vertex that is done; nil for no vertex.
@@ -57,16 +59,16 @@ func (r *run) vertex(ctx, writeCtx context.Context, s *state) error {
 		return context.Cause(ctx)
 	}
 	if v.Base != nil {
-		r.sink.Emit(event(v, progress.Running))
+		r.sink.Emit(r.event(v, progress.Running))
 		s.res = r.base(v.Base)
-		r.sink.Emit(event(v, progress.Done))
+		r.sink.Emit(r.event(v, progress.Done))
 		return nil
 	}
 	err := r.execute(ctx, writeCtx, s)
 	if err == nil {
 		return nil
 	}
-	ev := event(v, progress.Failed)
+	ev := r.event(v, progress.Failed)
 	ev.Err = r.explain(v, err)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		ev.State = progress.Canceled
@@ -121,27 +123,47 @@ func (r *run) base(b *graph.Base) *result {
 func (r *run) execute(ctx, writeCtx context.Context, s *state) error {
 	w := &work{run: r, s: s, parent: r.of(s.v.Parent)}
 	if err := w.inputs(ctx); err != nil {
-		r.sink.Emit(event(s.v, progress.Running))
+		r.sink.Emit(r.event(s.v, progress.Running))
 		return err
 	}
-	if !r.opts.NoCache {
-		hit, err := w.lookup(ctx)
-		if err != nil {
-			return err
-		}
-		if hit {
-			s.cached = true
-			r.sink.Emit(event(s.v, progress.Cached))
-			return nil
+	s.identity = w.identity()
+	hit, err := w.found(ctx)
+	if err != nil {
+		return err
+	}
+	if hit {
+		s.cached = true
+		r.sink.Emit(r.event(s.v, progress.Cached))
+		return nil
+	}
+	if err := w.make(ctx, writeCtx); err != nil {
+		w.end(nil)
+		return err
+	}
+	return nil
+}
+
+// found takes the result from the cache, or from another build that makes it.
+func (w *work) found(ctx context.Context) (bool, error) {
+	r := w.run
+	if !r.opts.NoCache && !slices.Contains(r.opts.NoCacheStages, w.s.v.Stage) {
+		if hit, err := w.lookup(ctx); hit || err != nil {
+			return hit, err
 		}
 	}
+	return w.share(ctx)
+}
+
+// make executes the step.
+func (w *work) make(ctx, writeCtx context.Context) error {
+	r, s := w.run, w.s
 	select {
 	case r.steps <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	defer func() { <-r.steps }()
-	r.sink.Emit(event(s.v, progress.Running))
+	r.sink.Emit(r.event(s.v, progress.Running))
 	var err error
 	if o, ok := s.v.Op.(*op.Run); ok {
 		err = w.exec(ctx, writeCtx, o)
@@ -151,7 +173,7 @@ func (r *run) execute(ctx, writeCtx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
-	r.sink.Emit(event(s.v, progress.Done))
+	r.sink.Emit(r.event(s.v, progress.Done))
 	return nil
 }
 
@@ -164,6 +186,8 @@ type work struct {
 	// definition and ins are what the key is made of.
 	definition string
 	ins        []string
+	// flight is what other builds wait for; nil when this one does not make the result.
+	flight *flight
 }
 
 // inputs finds out what the step reads besides its parent.

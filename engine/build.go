@@ -16,8 +16,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Build builds an image, stores it and names it. The names move only when all of the image is durable.
+// Build builds an image, for one platform or several, and makes what the outputs say of it: without any, it is stored and
+// named. The names move only when all of the image is durable.
 func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sink) (BuildResult, error) {
+	sink = progress.Or(sink)
 	refs := make([]reference.Reference, len(opts.Tags))
 	for i, t := range opts.Tags {
 		var err error
@@ -25,24 +27,20 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 			return BuildResult{}, err
 		}
 	}
+	platforms, err := parsePlatforms(opts.Platforms)
+	if err != nil {
+		return BuildResult{}, err
+	}
+	notes, err := parseAnnotations(opts.Annotations)
+	if err != nil {
+		return BuildResult{}, err
+	}
 	o := build.Options{
 		Context: opts.ContextDir, Dockerfile: opts.File, Source: opts.Dockerfile, Target: opts.Target,
-		BuildArgs: opts.BuildArgs, NoCache: opts.NoCache, Pull: opts.Pull,
+		BuildArgs: opts.BuildArgs, NoCache: opts.NoCache, NoCacheStages: opts.NoCacheFilter, Pull: opts.Pull, Labels: opts.Labels,
 	}
-	if opts.Platform != "" {
-		p, err := platform.Parse(opts.Platform)
-		if err != nil {
-			return BuildResult{}, err
-		}
-		o.Platform = &p
-	}
-	if opts.SourceDateEpoch != "" {
-		s, err := strconv.ParseInt(opts.SourceDateEpoch, 10, 64)
-		if err != nil || s < 0 {
-			return BuildResult{}, errdefs.Invalid("SOURCE_DATE_EPOCH=%q: want seconds since 1970", opts.SourceDateEpoch)
-		}
-		t := time.Unix(s, 0).UTC()
-		o.SourceDateEpoch = &t
+	if o.SourceDateEpoch, err = parseEpoch(opts.SourceDateEpoch); err != nil {
+		return BuildResult{}, err
 	}
 	snaps, err := e.snapshots(ctx)
 	if err != nil {
@@ -52,12 +50,32 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 		Content: e.content, Snapshots: snaps, CacheDir: filepath.Join(e.root, "cache"),
 		Executor: &executor{e: e}, Images: resolver{e}, Pins: e.lease,
 	})
-	res, err := b.Build(ctx, o, sink)
+	res, err := e.buildAll(ctx, b, o, platforms, notes, sink)
 	if err != nil {
 		return BuildResult{}, err
 	}
-	names, err := e.setTags(ctx, refs, res.Manifest, "build", "")
-	return BuildResult{Descriptor: res.Manifest, ConfigDigest: res.Config.Digest, Tags: names, Steps: res.Steps, Cached: res.Cached}, err
+	out := BuildResult{Descriptor: res.descriptor}
+	for _, img := range res.images {
+		out.Steps, out.Cached = out.Steps+img.Steps, out.Cached+img.Cached
+	}
+	if len(res.images) == 1 {
+		out.ConfigDigest = res.images[0].Config.Digest
+	}
+	out.Tags, err = e.deliver(ctx, opts.Outputs, refs, res, sink)
+	return out, err
+}
+
+// parseEpoch reads SOURCE_DATE_EPOCH; nil when it is "".
+func parseEpoch(s string) (*time.Time, error) {
+	if s == "" {
+		return nil, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return nil, errdefs.Invalid("SOURCE_DATE_EPOCH=%q: want seconds since 1970", s)
+	}
+	t := time.Unix(n, 0).UTC()
+	return &t, nil
 }
 
 // resolver finds the base images of builds in the store.

@@ -20,6 +20,7 @@ import (
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/userns"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // executor runs the RUN steps of builds, and the steps of bases, in containers that leave nothing behind.
@@ -67,7 +68,13 @@ func (x *executor) Run(ctx context.Context, req op.RunRequest) error {
 		finish()
 		stubs.remove()
 		var start *container.StartError
-		if errors.As(err, &start) { // the step's container has a name that says nothing to anybody
+		if errors.As(err, &start) {
+			if errors.Is(err, unix.ENOEXEC) {
+				if cannot := emulated(req.Platform); cannot != nil {
+					return cannot
+				}
+			}
+			// The step's container has a name that says nothing to anybody.
 			return fmt.Errorf("%w: %w", &op.ExitError{Code: start.Code}, start)
 		}
 		return err

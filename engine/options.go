@@ -24,15 +24,50 @@ type BuildOptions struct {
 	BuildArgs map[string]string
 	NoCache   bool
 	Pull      bool
-	// Platform is os/arch[/variant]; "" is the host's.
-	Platform string
+	// NoCacheFilter are names of stages that are built without cache.
+	NoCacheFilter []string
+	// Platforms are os/arch[/variant]; none is the host's. Several make an image index.
+	Platforms []string
+	// Labels are added to the config of each image.
+	Labels map[string]string
+	// Annotations are TYPE:KEY=VALUE as buildx has them: see parseAnnotations.
+	Annotations []string
+	// Outputs are what is made of the result; none stores and tags it.
+	Outputs []BuildOutput
 	// SourceDateEpoch is seconds since 1970 as text; "" leaves the choice to build.
 	SourceDateEpoch string
 }
 
+// BuildOutput is one thing that is made of the result of a build, as --output says it.
+type BuildOutput struct {
+	// Type is one of the Output constants.
+	Type string
+	// Names of an image, besides BuildOptions.Tags.
+	Names []string
+	// Dest is a directory of OutputLocal, or of OutputOCI when Writer is nil. It is made when it is not there.
+	Dest string
+	// Writer takes the archive of OutputTar, OutputOCI and OutputDocker.
+	Writer *os.File `json:"-"`
+	// Push sends an OutputImage to its registry too.
+	Push bool
+}
+
+// The types of outputs.
+const (
+	OutputImage  = "image"
+	OutputOCI    = "oci"
+	OutputDocker = "docker"
+	OutputLocal  = "local"
+	OutputTar    = "tar"
+	// OutputNone makes nothing but cache.
+	OutputNone = "cacheonly"
+)
+
 // BuildResult is what Build made.
 type BuildResult struct {
-	Descriptor   ocispec.Descriptor
+	// Descriptor is of the manifest, or of the index of several platforms.
+	Descriptor ocispec.Descriptor
+	// ConfigDigest is the image's ID; "" for several platforms.
 	ConfigDigest digest.Digest
 	// Tags are the names that point to it now, in their familiar form.
 	Tags          []string

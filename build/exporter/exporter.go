@@ -34,6 +34,8 @@ type Input struct {
 	// Epoch becomes the time of the image, and of the history entries from NewHistory on.
 	Epoch      time.Time
 	NewHistory int
+	// Annotations of the manifest; may be nil.
+	Annotations map[string]string
 }
 
 // Output is a written image.
@@ -62,7 +64,7 @@ func Write(ctx context.Context, store Store, pins lease.Pinner, in Input) (Outpu
 	if err != nil {
 		return Output{}, fmt.Errorf("write config: %w", err)
 	}
-	manifest, err := image.WriteManifest(ctx, store, config, descs, nil)
+	manifest, err := image.WriteManifest(ctx, store, config, descs, in.Annotations)
 	if err != nil {
 		return Output{}, err
 	}

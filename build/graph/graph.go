@@ -49,6 +49,8 @@ type Vertex struct {
 	Base *Base
 	// Op is set for all others.
 	Op op.Op
+	// Stage is the name of the stage that it belongs to, or its number when it has none.
+	Stage string
 	// Location is where it stands in the Dockerfile.
 	Location []parser.Range
 }
@@ -76,6 +78,8 @@ type Options struct {
 	Args map[string]string
 	// Platform is what to build for; nil is the host's.
 	Platform *ocispec.Platform
+	// Prefix stands before the stage in the names of steps: the platform, when several are built at once.
+	Prefix string
 	// Network of RUN steps that do not say otherwise.
 	Network op.Network
 }

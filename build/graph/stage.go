@@ -103,6 +103,10 @@ func (st *stage) add(v *Vertex, name string) *Vertex {
 		name = "ONBUILD " + name
 	}
 	v.Name = name
+	v.Stage = st.def.Name
+	if v.Stage == "" {
+		v.Stage = strconv.Itoa(st.def.Index)
+	}
 	v.Parent = st.top
 	st.steps = append(st.steps, v)
 	st.top = st.b.add(v)
@@ -114,8 +118,11 @@ func (st *stage) number() {
 	total := len(st.steps)
 	width := len(strconv.Itoa(total))
 	title := ""
+	if st.b.opts.Prefix != "" {
+		title = st.b.opts.Prefix + " "
+	}
 	if len(st.b.f.Stages) > 1 {
-		title = st.def.Title() + " "
+		title += st.def.Title() + " "
 	}
 	for i, v := range st.steps {
 		v.Name = fmt.Sprintf("[%s%*d/%d] %s", title, width, i+1, total, v.Name)

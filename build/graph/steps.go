@@ -10,6 +10,7 @@ import (
 	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/platform"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
@@ -51,6 +52,9 @@ func (st *stage) run(c *instructions.RunCommand) error {
 	r := &op.Run{
 		Args: args, Env: st.scope.Environ(), Cwd: st.img.Config.WorkingDir, User: st.img.Config.User,
 		Network: st.b.opts.Network, Script: script, Proxy: st.proxyEnv(),
+	}
+	if p := platform.Normalize(st.platform); p.Architecture != st.b.host.Architecture || p.OS != st.b.host.OS {
+		r.Platform = platform.Format(p)
 	}
 	if r.Cwd == "" {
 		r.Cwd = "/"

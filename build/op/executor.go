@@ -55,6 +55,9 @@ type RunRequest struct {
 	User string
 	// Network says what the step can reach.
 	Network Network
+	// Platform is what the program is made for, as os/arch[/variant]; "" is the machine's own. An executor
+	// that cannot run such programs fails with ErrUnsupported.
+	Platform string
 	// Hostname is the container's host name.
 	Hostname string
 	// Mounts are made besides the default ones.

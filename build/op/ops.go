@@ -27,6 +27,8 @@ type Run struct {
 	Cwd     string
 	User    string
 	Network Network
+	// Platform is what the program is made for, as os/arch[/variant]; "" is the machine's own.
+	Platform string
 	// Proxy is more environment, which is no part of the definition.
 	Proxy []string
 	// Script, when not nil, is a file that the program finds as
@@ -46,7 +48,9 @@ func (r *Run) Definition() string {
 		User    string   `json:"user,omitempty"`
 		Network Network  `json:"network,omitempty"`
 		Script  *File    `json:"script,omitempty"`
-	}{r.Args, r.Env, r.Cwd, r.User, r.Network, r.Script})
+		// Only of other machines' programs, whose results may differ from those of one's own.
+		Platform string `json:"platform,omitempty"`
+	}{r.Args, r.Env, r.Cwd, r.User, r.Network, r.Script, r.Platform})
 }
 
 // Copy makes a layer of files of the context, of another stage or image, or of the Dockerfile.

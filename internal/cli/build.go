@@ -15,17 +15,22 @@ import (
 )
 
 type buildOptions struct {
-	tags         []string
-	file         string
-	target       string
-	buildArgs    []string
-	noCache      bool
-	pull         bool
-	platform     string
-	progress     string
-	iidFile      string
-	metadataFile string
-	quiet        bool
+	tags          []string
+	file          string
+	target        string
+	buildArgs     []string
+	noCache       bool
+	pull          bool
+	noCacheFilter []string
+	platforms     []string
+	labels        []string
+	annotations   []string
+	outputs       []string
+	push, load    bool
+	progress      string
+	iidFile       string
+	metadataFile  string
+	quiet         bool
 }
 
 func (a *app) buildCommand() *cobra.Command {
@@ -41,6 +46,9 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 		Example: `  camada build -t app .
   camada build -t app:1.2 -t app:latest -f docker/Dockerfile --build-arg VERSION=1.2 .
   camada build --target test --progress=plain .
+  camada build --platform linux/amd64,linux/arm64 -t app .
+  camada build -o out .                     # the files of the result in a directory
+  camada build -o type=oci,dest=app.tar -t app .
   camada build -t app - < Dockerfile        # a Dockerfile without a context`,
 		Args:        args(1, 1),
 		Annotations: map[string]string{inNamespace: "yes"},
@@ -53,7 +61,13 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 	f.StringArrayVar(&o.buildArgs, "build-arg", nil, "value of an ARG, `NAME=VALUE`; NAME alone takes it from the environment")
 	f.BoolVar(&o.noCache, "no-cache", false, "run every step again")
 	f.BoolVar(&o.pull, "pull", false, "always look for a newer base image")
-	f.StringVar(&o.platform, "platform", "", "`platform` of the image, e.g. linux/amd64")
+	f.StringArrayVar(&o.noCacheFilter, "no-cache-filter", nil, "`stage` that is built without cache; may be given again")
+	f.StringArrayVar(&o.platforms, "platform", nil, "`platform` of the image, e.g. linux/amd64; several make an index")
+	f.StringArrayVar(&o.labels, "label", nil, "`NAME=VALUE` for the image's config")
+	f.StringArrayVar(&o.annotations, "annotation", nil, "`[TYPE:]KEY=VALUE` for the manifest; TYPE is manifest, index or manifest-descriptor")
+	f.StringArrayVarP(&o.outputs, "output", "o", nil, "what to make: a `directory`, - for a tar, or type=image|registry|oci|docker|local|tar|cacheonly[,dest=PATH]")
+	f.BoolVar(&o.push, "push", false, "send the image to its registry")
+	f.BoolVar(&o.load, "load", false, "keep the image in the store (what happens anyway, unless --output says otherwise)")
 	f.StringVar(&o.progress, "progress", "auto", "how to show progress: `"+display.Modes+"`")
 	f.StringVar(&o.iidFile, "iidfile", "", "write the image's ID to a `file`")
 	f.StringVar(&o.metadataFile, "metadata-file", "", "write what was built to a `file`, as JSON")
@@ -64,10 +78,13 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 	opts := engine.BuildOptions{
 		ContextDir: dir, File: o.file, Tags: o.tags, Target: o.target, NoCache: o.noCache, Pull: o.pull,
-		Platform: o.platform, SourceDateEpoch: os.Getenv("SOURCE_DATE_EPOCH"),
+		NoCacheFilter: commaList(o.noCacheFilter), Platforms: o.platforms, Annotations: o.annotations, SourceDateEpoch: os.Getenv("SOURCE_DATE_EPOCH"),
 	}
 	var err error
 	if opts.BuildArgs, err = keyValues("--build-arg", o.buildArgs, os.LookupEnv); err != nil {
+		return err
+	}
+	if opts.Labels, err = labels(o.labels); err != nil {
 		return err
 	}
 	if err := a.readDockerfile(&opts); err != nil {
@@ -81,16 +98,21 @@ func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 	if err != nil {
 		return err
 	}
+	out, err := a.openOutputs(o)
+	if err != nil {
+		return err
+	}
+	opts.Outputs = out.list
 	var res engine.BuildResult
 	err = a.with(cmd.Context(), func(e *engine.Engine) error {
 		res, err = e.Build(cmd.Context(), opts, d)
 		return err
 	})
-	if err := errors.Join(err, d.Close()); err != nil {
+	if err := errors.Join(out.finish(err), d.Close()); err != nil {
 		return err
 	}
 	if o.quiet {
-		fmt.Fprintln(a.stdout, res.ConfigDigest)
+		fmt.Fprintln(a.stdout, imageID(res))
 	} else if mode != "quiet" {
 		for _, t := range res.Tags {
 			fmt.Fprintf(a.stderr, "%s is %s\n", t, res.Descriptor.Digest)
@@ -128,7 +150,7 @@ func (a *app) readDockerfile(opts *engine.BuildOptions) error {
 
 // buildMetadata is the content of --metadata-file, with buildx's names.
 type buildMetadata struct {
-	ConfigDigest string `json:"containerimage.config.digest"`
+	ConfigDigest string `json:"containerimage.config.digest,omitempty"`
 	Digest       string `json:"containerimage.digest"`
 	Descriptor   any    `json:"containerimage.descriptor"`
 	Names        string `json:"image.name,omitempty"`
@@ -136,7 +158,7 @@ type buildMetadata struct {
 
 func writeResults(o buildOptions, res engine.BuildResult) error {
 	if o.iidFile != "" {
-		if err := replaceFile(o.iidFile, []byte(res.ConfigDigest.String())); err != nil {
+		if err := replaceFile(o.iidFile, []byte(imageID(res))); err != nil {
 			return fmt.Errorf("write --iidfile: %w", err)
 		}
 	}
@@ -166,6 +188,32 @@ func replaceFile(name string, b []byte) error {
 		err = f.publish()
 	}
 	return errors.Join(err, f.discard())
+}
+
+// imageID is what docker calls the image's ID: the digest of its config, or of the index of several platforms.
+func imageID(res engine.BuildResult) string {
+	if res.ConfigDigest != "" {
+		return res.ConfigDigest.String()
+	}
+	return res.Descriptor.Digest.String()
+}
+
+// commaList is the values of a flag that may be given again and may have commas.
+func commaList(in []string) []string {
+	var out []string
+	for _, s := range in {
+		for part := range strings.SplitSeq(s, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				out = append(out, part)
+			}
+		}
+	}
+	return out
+}
+
+// labels reads NAME=VALUE; NAME alone has the empty value, as docker has it.
+func labels(in []string) (map[string]string, error) {
+	return keyValues("--label", in, func(string) (string, bool) { return "", true })
 }
 
 // keyValues reads NAME=VALUE flags; NAME alone takes the value of lookup and is left out when there is none.
