@@ -21,9 +21,16 @@ const (
 // copier is one Copy under way.
 type copier struct {
 	src  Source
-	dst  Destination
+	dst  sink
 	opts Options
 	sink progress.Sink
+}
+
+// sink is where the blobs go.
+type sink interface {
+	have(ctx context.Context, desc ocispec.Descriptor) (bool, error)
+	// put copies a blob from src, the readers of which tell how far they are. Its errors have their sides.
+	put(ctx context.Context, src *counting, desc ocispec.Descriptor) error
 }
 
 // node is a blob to be copied.

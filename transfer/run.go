@@ -9,6 +9,7 @@ import (
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/progress"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -72,75 +73,77 @@ func (c *copier) blob(ctx context.Context, n *node, e progress.Event) (progress.
 	if err := content.CheckDigest(d.Digest); err != nil {
 		return progress.Failed, fail(AtSource, d.Digest, err)
 	}
-	there, err := content.Exists(ctx, c.dst, d.Digest)
+	there, err := c.dst.have(ctx, d)
 	if err != nil {
 		return progress.Failed, fail(AtDestination, d.Digest, err)
 	}
 	if there {
 		return progress.Cached, nil
 	}
-	r, err := c.src.Open(ctx, d)
-	if errdefs.IsNotFound(err) && len(d.URLs) > 0 {
+	src := &counting{src: c.src, e: e, sink: c.sink}
+	err = c.dst.put(ctx, src, d)
+	if src.missing && len(d.URLs) > 0 {
 		n.absent = true
 		return progress.Cached, nil
 	}
 	if err != nil {
-		return progress.Failed, fail(AtSource, d.Digest, err)
-	}
-	defer r.Close()
-	if err := c.write(ctx, d, r, e); err != nil {
 		return progress.Failed, err
 	}
 	return progress.Done, nil
 }
 
-// write copies the bytes into the destination.
-func (c *copier) write(ctx context.Context, d ocispec.Descriptor, r content.Reader, e progress.Event) error {
-	opts := content.WriterOptions{Algorithm: d.Digest.Algorithm()}
-	_, opts.NoSync = c.dst.(content.Syncer)
-	w, err := c.dst.Writer(ctx, opts)
+// counting is the source as a sink sees it: its readers tell how far they are, and its errors are kept.
+type counting struct {
+	src     Source
+	e       progress.Event
+	sink    progress.Sink
+	err     error
+	missing bool
+}
+
+// Open implements content.Provider.
+func (c *counting) Open(ctx context.Context, desc ocispec.Descriptor) (content.Reader, error) {
+	r, err := c.src.Open(ctx, desc)
 	if err != nil {
-		return fail(AtDestination, d.Digest, err)
+		c.err, c.missing = err, errdefs.IsNotFound(err)
+		return nil, err
 	}
-	defer func() { _ = w.Close() }()
-	src := &reader{alive: ctx.Err, r: r, e: e, sink: c.sink}
-	if _, err := io.Copy(w, io.LimitReader(src, d.Size+1)); err != nil {
-		if src.err != nil {
-			return fail(AtSource, d.Digest, src.err)
-		}
-		return fail(AtDestination, d.Digest, err)
+	c.err, c.missing, c.e.Current = nil, false, 0
+	return &reader{Reader: r, alive: ctx.Err, c: c}, nil
+}
+
+// blame gives an error its side: that of the source when it came from there.
+func (c *counting) blame(d digest.Digest, err error) error {
+	if err == nil {
+		return nil
 	}
-	// Bytes that are not what the digest names are the source's fault.
-	if _, err := w.Commit(ctx, d.Size, d.Digest); errdefs.IsCorrupt(err) {
-		return fail(AtSource, d.Digest, err)
-	} else if err != nil {
-		return fail(AtDestination, d.Digest, err)
+	if c.err != nil {
+		return fail(AtSource, d, c.err)
 	}
-	return nil
+	return fail(AtDestination, d, err)
 }
 
 // reader reads the source's bytes, tells how far it is, and keeps the source's error.
 type reader struct {
+	content.Reader
 	alive func() error
-	r     io.Reader
-	e     progress.Event
 	told  int64
-	sink  progress.Sink
-	err   error
+	c     *counting
 }
 
 func (r *reader) Read(p []byte) (int, error) {
-	const step = 4 << 20
-	if r.err = r.alive(); r.err != nil {
-		return 0, r.err
+	const step = 1 << 20
+	c := r.c
+	if c.err = r.alive(); c.err != nil {
+		return 0, c.err
 	}
-	n, err := r.r.Read(p)
-	if r.e.Current += int64(n); r.e.Current-r.told >= step {
-		r.told = r.e.Current
-		r.sink.Emit(r.e)
+	n, err := r.Reader.Read(p)
+	if c.e.Current += int64(n); c.e.Current-r.told >= step {
+		r.told = c.e.Current
+		c.sink.Emit(c.e)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		r.err = err
+		c.err, c.missing = err, errdefs.IsNotFound(err)
 	}
 	return n, err
 }

@@ -6,6 +6,10 @@
 //
 // Children are copied before their parents, so that what is at the destination
 // is whole at every moment. What is there already is not copied again.
+//
+// A Destination is a store; a registry, which has to know what it is given, is a Putter:
+//
+//	err := transfer.Push(ctx, src, repository, desc, transfer.Options{})
 package transfer
 
 import (
@@ -30,6 +34,14 @@ type Destination interface {
 	content.Ingester
 }
 
+// Putter is a place that has to know what it is given: registries keep manifests and blobs apart.
+type Putter interface {
+	// Have reports whether desc is there, or could be put there without its bytes.
+	Have(ctx context.Context, desc ocispec.Descriptor) (bool, error)
+	// Put copies desc from src, which it may open as often as it needs.
+	Put(ctx context.Context, src content.Provider, desc ocispec.Descriptor) error
+}
+
 // Options shape a Copy. The zero value has the defaults.
 type Options struct {
 	// Concurrency is how many blobs are copied at once; 0 means 3.
@@ -37,6 +49,9 @@ type Options struct {
 	// Partial leaves out manifests of an index that are not at the source: who
 	// pulled for one platform has one manifest of it. At least one must be there.
 	Partial bool
+	// Resume gives ingests names that are made of digests: a copy that was interrupted goes on where it stopped, and when
+	// several processes copy the same blob one does and the others wait. For sources that are slow.
+	Resume bool
 	// Progress gets events for each blob, with its digest as ID; may be nil.
 	Progress progress.Sink
 }
@@ -78,15 +93,8 @@ func fail(side Side, d digest.Digest, err error) error {
 // may not be distributed and are not at the source are left out: they have URLs.
 // On an error everything under way is stopped, and what was copied stays.
 func Copy(ctx context.Context, src Source, dst Destination, desc ocispec.Descriptor, opts Options) error {
-	if opts.Concurrency <= 0 {
-		opts.Concurrency = 3
-	}
-	c := &copier{src: src, dst: dst, opts: opts, sink: progress.Or(opts.Progress)}
-	nodes, err := c.plan(ctx, desc)
+	nodes, err := newCopier(src, &store{dst: dst, resume: opts.Resume}, opts).copy(ctx, desc)
 	if err != nil {
-		return fail(AtSource, desc.Digest, err)
-	}
-	if err := c.run(ctx, nodes); err != nil {
 		return err
 	}
 	if s, ok := dst.(content.Syncer); ok {
@@ -101,4 +109,31 @@ func Copy(ctx context.Context, src Source, dst Destination, desc ocispec.Descrip
 		}
 	}
 	return nil
+}
+
+// Push is Copy to a Putter.
+func Push(ctx context.Context, src Source, dst Putter, desc ocispec.Descriptor, opts Options) error {
+	_, err := newCopier(src, &putter{dst}, opts).copy(ctx, desc)
+	return err
+}
+
+// Blob is Copy for one blob, whatever it leads to. It is not synced.
+func Blob(ctx context.Context, src Source, dst Destination, desc ocispec.Descriptor, opts Options) error {
+	return newCopier(src, &store{dst: dst, resume: opts.Resume}, opts).node(ctx, &node{desc: desc, done: make(chan struct{})})
+}
+
+func newCopier(src Source, dst sink, opts Options) *copier {
+	if opts.Concurrency <= 0 {
+		opts.Concurrency = 3
+	}
+	return &copier{src: src, dst: dst, opts: opts, sink: progress.Or(opts.Progress)}
+}
+
+// copy copies the graph and returns its nodes.
+func (c *copier) copy(ctx context.Context, desc ocispec.Descriptor) ([]*node, error) {
+	nodes, err := c.plan(ctx, desc)
+	if err != nil {
+		return nil, fail(AtSource, desc.Digest, err)
+	}
+	return nodes, c.run(ctx, nodes)
 }

@@ -17,7 +17,7 @@ const module = "github.com/camada/camada"
 var floors = [][]string{
 	1: {"errdefs", "progress", "reference", "platform", "internal/flock"},
 	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns"},
-	3: {"layer", "snapshot", "image", "container"},
+	3: {"layer", "snapshot", "image", "container", "remote"},
 	4: {"transfer", "unpack", "base", "gc"},
 	5: {"build"},
 	6: {"engine"},
@@ -32,6 +32,7 @@ var sameFloor = map[string]string{
 	"platform -> errdefs":  "a name that cannot be parsed is an error with a class",
 	"reference -> errdefs": "a name that cannot be parsed is an error with a class",
 	"content -> lease":     "a store pins a blob before it looks whether it is there",
+	"remote -> image":      "a registry keeps what is a manifest apart from what is a blob",
 }
 
 // parts are children that their parent imports, each with its reason: they
