@@ -15,6 +15,7 @@ import (
 	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/layer"
+	"github.com/camada/camada/layer/index"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/snapshot"
 	"github.com/opencontainers/go-digest"
@@ -149,7 +150,7 @@ func (w *work) diff(ctx context.Context, id string) (layer.Layer, error) {
 		return layer.Layer{}, context.Cause(ctx)
 	}
 	defer func() { <-r.writers }()
-	return layer.Write(ctx, r.p.Content, layer.WriteOptions{Compression: r.opts.compressionOf(), NoSync: true}, func(out io.Writer) error {
+	return r.indexes.Write(ctx, r.p.Content, layer.WriteOptions{Compression: r.opts.compressionOf(), NoSync: true}, func(out io.Writer, _ index.Known) error {
 		return r.p.Snapshots.Diff(ctx, id, out, snapshot.DiffOptions{Clamp: r.epoch, Exclude: mountPoints()})
 	})
 }

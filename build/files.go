@@ -14,6 +14,7 @@ import (
 	"github.com/camada/camada/build/source"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/layer"
+	"github.com/camada/camada/layer/index"
 	"github.com/camada/camada/snapshot"
 	"golang.org/x/sys/unix"
 )
@@ -115,7 +116,7 @@ func (w *work) files(ctx, writeCtx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l, id, err := w.write(ctx, func(out io.Writer) error { return plan.Write(ctx, out) })
+	l, id, err := w.write(ctx, func(out io.Writer, known index.Known) error { return plan.Write(ctx, out, known) })
 	if err != nil {
 		return err
 	}
@@ -125,11 +126,11 @@ func (w *work) files(ctx, writeCtx context.Context) error {
 
 // write stores the layer that produce makes and, when a later step reads it, unpacks it
 // on the way. It returns the snapshot, "" for none.
-func (w *work) write(ctx context.Context, produce func(io.Writer) error) (layer.Layer, string, error) {
+func (w *work) write(ctx context.Context, produce func(io.Writer, index.Known) error) (layer.Layer, string, error) {
 	r := w.run
 	opts := layer.WriteOptions{Compression: r.opts.compressionOf(), NoSync: true}
 	if !r.needed(w.s.v) {
-		l, err := layer.Write(ctx, r.p.Content, opts, produce)
+		l, err := r.indexes.Write(ctx, r.p.Content, opts, produce)
 		return l, "", err
 	}
 	below, err := w.parent.unpack(ctx)
@@ -147,7 +148,7 @@ func (w *work) write(ctx context.Context, produce func(io.Writer) error) (layer.
 		pr.CloseWithError(errors.Join(err, io.ErrClosedPipe)) // nobody reads any more
 		result <- applied{info, err}
 	}()
-	l, err := layer.Write(ctx, r.p.Content, opts, produce, pw)
+	l, err := r.indexes.Write(ctx, r.p.Content, opts, produce, pw)
 	var a applied
 	select {
 	case a = <-result: // before the end of the stream: it failed, and is the cause

@@ -18,6 +18,7 @@ import (
 	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/layer"
+	"github.com/camada/camada/layer/index"
 	"github.com/camada/camada/progress"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -30,14 +31,15 @@ const minSteps = 8
 // run is one build under way.
 type run struct {
 	*Builder
-	opts   Options
-	sink   progress.Sink
-	file   *dockerfile.File
-	graph  *graph.Graph
-	epoch  time.Time
-	cache  *cache.Cache
-	states []*state
-	snaps  *snapshotSet
+	opts    Options
+	sink    progress.Sink
+	file    *dockerfile.File
+	graph   *graph.Graph
+	epoch   time.Time
+	cache   *cache.Cache
+	indexes *index.Store
+	states  []*state
+	snaps   *snapshotSet
 	// steps and writers bound how many steps, and how many layers, are worked on at once.
 	steps, writers chan struct{}
 	// writing counts the layers that are written while later steps are executed.
@@ -83,6 +85,7 @@ func (b *Builder) build(ctx context.Context, opts Options, sink progress.Sink) (
 		r.graph.Image.Config.Labels[k] = v
 	}
 	r.cache = cache.Open(filepath.Join(b.p.CacheDir, "build"))
+	r.indexes = index.Open(filepath.Join(b.p.CacheDir, "layers"))
 	steps, cores := opts.Parallel, runtime.GOMAXPROCS(0)
 	if steps <= 0 {
 		steps = max(minSteps, cores)

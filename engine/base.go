@@ -14,6 +14,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/layer"
+	"github.com/camada/camada/layer/index"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/userns"
 	"github.com/opencontainers/go-digest"
@@ -172,7 +173,7 @@ func (e *Engine) layerAndSnapshot(ctx context.Context, snaps snapshots, produce 
 		pr.CloseWithError(err)
 		done <- applied{info.ID, err}
 	}()
-	l, err := layer.Write(ctx, e.content, layer.WriteOptions{}, produce, pw)
+	l, err := e.indexes().Write(ctx, e.content, layer.WriteOptions{}, func(w io.Writer, _ index.Known) error { return produce(w) }, pw)
 	pw.CloseWithError(err)
 	a := <-done
 	if err == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/gc"
 	"github.com/camada/camada/gc/fsck"
+	"github.com/camada/camada/layer/index"
 	"github.com/camada/camada/lease"
 )
 
@@ -34,6 +35,11 @@ func (e *Engine) collectable(ctx context.Context, opts GCOptions) (gc.Store, sna
 			e.cacheRoots(now.Add(-opts.KeepCache)),
 		},
 	}, snaps, nil
+}
+
+// indexes are the lists of what is in each layer.
+func (e *Engine) indexes() *index.Store {
+	return index.Open(filepath.Join(e.root, "cache", "layers"))
 }
 
 func (e *Engine) buildCache() *cache.Cache {
@@ -79,6 +85,9 @@ func (e *Engine) GC(ctx context.Context, opts GCOptions) (GCResult, error) {
 	}
 	records, err := e.buildCache().Expire(ctx, time.Now().Add(-opts.KeepCache), opts.DryRun)
 	if err != nil {
+		return GCResult{}, err
+	}
+	if _, err := e.indexes().Expire(time.Now().Add(-opts.KeepCache), opts.DryRun); err != nil {
 		return GCResult{}, err
 	}
 	res, err := gc.Collect(ctx, store, gc.Options{DryRun: opts.DryRun})

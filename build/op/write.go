@@ -10,6 +10,7 @@ import (
 
 	"github.com/camada/camada/archive"
 	"github.com/camada/camada/build/source"
+	"github.com/camada/camada/layer/index"
 )
 
 // inode identifies a file of a source tree with several names.
@@ -23,16 +24,18 @@ type layerWriter struct {
 	w     *archive.Writer
 	epoch time.Time
 	links map[inode]string
+	known index.Known
 }
 
-// Write writes the layer as an uncompressed tar, sorted.
-func (p *Plan) Write(ctx context.Context, w io.Writer) error {
+// Write writes the layer as an uncompressed tar, sorted. known, when not nil, is told the SHA-256 of a
+// file before the file is written, if it is known.
+func (p *Plan) Write(ctx context.Context, w io.Writer, known index.Known) error {
 	names := make([]string, 0, len(p.nodes))
 	for name := range p.nodes {
 		names = append(names, name)
 	}
 	slices.SortFunc(names, comparePaths)
-	l := &layerWriter{w: archive.NewWriter(w, archive.WriterOptions{Clamp: p.epoch}), epoch: p.epoch, links: make(map[inode]string)}
+	l := &layerWriter{w: archive.NewWriter(w, archive.WriterOptions{Clamp: p.epoch}), epoch: p.epoch, links: make(map[inode]string), known: known}
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -81,6 +84,9 @@ func (l *layerWriter) add(name string, n *node) error {
 		return err
 	}
 	defer f.Close()
+	if sum, ok := n.from.SHA256(); ok && l.known != nil {
+		l.known(name, sum)
+	}
 	if err := l.w.Add(e, f); err != nil {
 		// Content that became short is a file that was changed: say that.
 		if changed := n.tree.Unchanged(f, &n.from); changed != nil {

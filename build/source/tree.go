@@ -69,6 +69,9 @@ type Entry struct {
 	sha256 [32]byte // of a regular file's content
 }
 
+// SHA256 is the sum of a regular file's content, if it was computed or remembered for Tree.Digest.
+func (e *Entry) SHA256() (sum [32]byte, ok bool) { return e.sha256, e.hashed }
+
 // directory is the inside of a directory.
 type directory struct {
 	loaded  bool
