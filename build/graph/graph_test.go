@@ -107,11 +107,11 @@ COPY --from=empty /g /h
 	want := strings.Join([]string{
 		"0 on - from -: [build 1/2] FROM full/debian\n",
 		`1 on 0 from -: [build 2/2] RUN make riscv64 | run.v1 {"args":["/bin/sh","-c","make $TARGETARCH"],"env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin","TARGETARCH=riscv64"],"cwd":"/home","user":"ann"}` + "\n",
-		"2 on - from 1: [stage-3 1/4] COPY --from=build /a /b | copy.v1 {\"sources\":[\"/a\"],\"from\":true,\"dest\":\"/b\"}\n",
+		"2 on - from 1: [stage-3 1/4] COPY --from=build /a /b | copy.v2 {\"sources\":[\"/a\"],\"from\":true,\"dest\":\"/b\"}\n",
 		"3 on - from -: FROM full/tools\n",
-		"4 on 2 from 3: [stage-3 2/4] COPY --from=tools /c /d | copy.v1 {\"sources\":[\"/c\"],\"from\":true,\"dest\":\"/d\"}\n",
-		"5 on 4 from 3: [stage-3 3/4] COPY --from=tools /e /f | copy.v1 {\"sources\":[\"/e\"],\"from\":true,\"dest\":\"/f\"}\n",
-		"6 on 5 from -: [stage-3 4/4] COPY --from=empty /g /h | copy.v1 {\"sources\":[\"/g\"],\"from\":true,\"dest\":\"/h\"}\n",
+		"4 on 2 from 3: [stage-3 2/4] COPY --from=tools /c /d | copy.v2 {\"sources\":[\"/c\"],\"from\":true,\"dest\":\"/d\"}\n",
+		"5 on 4 from 3: [stage-3 3/4] COPY --from=tools /e /f | copy.v2 {\"sources\":[\"/e\"],\"from\":true,\"dest\":\"/f\"}\n",
+		"6 on 5 from -: [stage-3 4/4] COPY --from=empty /g /h | copy.v2 {\"sources\":[\"/g\"],\"from\":true,\"dest\":\"/h\"}\n",
 		"target 6\n",
 	}, "")
 	if diff := cmp.Diff(want, describe(g)); diff != "" {
