@@ -190,6 +190,11 @@ func (s *stream) next() error {
 	if err != nil {
 		return errdefs.With(errdefs.ErrCorrupt, fmt.Errorf("read the %s layer: %w", s.name, err))
 	}
+	for k := range h.PAXRecords {
+		if strings.HasPrefix(k, "GNU.sparse.") { // a few bytes would make exabytes
+			return errdefs.Unsupported("compare: the %s layer has a sparse file, %q", s.name, h.Name)
+		}
+	}
 	p := strings.Trim(h.Name, "/")
 	if p == "." {
 		p = ""
