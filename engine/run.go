@@ -106,7 +106,7 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	cfg := record.Config{
 		ID: id, Name: opts.Name, Image: img.Descriptor, ImageName: opts.Image, ImageID: img.ID().String(), Snapshot: active.ID,
 		Command: l.command(), Labels: opts.Labels, Network: l.opts.Network, Volumes: opts.Volumes, TTY: opts.TTY, Remove: opts.Remove,
-		User: orElse(opts.User, l.image.User), Workdir: orElse(orElse(opts.Workdir, l.image.WorkingDir), "/"),
+		User: orElse(opts.User, l.image.User), Workdir: path.Clean(orElse(orElse(opts.Workdir, l.image.WorkingDir), "/")),
 		StopSignal: orElse(orElse(opts.StopSignal, l.image.StopSignal), "SIGTERM"), Privileged: opts.Privileged,
 		CapAdd: opts.CapAdd, CapDrop: opts.CapDrop,
 		Memory: opts.Memory, NanoCPUs: opts.NanoCPUs, PidsLimit: opts.PidsLimit,

@@ -68,18 +68,25 @@ func (c *ours) run(args ...string) string {
 // try is run for verbs that may fail; the messages are in the test's log.
 func (c *ours) try(args ...string) (string, int) {
 	c.t.Helper()
+	out, message, code := c.talk(args...)
+	if code != 0 {
+		c.t.Logf("camada %s: exit code %d\n%s\n%s", strings.Join(args, " "), code, out, message)
+	}
+	return out, code
+}
+
+// talk returns both outputs, without the last newline, and the exit code.
+func (c *ours) talk(args ...string) (stdout, stderr string, code int) {
+	c.t.Helper()
 	cmd := exec.Command(c.bin, args...)
 	cmd.Env = append(os.Environ(), "CAMADA_ROOT="+c.root, "NO_COLOR=1", "SOURCE_DATE_EPOCH=1700000000")
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
+	var message strings.Builder
+	cmd.Stderr = &message
 	out, err := cmd.Output()
 	if cmd.ProcessState == nil {
 		c.t.Fatal(err)
 	}
-	if err != nil {
-		c.t.Logf("camada %s: %v\n%s%s", strings.Join(args, " "), err, out, stderr.String())
-	}
-	return strings.TrimSpace(string(out)), cmd.ProcessState.ExitCode()
+	return strings.TrimSpace(string(out)), strings.TrimSpace(message.String()), cmd.ProcessState.ExitCode()
 }
 
 // write writes files: names and contents in turn.

@@ -3,7 +3,6 @@ package graph
 import (
 	"context"
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -222,7 +221,7 @@ func (st *stage) ready() error {
 		}
 	}
 	if c.WorkingDir != "" {
-		c.WorkingDir = path.Join("/", c.WorkingDir)
+		c.WorkingDir = workingDir("", c.WorkingDir)
 	}
 	if os := st.platform.OS; os != "linux" {
 		return st.b.f.ErrorAt(st.def.Location, errdefs.Unsupported("building for %s is not supported", os), "")

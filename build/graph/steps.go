@@ -50,14 +50,11 @@ func (st *stage) run(c *instructions.RunCommand) error {
 		return errdefs.Invalid("RUN of nothing")
 	}
 	r := &op.Run{
-		Args: args, Env: st.scope.Environ(), Cwd: st.img.Config.WorkingDir, User: st.img.Config.User,
+		Args: args, Env: st.scope.Environ(), Cwd: path.Join("/", st.img.Config.WorkingDir), User: st.img.Config.User,
 		Network: st.b.opts.Network, Script: script, Proxy: st.proxyEnv(),
 	}
 	if p := platform.Normalize(st.platform); p.Architecture != st.b.host.Architecture || p.OS != st.b.host.OS {
 		r.Platform = platform.Format(p)
-	}
-	if r.Cwd == "" {
-		r.Cwd = "/"
 	}
 	if n := op.Network(instructions.GetNetwork(c)); n != op.NetworkDefault {
 		r.Network = n
@@ -142,26 +139,34 @@ func (st *stage) proxyEnv() []string {
 
 func (st *stage) workdir(c *instructions.WorkdirCommand) error {
 	cfg := &st.img.Config
-	wd := c.Path
-	if wd == "" {
-		wd = cfg.WorkingDir
-	}
-	if !path.IsAbs(wd) {
-		wd = path.Join("/", cfg.WorkingDir, wd)
-	}
-	wd = path.Clean(wd)
+	wd := workingDir(cfg.WorkingDir, c.Path)
 	cfg.WorkingDir = wd
 	if wd == "/" {
 		st.history("WORKDIR "+wd, true)
 		return nil
 	}
-	st.add(&Vertex{Op: &op.Mkdir{Path: wd, User: cfg.User}, Location: c.Location()}, st.title(c))
+	st.add(&Vertex{Op: &op.Mkdir{Path: path.Clean(wd), User: cfg.User}, Location: c.Location()}, st.title(c))
 	st.history("WORKDIR "+wd, false)
 	return nil
 }
 
+// workingDir is the working directory that p means in cur. An absolute one is kept as it was
+// written, as BuildKit keeps it, even with a slash at its end.
+func workingDir(cur, p string) string {
+	switch {
+	case p == "" && cur == "":
+		return "/"
+	case p == "":
+		p = cur
+	}
+	if path.IsAbs(p) {
+		return p
+	}
+	return path.Join("/", cur, p)
+}
+
 func (st *stage) copy(ctx context.Context, c *instructions.CopyCommand) error {
-	o := &op.Copy{Chown: c.Chown, Chmod: c.Chmod, Link: c.Link, Exclude: c.ExcludePatterns, Parents: c.Parents}
+	o := &op.Copy{Chown: c.Chown, Chmod: c.Chmod, Link: c.Link}
 	v := &Vertex{Op: o, Location: c.Location()}
 	if c.From != "" {
 		o.From = true
@@ -189,16 +194,13 @@ func (st *stage) copy(ctx context.Context, c *instructions.CopyCommand) error {
 }
 
 func (st *stage) addFiles(c *instructions.AddCommand) error {
-	o := &op.Copy{Chown: c.Chown, Chmod: c.Chmod, Link: c.Link, Exclude: c.ExcludePatterns, Unpack: c.Unpack == nil || *c.Unpack}
+	o := &op.Copy{Chown: c.Chown, Chmod: c.Chmod, Link: c.Link, Unpack: c.Unpack == nil || *c.Unpack}
 	return st.files(&Vertex{Op: o, Location: c.Location()}, o, "ADD", c, &c.SourcesAndDest)
 }
 
 // files adds a COPY or ADD step.
 func (st *stage) files(v *Vertex, o *op.Copy, verb string, c instructions.Command, sd *instructions.SourcesAndDest) error {
 	text := verb
-	if o.Parents {
-		text += " --parents"
-	}
 	if o.Chown != "" {
 		text += " --chown=" + o.Chown
 	}

@@ -34,7 +34,8 @@ func (p *Peers) StartBuildkit() {
 		p.t.Skip("buildkitd needs runc, which is not installed")
 	}
 	p.start(p.Path("buildkit"), p.works("buildctl", "--addr", p.buildkit, "debug", "workers"), "buildkitd", "--root", p.Path("buildkit"), "--addr", p.buildkit,
-		"--oci-worker-net=host", "--oci-worker-binary="+runtime, "--oci-worker-snapshotter=native", "--containerd-worker=false")
+		"--oci-worker-net=host", "--oci-worker-binary="+runtime, "--oci-worker-snapshotter=native", "--containerd-worker=false",
+		"--allow-insecure-entitlement=network.host", "--allow-insecure-entitlement=security.insecure")
 }
 
 // StartRegistry starts crane's registry, stops it at the end of the test, and returns its address.

@@ -103,6 +103,15 @@ func (p *Peers) Run(program string, args ...string) string {
 // Try is Run for programs that may fail; what they said is in the test's log.
 func (p *Peers) Try(program string, args ...string) (string, error) {
 	p.t.Helper()
+	out, err := p.Output(program, args...)
+	if err != nil {
+		p.t.Logf("%s %s: %s%v", program, strings.Join(args, " "), out, err)
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+// Output is Try without a word in the test's log: the whole standard output, and an error with what stood on the other one.
+func (p *Peers) Output(program string, args ...string) ([]byte, error) {
 	store := []string{"--root", p.Path("storage"), "--runroot", p.Path("run"), "--storage-driver", "vfs"}
 	switch program {
 	case "podman":
@@ -124,10 +133,9 @@ func (p *Peers) Try(program string, args ...string) (string, error) {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	if err != nil {
-		p.t.Logf("%s %s: %s%s", program, strings.Join(args, " "), stdout.String(), stderr.String())
 		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
 	}
-	return strings.TrimSpace(stdout.String()), err
+	return stdout.Bytes(), err
 }
 
 // ExitCode is that of a program that Try ran.
