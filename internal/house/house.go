@@ -16,7 +16,7 @@ const module = "github.com/camada/camada"
 // unless they are listed themselves.
 var floors = [][]string{
 	1: {"errdefs", "progress", "reference", "platform", "internal/flock"},
-	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns"},
+	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory"},
 	3: {"layer", "snapshot", "image", "container", "remote"},
 	4: {"transfer", "unpack", "base", "gc"},
 	5: {"build"},
@@ -57,6 +57,8 @@ var walls = []wall{
 		"archives are bytes and file systems; where the bytes come from is the caller's matter"},
 	{"dockerfile", []string{module + "/content", module + "/image", module + "/snapshot", "net/http"},
 		"the language is parsed without a store, so that lint and editors can use it"},
+	{"inventory", []string{module + "/content", module + "/image", module + "/snapshot", "net/http"},
+		"packages are found in a file system; where it comes from is the caller's matter"},
 	{"content", []string{"net/http"}, "the store knows no registries"},
 	{"transfer", []string{module + "/image/layout", module + "/image/tarball", "net/http"},
 		"a transfer is a graph copy over small interfaces that stores, archives and registries satisfy"},
