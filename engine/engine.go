@@ -23,6 +23,7 @@ import (
 	"github.com/camada/camada/content/local"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image/layout"
+	"github.com/camada/camada/image/referrers"
 	"github.com/camada/camada/lease"
 	"github.com/camada/camada/userns"
 )
@@ -53,7 +54,9 @@ type Engine struct {
 	lease   *lease.Lease
 	content *local.Store
 	refs    *layout.Refs
-	records *record.Store
+	// referrers are what belongs to digests: SBOMs, provenance, signatures.
+	referrers *referrers.Store
+	records   *record.Store
 
 	snapMu sync.Mutex
 	snaps  snapshots
@@ -83,6 +86,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e.content = local.Open(root, local.Options{Pinner: e.lease})
 	e.refs = layout.Open(root)
+	e.referrers = referrers.Open(root)
 	if err := e.refs.Init(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the store %s: %w", root, err), e.lease.Release())
 	}

@@ -27,7 +27,7 @@ func (e *Engine) collectable(ctx context.Context, opts GCOptions) (gc.Store, sna
 	blobs := local.Open(e.root, local.Options{})
 	now := time.Now()
 	return gc.Store{
-		Blobs: blobs, Snapshots: snaps, Ingests: blobs, Leases: e.leases,
+		Blobs: blobs, Snapshots: snaps, Ingests: blobs, Leases: e.leases, Referrers: e.referrers,
 		Roots: []gc.Source{
 			gc.Refs(e.refs),
 			gc.Reflog(e.refs, gc.Keep{Time: opts.KeepLog, Last: opts.KeepEntries}, now),
@@ -164,7 +164,7 @@ func (e *Engine) Reset(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, d := range []string{"refs", "reflog", "index.json", "oci-layout", "blobs", "ingest", "snapshots", "cache", "containers", "volumes", "leases", "network", "tmp", "lost+found"} {
+	for _, d := range []string{"refs", "reflog", "referrers", "index.json", "oci-layout", "blobs", "ingest", "snapshots", "cache", "containers", "volumes", "leases", "network", "tmp", "lost+found"} {
 		if err := os.RemoveAll(filepath.Join(e.root, d)); err != nil {
 			return fmt.Errorf("reset the store: %w", err)
 		}

@@ -62,6 +62,13 @@ type Ingests interface {
 	RemoveIngests(ctx context.Context, before time.Time, dryRun bool) (n int, size int64, err error)
 }
 
+// Referrers tell which manifests refer to which. What refers to something that stays, stays.
+type Referrers interface {
+	Of(ctx context.Context, subject digest.Digest) ([]ocispec.Descriptor, error)
+	Walk(ctx context.Context, fn func(subject digest.Digest) error) error
+	Forget(ctx context.Context, subject digest.Digest) error
+}
+
 // Root is something that must stay, and all that it leads to.
 type Root struct {
 	// Kind says what holds it, for reports: "ref", "reflog", "lease", "container", "cache".
@@ -83,9 +90,10 @@ type Source func(ctx context.Context, yield func(Root) error) error
 // Store is what is collected.
 type Store struct {
 	Blobs Blobs
-	// Snapshots and Ingests may be nil.
+	// Snapshots, Ingests and Referrers may be nil.
 	Snapshots Snapshots
 	Ingests   Ingests
+	Referrers Referrers
 	Leases    *lease.Manager
 	Roots     []Source
 }
@@ -149,6 +157,11 @@ func collect(ctx context.Context, s Store, opts Options, measure bool) (res Resu
 	if s.Snapshots != nil {
 		if err := w.snapshots(ctx, s.Snapshots); err != nil {
 			return res, fmt.Errorf("collect snapshots: %w", err)
+		}
+	}
+	if s.Referrers != nil && !opts.DryRun {
+		if err := w.forget(ctx, s.Referrers); err != nil {
+			return res, fmt.Errorf("collect referrers: %w", err)
 		}
 	}
 	if err := w.blobs(ctx, s.Blobs); err != nil {

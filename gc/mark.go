@@ -20,6 +20,7 @@ const maxDocument = content.MaxManifest
 // marks is what roots reach.
 type marks struct {
 	blobs     content.Provider
+	referrers Referrers
 	seen      map[digest.Digest]visit
 	snapshots map[string]bool
 	chains    map[digest.Digest]bool
@@ -38,6 +39,7 @@ const (
 // mark reads the leases and then the roots, and follows them.
 func mark(ctx context.Context, s Store, c *lease.Collector) (*marks, error) {
 	m := newMarks(s.Blobs)
+	m.referrers = s.Referrers
 	live, err := c.Live(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read leases: %w", err)
@@ -147,6 +149,13 @@ func (m *marks) lookInto(ctx context.Context, d ocispec.Descriptor) error {
 			m.damaged = append(m.damaged, d.Digest)
 		}
 		return nil
+	}
+	if m.referrers != nil {
+		list, err := m.referrers.Of(ctx, d.Digest)
+		if err != nil {
+			return err
+		}
+		m.queue = append(m.queue, list...)
 	}
 	m.queue = append(m.queue, doc.Manifests...)
 	m.queue = append(m.queue, doc.Layers...)

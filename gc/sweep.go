@@ -9,6 +9,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/lease"
 	"github.com/camada/camada/snapshot"
+	"github.com/opencontainers/go-digest"
 )
 
 // While a batch is swept nobody can pin, so that it is short: it ends after
@@ -84,6 +85,24 @@ func (w *sweeper) blobs(ctx context.Context, blobs Blobs) error {
 			w.res.KeptBlobs.add(candidates[i].Size)
 			return nil
 		})
+}
+
+// forget removes the lists of what refers to manifests that do not stay.
+func (w *sweeper) forget(ctx context.Context, referrers Referrers) error {
+	var candidates []digest.Digest
+	err := referrers.Walk(ctx, func(subject digest.Digest) error {
+		if w.marks.seen[subject] == 0 {
+			candidates = append(candidates, subject)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return w.batches(ctx, len(candidates),
+		func(i int) lease.Resource { return lease.Blob(candidates[i]) },
+		func(i int) error { return referrers.Forget(ctx, candidates[i]) },
+		func(int) error { return nil })
 }
 
 func ignoreMissing(err error) error {

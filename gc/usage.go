@@ -28,7 +28,7 @@ type Usage struct {
 
 // Measure counts what the store holds. It removes nothing.
 func Measure(ctx context.Context, s Store) (Usage, error) {
-	res, err := collect(ctx, Store{Blobs: s.Blobs, Snapshots: s.Snapshots, Leases: s.Leases, Roots: s.Roots}, Options{DryRun: true}, true)
+	res, err := collect(ctx, Store{Blobs: s.Blobs, Snapshots: s.Snapshots, Leases: s.Leases, Referrers: s.Referrers, Roots: s.Roots}, Options{DryRun: true}, true)
 	if err != nil {
 		return Usage{}, err
 	}

@@ -136,7 +136,7 @@ func (a *app) addGroups(root *cobra.Command) {
 		{"run", "Run", []*cobra.Command{a.runCommand(), a.execCommand(), a.psCommand(), a.logsCommand(), a.stopCommand(),
 			a.killCommand(), a.waitCommand(), a.rmCommand()}},
 		{"images", "Images", []*cobra.Command{a.imagesCommand(), a.inspectCommand(), a.historyCommand(), a.rmiCommand(),
-			a.saveCommand(), a.loadCommand(), a.importCommand(), a.exportCommand()}},
+			a.saveCommand(), a.loadCommand(), a.importCommand(), a.exportCommand(), a.referrersCommand()}},
 		{"tags", "Tags and their history", []*cobra.Command{a.tagCommand(), a.untagCommand(), a.logCommand(), a.rollbackCommand()}},
 		{"store", "The store", []*cobra.Command{a.gcCommand(), a.fsckCommand(), a.dfCommand(), a.infoCommand(), a.systemCommand(), a.versionCommand()}},
 	} {
