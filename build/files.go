@@ -30,10 +30,11 @@ func (m *missingSource) Error() string { return m.err.Error() }
 func (m *missingSource) Unwrap() error { return m.err }
 
 // match looks up the sources of a copy.
-func match(ctx context.Context, tree *source.Tree, patterns []string, where string) ([]op.Item, error) {
+func match(ctx context.Context, tree *source.Tree, c *op.Copy, where string) ([]op.Item, error) {
 	var items []op.Item
-	for _, p := range patterns {
-		ms, err := tree.Match(ctx, p)
+	filter := source.Filter{Exclude: c.Exclude, Parents: c.Parents}
+	for _, p := range c.Sources {
+		ms, err := tree.Select(ctx, p, filter)
 		if errdefs.IsNotFound(err) {
 			clean := strings.TrimPrefix(path.Clean("/"+p), "/")
 			return nil, &missingSource{fmt.Errorf("source %q is not in the %s: %w", p, where, err), clean, tree.Near(ctx, clean)}
@@ -174,9 +175,9 @@ func (w *work) copyItems(ctx context.Context, c *op.Copy, done *closers) error {
 			return err
 		}
 		if tree == nil {
-			return errdefs.NotFound("source %q: the stage or image is empty", c.Sources[0])
+			tree = source.Empty()
 		}
-		if w.items, err = match(ctx, tree, c.Sources, "stage or image that is copied from"); err != nil {
+		if w.items, err = match(ctx, tree, c, "stage or image that is copied from"); err != nil {
 			return err
 		}
 	}

@@ -211,7 +211,7 @@ func (w *work) inputs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if w.items, err = match(ctx, tree, c.Sources, "build context"); err != nil {
+	if w.items, err = match(ctx, tree, c, "build context"); err != nil {
 		return err
 	}
 	dgst, err := tree.Digest(ctx, matchesOf(w.items))

@@ -35,12 +35,6 @@ func (f *File) CheckCommand(c instructions.Command) error {
 	case *instructions.RunCommand:
 		return f.checkRun(c)
 	case *instructions.CopyCommand:
-		switch {
-		case c.Parents:
-			return f.unsupported(c.Location(), "COPY --parents", "")
-		case len(c.ExcludePatterns) > 0:
-			return f.unsupported(c.Location(), "COPY --exclude", "a .dockerignore file can leave files out")
-		}
 		for _, s := range c.SourcePaths {
 			if isURL(s) || isGit(s) {
 				return f.Invalid(c.Location(), "ADD reads URLs, COPY does not", "the source %s of COPY is a URL", s)
@@ -84,8 +78,6 @@ func (f *File) checkAdd(c *instructions.AddCommand) error {
 		return f.unsupported(loc, "ADD --checksum", "")
 	case c.KeepGitDir != nil:
 		return f.unsupported(loc, "ADD --keep-git-dir", "")
-	case len(c.ExcludePatterns) > 0:
-		return f.unsupported(loc, "ADD --exclude", "a .dockerignore file can leave files out")
 	}
 	for _, s := range c.SourcePaths {
 		if isGit(s) {

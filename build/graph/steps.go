@@ -166,7 +166,7 @@ func workingDir(cur, p string) string {
 }
 
 func (st *stage) copy(ctx context.Context, c *instructions.CopyCommand) error {
-	o := &op.Copy{Chown: c.Chown, Chmod: c.Chmod, Link: c.Link}
+	o := &op.Copy{Chown: c.Chown, Chmod: c.Chmod, Link: c.Link, Exclude: c.ExcludePatterns, Parents: c.Parents}
 	v := &Vertex{Op: o, Location: c.Location()}
 	if c.From != "" {
 		o.From = true
@@ -194,13 +194,16 @@ func (st *stage) copy(ctx context.Context, c *instructions.CopyCommand) error {
 }
 
 func (st *stage) addFiles(c *instructions.AddCommand) error {
-	o := &op.Copy{Chown: c.Chown, Chmod: c.Chmod, Link: c.Link, Unpack: c.Unpack == nil || *c.Unpack}
+	o := &op.Copy{Chown: c.Chown, Chmod: c.Chmod, Link: c.Link, Exclude: c.ExcludePatterns, Unpack: c.Unpack == nil || *c.Unpack}
 	return st.files(&Vertex{Op: o, Location: c.Location()}, o, "ADD", c, &c.SourcesAndDest)
 }
 
 // files adds a COPY or ADD step.
 func (st *stage) files(v *Vertex, o *op.Copy, verb string, c instructions.Command, sd *instructions.SourcesAndDest) error {
 	text := verb
+	if o.Parents {
+		text += " --parents"
+	}
 	if o.Chown != "" {
 		text += " --chown=" + o.Chown
 	}

@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"errors"
 	"path"
 	"strings"
 	"time"
@@ -57,21 +58,29 @@ func (c *Copy) Plan(ctx context.Context, in CopyInput) (*Plan, error) {
 	if x.uid, x.gid, err = x.ownerOf(ctx, x.own, false); err != nil {
 		return nil, err
 	}
-	x.dirUID, x.dirGID, x.dirPerm = x.uid, x.gid, 0o755
-	if x.mode.set && x.mode.clauses == nil {
-		x.dirPerm = x.mode.octal &^ 0o6000 // mkdir(2) gives no directory these bits, so BuildKit's have none
-	}
+	x.dirUID, x.dirGID = x.uid, x.gid
 	for _, it := range in.Items {
+		x.dirPerm = x.newDirs(it.Unpacked)
 		if err := x.item(ctx, it); err != nil {
 			return nil, err
 		}
 	}
+	x.dirPerm = x.newDirs(false)
 	for _, f := range c.Files {
 		if err := x.file(f); err != nil {
 			return nil, err
 		}
 	}
 	return x.Plan, nil
+}
+
+// newDirs is the mode of directories that are made for files to be in. --chmod means
+// them too when it is a number, but not what an archive held, nor its directory.
+func (x *copier) newDirs(unpacked bool) uint32 {
+	if unpacked || !x.mode.set || x.mode.clauses != nil {
+		return 0o755
+	}
+	return x.mode.octal &^ 0o6000 // mkdir(2) gives no directory these bits, so BuildKit's have none
 }
 
 // destination makes the directory that the files go to or into, and returns the path
@@ -112,7 +121,13 @@ func (x *copier) item(ctx context.Context, it Item) error {
 			if rel == "" {
 				return nil
 			}
-			return x.add(it, path.Join(it.Match.Path, rel), path.Join(dest, rel), e)
+			to := path.Join(dest, rel)
+			if it.Match.OnlyWay(rel) {
+				if there, err := x.at(to); err != nil || there != nil && there.typ == archive.TypeDir {
+					return errors.Join(err, x.keepMode(to, e))
+				}
+			}
+			return x.add(it, path.Join(it.Match.Path, rel), to, e)
 		})
 	}
 	if there != nil && there.typ == archive.TypeDir {
@@ -153,10 +168,33 @@ func (x *copier) add(it Item, from, dest string, e *source.Entry) error {
 	case keep:
 		n.uid, n.gid = int(e.UID), int(e.GID)
 	}
-	if typ != archive.TypeSymlink {
+	if typ != archive.TypeSymlink && !it.Unpacked {
 		n.perm = x.mode.apply(n.perm, typ == archive.TypeDir)
 	}
 	return x.place(dest, n, it.Match.Name)
+}
+
+// keepMode gives a directory that is there the mode of the one on the way to a source, and
+// leaves its owner.
+func (x *copier) keepMode(dest string, from *source.Entry) error {
+	old := x.nodes[dest]
+	if old == nil {
+		e, err := x.target.Lstat(dest)
+		if err != nil {
+			return err
+		}
+		if e.Mode&permMask == from.Mode&permMask {
+			return nil
+		}
+		old = x.kept(dest, e)
+		if err := x.put(dest, old); err != nil {
+			return err
+		}
+	}
+	n := *old
+	n.perm = from.Mode & permMask
+	x.nodes[dest] = &n
+	return nil
 }
 
 // isFresh keeps what is known of a directory that is copied over a new one.

@@ -2,8 +2,11 @@ package op
 
 import (
 	"encoding/json"
-	"github.com/camada/camada/errdefs"
+	"fmt"
 	"strings"
+
+	"github.com/camada/camada/build/source"
+	"github.com/camada/camada/errdefs"
 )
 
 // Op is one operation of a build.
@@ -41,7 +44,7 @@ const ScriptDir = "/dev/pipes"
 
 // Definition returns the op as JSON without Proxy.
 func (r *Run) Definition() string {
-	return definition("run", struct {
+	return definition("run.v1", struct {
 		Args    []string `json:"args"`
 		Env     []string `json:"env"`
 		Cwd     string   `json:"cwd"`
@@ -69,6 +72,10 @@ type Copy struct {
 	Chown string `json:"chown,omitempty"`
 	// Chmod is octal or symbolic, as chmod(1) has it; "" keeps the modes.
 	Chmod string `json:"chmod,omitempty"`
+	// Exclude are patterns of what is not copied; see source.Filter.
+	Exclude []string `json:"exclude,omitempty"`
+	// Parents keeps the directories of the sources' paths; see source.Filter.
+	Parents bool `json:"parents,omitempty"`
 	// Unpack makes tar archives of the context into what is in them.
 	Unpack bool `json:"unpack,omitempty"`
 	// Link makes the layer without looking at the parent: links in the path
@@ -77,7 +84,7 @@ type Copy struct {
 }
 
 // Definition returns the op as JSON.
-func (c *Copy) Definition() string { return definition("copy", c) }
+func (c *Copy) Definition() string { return definition("copy.v2", c) }
 
 // Mkdir makes a directory and those above it, if it is not there.
 type Mkdir struct {
@@ -88,16 +95,16 @@ type Mkdir struct {
 }
 
 // Definition returns the op as JSON.
-func (m *Mkdir) Definition() string { return definition("mkdir", m) }
+func (m *Mkdir) Definition() string { return definition("mkdir.v1", m) }
 
-// definition is versioned by hand: raise the version when the result of
+// definition begins with the kind and its version, which is raised by hand when the result of
 // an unchanged op changes.
 func definition(kind string, v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // strings and slices of strings can always be marshalled
 	}
-	return kind + ".v1 " + string(b)
+	return kind + " " + string(b)
 }
 
 // Check refuses what cannot work whatever the inputs are.
@@ -114,6 +121,9 @@ func (c *Copy) Check() error {
 	}
 	if c.Link && (o.userName != "" || o.groupName != "") {
 		return errdefs.Invalid("--chown=%s: names cannot be looked up with --link; use numbers", c.Chown)
+	}
+	if err := source.CheckExclude(c.Exclude); err != nil {
+		return fmt.Errorf("--exclude: %w", err)
 	}
 	for _, f := range c.Files {
 		if f.Name == "" || f.Name == "." || f.Name == ".." || strings.ContainsAny(f.Name, "/\x00") {

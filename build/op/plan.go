@@ -160,12 +160,17 @@ func (p *Plan) put(name string, n *node) error {
 		if err != nil {
 			return err
 		}
-		p.nodes[dir] = &node{
-			typ: archive.TypeDir, perm: e.Mode & permMask, uid: int(e.UID), gid: int(e.GID),
-			tree: p.target, path: dir, from: e, keep: true, oldTime: true,
-		}
+		p.nodes[dir] = p.kept(dir, e)
 	}
 	return nil
+}
+
+// kept is a directory of the target as it is there.
+func (p *Plan) kept(name string, e source.Entry) *node {
+	return &node{
+		typ: archive.TypeDir, perm: e.Mode & permMask, uid: int(e.UID), gid: int(e.GID),
+		tree: p.target, path: name, from: e, keep: true, oldTime: true,
+	}
 }
 
 // parentOf is the directory of a clean relative path, "" for the root.

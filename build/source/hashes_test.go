@@ -149,12 +149,22 @@ func FuzzParseHashes(f *testing.F) {
 
 func FuzzIgnore(f *testing.F) {
 	f.Add("*.md\n!README.md", "docs/README.md")
-	f.Fuzz(func(t *testing.T, patterns, name string) {
-		ig, err := newIgnore([]string{patterns})
+	f.Add("\ufeff# c\n\n /a \n!\t/b\r\n**/[x-z]?", "a")
+	f.Fuzz(func(t *testing.T, text, name string) {
+		file, err := ParseIgnore("f", []byte(text))
+		if err != nil {
+			return
+		}
+		if len(file.Lines) != len(file.Patterns) {
+			t.Fatalf("%d lines of %d patterns", len(file.Lines), len(file.Patterns))
+		}
+		ig, err := newIgnore(file)
 		if err != nil || ig == nil {
 			return
 		}
-		ig.excluded(name)
+		if ig.excluded(name) != (ig.by(name) != "") {
+			t.Fatalf("by %q", ig.by(name))
+		}
 		if _, _, err := ig.info(name); err != nil {
 			t.Skip()
 		}

@@ -3,9 +3,10 @@ package source
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
-	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/camada/camada/errdefs"
@@ -16,58 +17,89 @@ import (
 // maxIgnoreFile is the largest .dockerignore that is read, in bytes.
 const maxIgnoreFile = 4 << 20
 
-// IgnoreFile reads the patterns of <dockerfile>.dockerignore, or, when that is
-// not there, of .dockerignore in the context. dockerfile may be "".
-func IgnoreFile(contextDir, dockerfile string) ([]string, error) {
+// Ignore is what a .dockerignore file says. The zero Ignore leaves nothing out.
+type Ignore struct {
+	// Name is what messages call the file.
+	Name string
+	// Patterns in the order of the file, cleaned, with "!" before exceptions.
+	Patterns []string
+	// Lines are the numbers of the lines on which the patterns stand, from 1.
+	Lines []int
+}
+
+// IgnoreFile reads <dockerfile>.dockerignore, or, when that is not there, .dockerignore in the
+// context. dockerfile may be "", and need not be in the context.
+func IgnoreFile(contextDir, dockerfile string) (Ignore, error) {
 	var names []string
 	if dockerfile != "" {
-		names = append(names, dockerfile+".dockerignore")
+		names = append(names, dockerfile+ignoreName)
 	}
-	for _, name := range append(names, path.Join(contextDir, ".dockerignore")) {
+	for _, name := range append(names, filepath.Join(contextDir, ignoreName)) {
 		info, err := os.Stat(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return nil, classify(err)
+			return Ignore{}, classify(err)
 		}
 		if !info.Mode().IsRegular() || info.Size() > maxIgnoreFile {
-			return nil, errdefs.Invalid("%s: not a file of at most %d bytes", name, maxIgnoreFile)
+			return Ignore{}, errdefs.Invalid("%s: not a file of at most %d bytes", name, maxIgnoreFile)
 		}
 		data, err := os.ReadFile(name)
 		if err != nil {
-			return nil, classify(err)
+			return Ignore{}, classify(err)
 		}
-		patterns, err := ignorefile.ReadAll(bytes.NewReader(data))
-		if err != nil {
-			return nil, errdefs.Invalid("%s: %w", name, err)
+		short := name
+		if rel, err := filepath.Rel(contextDir, name); err == nil && filepath.IsLocal(rel) {
+			short = rel
 		}
-		if _, err := newIgnore(patterns); err != nil {
-			return nil, errdefs.Invalid("%s: %w", name, err)
-		}
-		return patterns, nil
+		return ParseIgnore(short, data)
 	}
-	return nil, nil
+	return Ignore{}, nil
+}
+
+const ignoreName = ".dockerignore"
+
+// ParseIgnore reads the text of a .dockerignore file.
+func ParseIgnore(name string, data []byte) (Ignore, error) {
+	patterns, err := ignorefile.ReadAll(bytes.NewReader(data))
+	if err != nil {
+		return Ignore{}, errdefs.Invalid("%s: %w", name, err)
+	}
+	ig := Ignore{Name: name, Patterns: patterns}
+	n := 0
+	for line := range strings.Lines(strings.TrimPrefix(string(data), "\ufeff")) {
+		n++
+		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+		if strings.HasPrefix(line, "#") || strings.TrimSpace(line) == "" {
+			continue
+		}
+		if len(ig.Lines) == len(patterns) {
+			break // ReadAll is the one that decides
+		}
+		ig.Lines = append(ig.Lines, n)
+		if _, err := newMatcher(patterns[len(ig.Lines)-1 : len(ig.Lines)]); err != nil {
+			return Ignore{}, errdefs.Invalid("%s:%d: %w", name, n, err)
+		}
+	}
+	return ig, nil
 }
 
 // ignore is a set of .dockerignore patterns. A nil ignore excludes nothing. It is
 // used by one goroutine: clone it for others.
 type ignore struct {
-	patterns []string
-	m        *patternmatcher.PatternMatcher
+	Ignore
+	m *patternmatcher.PatternMatcher
 	// exceptions are the literal beginnings of the "!" patterns.
 	exceptions []string
 }
 
-func newIgnore(patterns []string) (*ignore, error) {
-	if len(patterns) == 0 {
-		return nil, nil
+func newIgnore(file Ignore) (*ignore, error) {
+	m, err := newMatcher(file.Patterns)
+	if m == nil {
+		return nil, err
 	}
-	m, err := patternmatcher.New(patterns)
-	if err != nil {
-		return nil, errdefs.Invalid("ignore patterns: %w", err)
-	}
-	ig := &ignore{patterns: patterns, m: m}
+	ig := &ignore{Ignore: file, m: m}
 	for _, p := range m.Patterns() {
 		if !p.Exclusion() {
 			continue
@@ -78,10 +110,6 @@ func newIgnore(patterns []string) (*ignore, error) {
 		}
 		ig.exceptions = append(ig.exceptions, s)
 	}
-	// The first match compiles the patterns; errors show here, not later.
-	if _, err := m.MatchesOrParentMatches("a"); err != nil {
-		return nil, errdefs.Invalid("ignore patterns: %w", err)
-	}
 	return ig, nil
 }
 
@@ -89,7 +117,7 @@ func (ig *ignore) clone() *ignore {
 	if ig == nil {
 		return nil
 	}
-	c, _ := newIgnore(ig.patterns) // they were good before
+	c, _ := newIgnore(ig.Ignore) // they were good before
 	return c
 }
 
@@ -118,6 +146,35 @@ func (ig *ignore) excluded(name string) bool {
 	}
 	out, err := ig.m.MatchesOrParentMatches(name)
 	return err == nil && out
+}
+
+// by says which line leaves a path out: the last one that decided; "" when none does.
+func (ig *ignore) by(name string) string {
+	if !ig.excluded(name) {
+		return ""
+	}
+	// The line is the first after which the path is out for good.
+	for n := len(ig.Patterns); n > 0; n-- {
+		m, err := newMatcher(ig.Patterns[:n-1])
+		if err != nil {
+			break
+		}
+		out := false
+		if m != nil {
+			out, _ = m.MatchesOrParentMatches(name)
+		}
+		if out {
+			continue
+		}
+		if n <= len(ig.Lines) {
+			return fmt.Sprintf("line %d of %s (%s)", ig.Lines[n-1], ig.Name, ig.Patterns[n-1])
+		}
+		break
+	}
+	if ig.Name != "" {
+		return ig.Name
+	}
+	return ignoreName
 }
 
 // info returns what the patterns say of a directory at name, from the root down.

@@ -16,56 +16,91 @@ type Match struct {
 	Name string
 	// Path is where it is, without links; "" is the root.
 	Path string
-	// Entry is what is there: never a symbolic link. All below a directory has been read.
+	// Entry is what is there: never a symbolic link. All below a directory that is to be copied has
+	// been read.
 	Entry *Entry
+
+	sel *selection // nil: all below Entry
 }
 
-// Match returns what a path or a pattern means, in the order of names. Patterns
-// are those of path.Match, component by component. A pattern without wildcards that
-// means nothing is ErrNotFound; one with wildcards may mean nothing.
+// Match returns what a path or a pattern means; see Select.
 func (t *Tree) Match(ctx context.Context, pattern string) ([]Match, error) {
-	clean := path.Join("/", pattern)[1:]
-	literal, wild := splitWildcards(clean)
+	return t.Select(ctx, pattern, Filter{})
+}
+
+// Select returns what a path or a pattern means, in the order of names, without what f leaves out.
+// Patterns are those of path.Match, component by component. A pattern without wildcards that
+// means nothing is ErrNotFound; one with wildcards may mean nothing.
+func (t *Tree) Select(ctx context.Context, pattern string, f Filter) ([]Match, error) {
+	base, include := pattern, ""
+	if f.Parents {
+		if base, include = splitParents(pattern); include == "" {
+			return nil, errdefs.Invalid("with --parents, name what is in a directory, not the directory that has no parents to keep")
+		}
+	}
+	literal, wild := splitWildcards(path.Join("/", base)[1:])
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if wild == "" {
-		m, err := t.match(ctx, literal)
+		m, err := t.match(ctx, literal, include, f)
 		if err != nil {
 			return nil, err
 		}
+		if f.Parents && !m.Entry.IsDir() {
+			return nil, errdefs.NotFound("%s is not a directory", literal)
+		}
+		if f.Parents && !hasWildcard(include) && !m.has(include) {
+			return nil, t.notSelected(m, include, f)
+		}
 		return []Match{m}, nil
 	}
-	if _, err := path.Match(wild, ""); err != nil {
-		return nil, errdefs.Invalid("%s: not a good pattern", pattern)
-	}
-	base, e, err := t.resolve(literal)
+	names, err := t.globAll(ctx, literal, wild)
 	if err != nil {
 		return nil, err
 	}
-	if !e.IsDir() {
-		return nil, nil
-	}
-	var names []string
-	if err := t.glob(ctx, e, base, "", strings.Split(wild, "/"), &names); err != nil {
+	byName, err := newMatcher(f.Exclude)
+	if err != nil {
 		return nil, err
 	}
 	var out []Match
 	for _, n := range names {
-		m, err := t.match(ctx, path.Join(literal, n))
+		m, err := t.match(ctx, path.Join(literal, n), include, f)
 		if err != nil {
 			return nil, err
+		}
+		if !m.Entry.IsDir() && f.Parents {
+			continue
+		}
+		if byName != nil && !m.Entry.IsDir() {
+			if skip, err := byName.MatchesOrParentMatches(path.Base(n)); err == nil && skip {
+				continue
+			}
 		}
 		out = append(out, m)
 	}
 	return out, nil
 }
 
-// match resolves one path and reads all below it.
-func (t *Tree) match(ctx context.Context, name string) (Match, error) {
+// globAll returns the paths below literal that a pattern with wildcards means, relative to it.
+func (t *Tree) globAll(ctx context.Context, literal, wild string) ([]string, error) {
+	if _, err := path.Match(wild, ""); err != nil {
+		return nil, errdefs.Invalid("%s: not a good pattern", path.Join(literal, wild))
+	}
+	base, e, err := t.resolve(literal)
+	if err != nil || !e.IsDir() {
+		return nil, err
+	}
+	var names []string
+	err = t.glob(ctx, e, base, "", strings.Split(wild, "/"), &names)
+	return names, err
+}
+
+// match resolves one path and reads what is to be copied of all below it.
+func (t *Tree) match(ctx context.Context, name, include string, f Filter) (Match, error) {
 	real, e, err := t.resolve(name)
 	if err != nil {
 		if errdefs.IsNotFound(err) {
-			return Match{}, t.missing(name, real, err)
+			return Match{}, t.missing(name, real)
 		}
 		return Match{}, err
 	}
@@ -74,26 +109,68 @@ func (t *Tree) match(ctx context.Context, name string) (Match, error) {
 		return Match{}, errdefs.Invalid("ignore patterns: %w", err)
 	}
 	if out && (!e.IsDir() || !t.ignore.mayHaveExceptions(real)) {
-		return Match{}, errdefs.NotFound("%s is left out by .dockerignore", name)
+		return Match{}, t.missing(name, real)
 	}
-	if e.IsDir() {
-		if !e.dir.loaded {
-			e.dir.match, e.dir.ignored = info, out
-		}
-		if err := t.loadAll(ctx, e, real); err != nil {
-			return Match{}, err
-		}
-		if t.ignore != nil {
-			prune(e)
+	m := Match{Name: name, Path: real, Entry: e}
+	if !e.IsDir() {
+		return m, nil
+	}
+	if !e.dir.loaded {
+		e.dir.match, e.dir.ignored = info, out
+	}
+	if f.Parents || len(f.Exclude) > 0 {
+		m.sel, err = t.selectBelow(ctx, e, real, include, f)
+		return m, err
+	}
+	if err := t.loadAll(ctx, e, real); err != nil {
+		return Match{}, err
+	}
+	if t.ignore != nil {
+		prune(e)
+	}
+	return m, nil
+}
+
+// has reports whether the match takes what is at a path below it, or something in it.
+func (m Match) has(rel string) bool {
+	if m.sel == nil {
+		return false
+	}
+	for _, s := range m.sel.items {
+		if s.rel == rel || strings.HasPrefix(s.rel, rel+"/") {
+			return true
 		}
 	}
-	return Match{Name: name, Path: real, Entry: e}, nil
+	return false
+}
+
+// notSelected says why a path that is looked for with its parents is not copied.
+func (t *Tree) notSelected(m Match, include string, f Filter) error {
+	name := path.Join(m.Path, include)
+	real, _, err := t.resolve(name)
+	if err != nil {
+		return t.missing(name, real)
+	}
+	if real != name {
+		return errdefs.NotFound("the way to %s goes through a link, to %s, and links are not followed with --parents", name, real)
+	}
+	if t.ignore.excluded(real) {
+		return t.missing(name, real)
+	}
+	for _, p := range f.Exclude {
+		if one, err := newMatcher([]string{p}); err == nil {
+			if out, err := one.MatchesOrParentMatches(include); err == nil && out {
+				return errdefs.NotFound("%s is left out by --exclude=%s", name, p)
+			}
+		}
+	}
+	return errdefs.NotFound("%s is not copied", name)
 }
 
 // missing says why nothing is at name; real is where the way ended.
-func (t *Tree) missing(name, real string, err error) error {
-	if t.ignore.excluded(real) {
-		return errdefs.NotFound("%s is left out by .dockerignore", name)
+func (t *Tree) missing(name, real string) error {
+	if by := t.ignore.by(real); by != "" {
+		return errdefs.NotFound("%s is left out by %s", name, by)
 	}
 	if real != name {
 		return errdefs.NotFound("%s is a link to %s, which is not there", name, real)
@@ -131,26 +208,43 @@ func (t *Tree) glob(ctx context.Context, e *Entry, at, rel string, parts []strin
 	return nil
 }
 
-// prune drops excluded directories below e in which nothing is.
+// prune drops excluded directories below e in which nothing is. Entries stay where they are in
+// memory: earlier matches point to them.
 func prune(e *Entry) {
 	d := e.dir
-	kept := d.entries[:0]
+	var empty []int
 	for i := range d.entries {
 		c := &d.entries[i]
-		if c.IsDir() {
-			prune(c)
-			if c.dir.ignored && len(c.dir.entries) == 0 {
-				continue
-			}
+		if !c.IsDir() {
+			continue
 		}
-		kept = append(kept, *c)
+		if prune(c); c.dir.ignored && len(c.dir.entries) == 0 {
+			empty = append(empty, i)
+		}
 	}
-	d.entries = kept
+	if len(empty) == 0 {
+		return
+	}
+	kept := make([]Entry, 0, len(d.entries)-len(empty))
+	from := 0
+	for _, i := range empty {
+		kept = append(kept, d.entries[from:i]...)
+		from = i + 1
+	}
+	d.entries = append(kept, d.entries[from:]...)
 }
 
-// Walk visits a match and all below it, a directory before what is in it and names
+// Walk visits a match and all below it that its filter left, a directory before what is in it and names
 // sorted bytewise. rel is the path below the match, "" for itself.
 func (t *Tree) Walk(ctx context.Context, m Match, fn func(rel string, e *Entry) error) error {
+	if m.sel != nil {
+		for _, s := range m.sel.items {
+			if err := fn(s.rel, s.e); err != nil {
+				return err
+			}
+		}
+		return ctx.Err()
+	}
 	return walk(ctx, m.Entry, "", fn)
 }
 

@@ -28,8 +28,8 @@ const (
 
 // Options shape a Tree.
 type Options struct {
-	// Ignore are the patterns of a .dockerignore file; see IgnoreFile.
-	Ignore []string
+	// Ignore is what is left out; see IgnoreFile.
+	Ignore Ignore
 	// Hashes remembers file hashes between builds; nil remembers nothing.
 	Hashes *Hashes
 }
@@ -107,8 +107,18 @@ func Open(dir string, opts Options) (*Tree, error) {
 	return t, nil
 }
 
+// Empty returns a tree with nothing in it.
+func Empty() *Tree {
+	return &Tree{opened: time.Now(), root: Entry{Mode: unix.S_IFDIR | 0o755, dir: &directory{loaded: true}}}
+}
+
 // Close ends the use of the tree.
-func (t *Tree) Close() error { return t.dir.Close() }
+func (t *Tree) Close() error {
+	if t.dir == nil {
+		return nil
+	}
+	return t.dir.Close()
+}
 
 // File opens a regular file of the tree for reading. The caller closes it, and calls
 // Unchanged when it has read it.

@@ -262,7 +262,7 @@ func TestIgnoreIsExact(t *testing.T) {
 		{"*", "!**/keep"}, {"**", "!docs/x/f.go"}, {"a/b", "!a/b/keep", "a/b/c"}, {".git", "**/node_modules"}, {"!a"}, {"docs", "!docs/*.md"},
 		{"*", "!src", "src/node_modules"}, {"a/**/f.go"}, {"/a/b/"}, {"**/.*"}, {"?"}, {"[a-d]*", "!docs/x"}, {"**/b", "!a/b/c/f.md"},
 	} {
-		tr := open(t, dir, Options{Ignore: patterns})
+		tr := open(t, dir, Options{Ignore: Ignore{Patterns: patterns}})
 		var got []string
 		ms, err := tr.Match(t.Context(), ".")
 		must(t, err)
@@ -300,8 +300,8 @@ func TestIgnoreFile(t *testing.T) {
 	dir := files(t, map[string]string{".dockerignore": "# c\n\na\n!b\n", "Other.dockerignore": "z\n", "bad/.dockerignore": "[\n", "neg/.dockerignore": "!\n"})
 	for dockerfile, want := range map[string][]string{"": {"a", "!b"}, filepath.Join(dir, "Dockerfile"): {"a", "!b"}, filepath.Join(dir, "Other"): {"z"}} {
 		got, err := IgnoreFile(dir, dockerfile)
-		if err != nil || !slices.Equal(got, want) {
-			t.Errorf("%q: got %q, %v, want %q", dockerfile, got, err, want)
+		if err != nil || !slices.Equal(got.Patterns, want) {
+			t.Errorf("%q: got %v, %v, want %q", dockerfile, got, err, want)
 		}
 	}
 	for _, d := range []string{"bad", "neg"} {
@@ -309,8 +309,8 @@ func TestIgnoreFile(t *testing.T) {
 			t.Errorf("%s: got %v", d, err)
 		}
 	}
-	if got, err := IgnoreFile(t.TempDir(), ""); err != nil || got != nil {
-		t.Errorf("no file: got %q, %v", got, err)
+	if got, err := IgnoreFile(t.TempDir(), ""); err != nil || got.Patterns != nil {
+		t.Errorf("no file: got %v, %v", got, err)
 	}
 }
 
