@@ -34,6 +34,7 @@ import (
 
 	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/content"
+	"github.com/camada/camada/fetch"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/lease"
 	"github.com/camada/camada/progress"
@@ -77,6 +78,17 @@ type Resolver interface {
 	Resolve(ctx context.Context, name string, p ocispec.Platform, pull bool) (Base, error)
 }
 
+// Fetcher brings what ADD names on other machines. Paths that it returns stay until the build has ended, and
+// within that time the same name brings the same content.
+type Fetcher interface {
+	// File fetches a file.
+	File(ctx context.Context, u fetch.URL, p fetch.Progress) (fetch.File, error)
+	// Commit asks what a git source means now.
+	Commit(ctx context.Context, g fetch.Git) (fetch.Commit, error)
+	// Checkout returns a directory with the files of a git source, whose modes are 0755 or 0644.
+	Checkout(ctx context.Context, g fetch.Git, p fetch.Progress) (dir string, err error)
+}
+
 // Parts are what a Builder is made of.
 type Parts struct {
 	// Content keeps layers, configs and manifests.
@@ -90,6 +102,8 @@ type Parts struct {
 	Executor op.Executor
 	// Images finds base images; nil knows none.
 	Images Resolver
+	// Fetcher brings what ADD names on other machines; nil refuses that.
+	Fetcher Fetcher
 	// Pins protects what the build uses from garbage collection until the
 	// caller has set a ref; nil is lease.None.
 	Pins lease.Pinner

@@ -33,7 +33,7 @@ func (m *missingSource) Unwrap() error { return m.err }
 func match(ctx context.Context, tree *source.Tree, c *op.Copy, where string) ([]op.Item, error) {
 	var items []op.Item
 	filter := source.Filter{Exclude: c.Exclude, Parents: c.Parents}
-	for _, p := range c.Sources {
+	for i, p := range c.Sources {
 		ms, err := tree.Select(ctx, p, filter)
 		if errdefs.IsNotFound(err) {
 			clean := strings.TrimPrefix(path.Clean("/"+p), "/")
@@ -43,7 +43,7 @@ func match(ctx context.Context, tree *source.Tree, c *op.Copy, where string) ([]
 			return nil, fmt.Errorf("source %q: %w", p, err)
 		}
 		for _, m := range ms {
-			items = append(items, op.Item{Tree: tree, Match: m})
+			items = append(items, op.Item{Tree: tree, Match: m, Source: i})
 		}
 	}
 	return items, nil
@@ -181,26 +181,33 @@ func (w *work) copyItems(ctx context.Context, c *op.Copy, done *closers) error {
 			return err
 		}
 	}
-	if !c.Unpack {
+	if c.Unpack {
+		for i := range w.items {
+			if err := w.unpack(ctx, &w.items[i], done); err != nil {
+				return err
+			}
+		}
+	}
+	return w.fetched(ctx, c, done)
+}
+
+// unpack makes an item that is a tar archive into what is in the archive.
+func (w *work) unpack(ctx context.Context, it *op.Item, done *closers) error {
+	if it.Match.Entry.Type() != unix.S_IFREG {
 		return nil
 	}
-	for i, it := range w.items {
-		if it.Match.Entry.Type() != unix.S_IFREG {
-			continue
-		}
-		tree, err := w.unpackArchive(ctx, it, done)
-		if err != nil {
-			return fmt.Errorf("unpack %s: %w", it.Match, err)
-		}
-		if tree == nil {
-			continue
-		}
-		root, err := tree.Match(ctx, "/")
-		if err != nil {
-			return err
-		}
-		w.items[i] = op.Item{Tree: tree, Match: root[0], Unpacked: true}
+	tree, err := w.unpackArchive(ctx, *it, done)
+	if err != nil {
+		return fmt.Errorf("unpack %s: %w", it.Match, err)
 	}
+	if tree == nil {
+		return nil
+	}
+	root, err := tree.Match(ctx, "/")
+	if err != nil {
+		return err
+	}
+	*it = op.Item{Tree: tree, Match: root[0], Unpacked: true, Source: it.Source}
 	return nil
 }
 

@@ -183,6 +183,8 @@ type work struct {
 	s      *state
 	parent *result
 	items  []op.Item // of a local copy
+	// remotes are what is known of the sources that are fetched, in the order of op.Copy.Remotes.
+	remotes []remote
 	// definition and ins are what the key is made of.
 	definition string
 	ins        []string
@@ -196,8 +198,11 @@ func (w *work) inputs(ctx context.Context) error {
 	w.definition = w.s.v.Op.Definition()
 	w.ins = []string{"epoch=" + strconv.FormatInt(r.epoch.Unix(), 10), "compression=" + string(r.opts.compressionOf())}
 	c, ok := w.s.v.Op.(*op.Copy)
-	if !ok || len(c.Sources) == 0 {
+	if !ok {
 		return nil
+	}
+	if err := w.identify(ctx, c); err != nil || len(c.Sources) == 0 {
+		return err
 	}
 	if c.From {
 		chainID, err := r.of(w.s.v.Sources[0]).chain(ctx)

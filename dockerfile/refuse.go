@@ -40,8 +40,6 @@ func (f *File) CheckCommand(c instructions.Command) error {
 				return f.Invalid(c.Location(), "ADD reads URLs, COPY does not", "the source %s of COPY is a URL", s)
 			}
 		}
-	case *instructions.AddCommand:
-		return f.checkAdd(c)
 	case *instructions.OnbuildCommand:
 		return f.checkOnbuild(c)
 	}
@@ -66,25 +64,6 @@ func (f *File) checkRun(c *instructions.RunCommand) error {
 			}
 		default:
 			return f.unsupported(c.Location(), "RUN --"+flag, "")
-		}
-	}
-	return nil
-}
-
-func (f *File) checkAdd(c *instructions.AddCommand) error {
-	loc := c.Location()
-	switch {
-	case c.Checksum != "":
-		return f.unsupported(loc, "ADD --checksum", "")
-	case c.KeepGitDir != nil:
-		return f.unsupported(loc, "ADD --keep-git-dir", "")
-	}
-	for _, s := range c.SourcePaths {
-		if isGit(s) {
-			return f.unsupported(loc, "ADD of a git repository ("+s+")", "")
-		}
-		if isURL(s) {
-			return f.unsupported(loc, "ADD of a URL ("+s+")", "")
 		}
 	}
 	return nil

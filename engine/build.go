@@ -46,9 +46,11 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	if err != nil {
 		return BuildResult{}, err
 	}
+	fetcher := newFetcher(e)
+	defer fetcher.close()
 	b := build.New(build.Parts{
 		Content: e.content, Snapshots: snaps, CacheDir: filepath.Join(e.root, "cache"),
-		Executor: &executor{e: e}, Images: resolver{e}, Pins: e.lease,
+		Executor: &executor{e: e}, Images: resolver{e}, Pins: e.lease, Fetcher: fetcher,
 	})
 	res, err := e.buildAll(ctx, b, o, platforms, notes, sink)
 	if err != nil {

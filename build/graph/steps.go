@@ -10,6 +10,7 @@ import (
 	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/fetch"
 	"github.com/camada/camada/platform"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
@@ -195,6 +196,9 @@ func (st *stage) copy(ctx context.Context, c *instructions.CopyCommand) error {
 
 func (st *stage) addFiles(c *instructions.AddCommand) error {
 	o := &op.Copy{Chown: c.Chown, Chmod: c.Chmod, Link: c.Link, Exclude: c.ExcludePatterns, Unpack: c.Unpack == nil || *c.Unpack}
+	if err := remotes(o, c); err != nil {
+		return err
+	}
 	return st.files(&Vertex{Op: o, Location: c.Location()}, o, "ADD", c, &c.SourcesAndDest)
 }
 
@@ -210,9 +214,15 @@ func (st *stage) files(v *Vertex, o *op.Copy, verb string, c instructions.Comman
 	if o.Chmod != "" {
 		text += " --chmod=" + o.Chmod
 	}
-	o.Sources = slices.Clone(sd.SourcePaths)
-	for _, s := range o.Sources {
-		text += " " + s
+	title := st.title(c)
+	for _, s := range sd.SourcePaths {
+		if !isRemote(s) {
+			o.Sources = append(o.Sources, s)
+		} else if verb == "COPY" {
+			return errdefs.Invalid("the source %s of COPY is not a path; ADD fetches", fetch.Redact(s))
+		}
+		text += " " + fetch.Redact(s)
+		title = strings.ReplaceAll(title, s, fetch.Redact(s))
 	}
 	for _, f := range sd.SourceContents {
 		text += " <<" + f.Path
@@ -223,7 +233,7 @@ func (st *stage) files(v *Vertex, o *op.Copy, verb string, c instructions.Comman
 	if err := o.Check(); err != nil {
 		return err
 	}
-	st.add(v, st.title(c))
+	st.add(v, title)
 	st.history(text+linked, false)
 	return nil
 }

@@ -20,6 +20,10 @@ type Item struct {
 	// Unpacked tells that Tree is what an archive held: its owners are kept, and
 	// it replaces what is in its way.
 	Unpacked bool
+	// Source is which of Copy.Sources this comes from.
+	Source int
+	// Dated tells that the files' times are to be kept when they are before the epoch.
+	Dated bool
 }
 
 // CopyInput is what a Copy is executed with.
@@ -160,7 +164,7 @@ func (x *copier) add(it Item, from, dest string, e *source.Entry) error {
 			return errdefs.Invalid("/%s is a file, and /%s in the image is a directory", from, dest)
 		}
 	}
-	n := &node{typ: typ, perm: e.Mode & permMask, tree: it.Tree, path: from, from: *e, copied: from, oldTime: keep}
+	n := &node{typ: typ, perm: e.Mode & permMask, tree: it.Tree, path: from, from: *e, copied: from, oldTime: keep, dated: it.Dated}
 	n.fresh = typ == archive.TypeDir && (there == nil || there.typ != archive.TypeDir || x.isFresh(dest))
 	switch {
 	case x.own.set:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/camada/camada/build/source"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/fetch"
 )
 
 // Op is one operation of a build.
@@ -65,6 +66,8 @@ type Copy struct {
 	From bool `json:"from,omitempty"`
 	// Files stand in the Dockerfile; they are copied after Sources.
 	Files []File `json:"files,omitempty"`
+	// Remotes are sources that are fetched.
+	Remotes []Remote `json:"remotes,omitempty"`
 	// Dest is absolute; a slash at its end means a directory.
 	Dest string `json:"dest"`
 	// Chown is user[:group], by name or number; "" keeps the owner of files of another
@@ -81,6 +84,20 @@ type Copy struct {
 	// Link makes the layer without looking at the parent: links in the path
 	// of Dest are not followed, and directories on the way are new.
 	Link bool `json:"link,omitempty"`
+}
+
+// Remote is a source of an ADD that comes from another machine. What it brings is an input of the step, so
+// the definition does not say from where.
+type Remote struct {
+	// URL or Git is what is fetched; the other is nil.
+	URL *fetch.URL `json:"-"`
+	Git *fetch.Git `json:"-"`
+	// Name is what a copy into a directory calls the file.
+	Name string `json:"name,omitempty"`
+	// At is how many of Sources come before it.
+	At int `json:"at,omitempty"`
+	// Unpack makes a tar archive into what is in it.
+	Unpack bool `json:"unpack,omitempty"`
 }
 
 // Definition returns the op as JSON.
@@ -109,7 +126,7 @@ func definition(kind string, v any) string {
 
 // Check refuses what cannot work whatever the inputs are.
 func (c *Copy) Check() error {
-	if len(c.Sources)+len(c.Files) == 0 {
+	if len(c.Sources)+len(c.Files)+len(c.Remotes) == 0 {
 		return errdefs.Invalid("no source to copy")
 	}
 	if _, err := parseMode(c.Chmod); err != nil {

@@ -48,6 +48,8 @@ type node struct {
 	copied string
 	// oldTime keeps times that are before the epoch.
 	oldTime bool
+	// dated does so too, for files whose attributes and hard links do not count.
+	dated bool
 }
 
 // found is what is at a path, in the plan or in the target.

@@ -49,7 +49,7 @@ func (p *Plan) Write(ctx context.Context, w io.Writer, known index.Known) error 
 
 func (l *layerWriter) add(name string, n *node) error {
 	e := archive.Entry{Name: name, Type: n.typ, Mode: n.perm, UID: n.uid, GID: n.gid, ModTime: l.epoch}
-	if n.oldTime {
+	if n.oldTime || n.dated {
 		e.ModTime = time.Unix(0, n.from.Mtime).UTC() // the Writer clamps it
 	}
 	switch n.typ {

@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"context"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/fetch"
+	"github.com/camada/camada/fetch/http"
+)
+
+// fetcher brings what one build names on other machines. Everything is brought once, so that all steps see the
+// same, to a directory that is removed at the end.
+type fetcher struct {
+	e    *Engine
+	http *http.Client
+
+	mu     sync.Mutex
+	dir    string // "" until it is needed
+	remove func()
+	count  int
+	files  map[fetch.URL]*once[fetch.File]
+}
+
+func newFetcher(e *Engine) *fetcher {
+	return &fetcher{
+		e: e, http: http.New(http.Options{Dir: filepath.Join(e.root, "cache", "http")}),
+		files: map[fetch.URL]*once[fetch.File]{},
+	}
+}
+
+func (f *fetcher) close() {
+	f.http.Close()
+	if f.remove != nil {
+		f.remove()
+	}
+}
+
+// once is something that is fetched by the first who asks for it.
+type once[T any] struct {
+	done chan struct{}
+	v    T
+	err  error
+}
+
+// shared returns what the first caller with the key fetches.
+func shared[K comparable, T any](ctx context.Context, f *fetcher, m map[K]*once[T], key K, get func() (T, error)) (T, error) {
+	f.mu.Lock()
+	o, ok := m[key]
+	if !ok {
+		o = &once[T]{done: make(chan struct{})}
+		m[key] = o
+	}
+	f.mu.Unlock()
+	if !ok {
+		o.v, o.err = get()
+		close(o.done)
+	}
+	select {
+	case <-o.done:
+		return o.v, o.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
+}
+
+// place returns a path for something new in the fetcher's directory.
+func (f *fetcher) place(ctx context.Context) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.dir == "" {
+		dir, remove, err := f.e.tempDir(ctx)
+		if err != nil {
+			return "", err
+		}
+		f.dir, f.remove = dir, remove
+	}
+	f.count++
+	return filepath.Join(f.dir, strconv.Itoa(f.count)), nil
+}
+
+// File implements build.Fetcher.
+func (f *fetcher) File(ctx context.Context, u fetch.URL, p fetch.Progress) (fetch.File, error) {
+	return shared(ctx, f, f.files, u, func() (fetch.File, error) {
+		dest, err := f.place(ctx)
+		if err != nil {
+			return fetch.File{}, err
+		}
+		return f.http.Get(ctx, u, dest, p)
+	})
+}
+
+// Commit implements build.Fetcher.
+func (f *fetcher) Commit(context.Context, fetch.Git) (fetch.Commit, error) {
+	return fetch.Commit{}, errdefs.Unsupported("git repositories are not fetched yet")
+}
+
+// Checkout implements build.Fetcher.
+func (f *fetcher) Checkout(context.Context, fetch.Git, fetch.Progress) (string, error) {
+	return "", errdefs.Unsupported("git repositories are not fetched yet")
+}
