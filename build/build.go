@@ -144,6 +144,8 @@ type Options struct {
 	Zstd bool
 	// Parallel is how many steps are executed at once; 0 is the number of cores, and at least eight.
 	Parallel int
+	// Observer is told what is done and why; nil is nobody.
+	Observer Observer
 }
 
 // Result is what a build made. Everything in it is durable.

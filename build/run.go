@@ -93,6 +93,7 @@ func (b *Builder) build(ctx context.Context, opts Options, sink progress.Sink) (
 	r.steps, r.writers = make(chan struct{}, steps), make(chan struct{}, min(steps, cores))
 	r.snaps = &snapshotSet{store: b.p.Snapshots}
 	defer r.close()
+	r.planned(src)
 	return r.do(ctx)
 }
 

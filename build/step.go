@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/camada/camada/build/cache"
 	"github.com/camada/camada/build/graph"
@@ -59,8 +60,10 @@ func (r *run) vertex(ctx, writeCtx context.Context, s *state) error {
 		return context.Cause(ctx)
 	}
 	if v.Base != nil {
+		started := time.Now()
 		r.sink.Emit(r.event(v, progress.Running))
 		s.res = r.base(v.Base)
+		r.observeBase(s, started)
 		r.sink.Emit(r.event(v, progress.Done))
 		return nil
 	}
@@ -121,7 +124,14 @@ func (r *run) base(b *graph.Base) *result {
 
 // execute looks the step up in the cache and executes it when it is not there.
 func (r *run) execute(ctx, writeCtx context.Context, s *state) error {
-	w := &work{run: r, s: s, parent: r.of(s.v.Parent)}
+	w := &work{run: r, s: s, parent: r.of(s.v.Parent), started: time.Now()}
+	err := w.do(ctx, writeCtx)
+	w.observe(writeCtx, time.Now(), err)
+	return err
+}
+
+func (w *work) do(ctx, writeCtx context.Context) error {
+	r, s := w.run, w.s
 	if err := w.inputs(ctx); err != nil {
 		r.sink.Emit(r.event(s.v, progress.Running))
 		return err
@@ -132,7 +142,7 @@ func (r *run) execute(ctx, writeCtx context.Context, s *state) error {
 		return err
 	}
 	if hit {
-		s.cached = true
+		s.cached, w.miss = true, ""
 		r.sink.Emit(r.event(s.v, progress.Cached))
 		return nil
 	}
@@ -146,6 +156,7 @@ func (r *run) execute(ctx, writeCtx context.Context, s *state) error {
 // found takes the result from the cache, or from another build that makes it.
 func (w *work) found(ctx context.Context) (bool, error) {
 	r := w.run
+	w.miss = MissForced
 	if !r.opts.NoCache && !slices.Contains(r.opts.NoCacheStages, w.s.v.Stage) {
 		if hit, err := w.lookup(ctx); hit || err != nil {
 			return hit, err
@@ -163,6 +174,7 @@ func (w *work) make(ctx, writeCtx context.Context) error {
 		return context.Cause(ctx)
 	}
 	defer func() { <-r.steps }()
+	w.started = time.Now()
 	r.sink.Emit(r.event(s.v, progress.Running))
 	var err error
 	if o, ok := s.v.Op.(*op.Run); ok {
@@ -190,6 +202,10 @@ type work struct {
 	ins        []string
 	// flight is what other builds wait for; nil when this one does not make the result.
 	flight *flight
+	// context is what a local copy takes, miss why the cache did not serve, started when that was known.
+	context *ContextFiles
+	miss    Miss
+	started time.Time
 }
 
 // inputs finds out what the step reads besides its parent.
@@ -224,6 +240,7 @@ func (w *work) inputs(ctx context.Context) error {
 		return err
 	}
 	w.ins = append(w.ins, "context="+dgst.String())
+	w.context = &ContextFiles{Digest: dgst, tree: tree, found: matchesOf(w.items)}
 	return nil
 }
 
@@ -237,6 +254,7 @@ func (w *work) key(parent digest.Digest) cache.Key {
 func (w *work) lookup(ctx context.Context) (bool, error) {
 	r := w.run
 	if !r.cache.Known(w.key("").Op) {
+		w.miss = MissOperation
 		return false, nil
 	}
 	parent, err := w.parent.chain(ctx)
@@ -245,6 +263,9 @@ func (w *work) lookup(ctx context.Context) (bool, error) {
 	}
 	rec, err := r.cache.Get(ctx, w.key(parent), r.p.Content, r.p.Pins)
 	if errdefs.IsNotFound(err) {
+		if w.miss = MissParent; r.cache.Has(w.key(parent)) {
+			w.miss = MissLayer
+		}
 		return false, nil
 	}
 	if err != nil {

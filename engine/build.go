@@ -52,9 +52,10 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 		Content: e.content, Snapshots: snaps, CacheDir: filepath.Join(e.root, "cache"),
 		Executor: &executor{e: e}, Images: resolver{e}, Pins: e.lease, Fetcher: fetcher,
 	})
-	res, err := e.buildAll(ctx, b, o, platforms, notes, sink)
+	rec := e.record(opts)
+	res, err := e.buildAll(ctx, b, o, platforms, notes, rec, sink)
 	if err != nil {
-		return BuildResult{}, err
+		return BuildResult{History: rec.finish(nil, err)}, err
 	}
 	out := BuildResult{Descriptor: res.descriptor}
 	for _, img := range res.images {
@@ -64,6 +65,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 		out.ConfigDigest = res.images[0].Config.Digest
 	}
 	out.Tags, err = e.deliver(ctx, opts.Outputs, refs, res, sink)
+	out.History = rec.finish(out.Tags, err)
 	return out, err
 }
 

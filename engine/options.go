@@ -72,6 +72,8 @@ type BuildResult struct {
 	// Tags are the names that point to it now, in their familiar form.
 	Tags          []string
 	Steps, Cached int
+	// History are the IDs of the build in the history, one for each platform; of a failed build too.
+	History []string
 }
 
 // BaseOptions say which base image BaseDebian makes. What is empty is taken from this machine's apt.
@@ -259,6 +261,8 @@ type GCOptions struct {
 type GCResult struct {
 	Blobs, Snapshots, CacheRecords, Ingests int
 	Bytes                                   int64
+	// Builds are entries of the build history.
+	Builds int
 }
 
 // UsageRow is one line of df.

@@ -51,14 +51,14 @@ func parsePlatforms(names []string) ([]*ocispec.Platform, error) {
 
 // buildAll builds for each platform, side by side, and joins several images in an index. Steps that the builds have
 // in common are made once: see build.Builder.
-func (e *Engine) buildAll(ctx context.Context, b *build.Builder, o build.Options, platforms []*ocispec.Platform, notes annotations, sink progress.Sink) (*built, error) {
+func (e *Engine) buildAll(ctx context.Context, b *build.Builder, o build.Options, platforms []*ocispec.Platform, notes annotations, rec *recording, sink progress.Sink) (*built, error) {
 	if err := notes.check(platforms); err != nil {
 		return nil, err
 	}
 	if len(platforms) == 1 {
 		o.Platform = platforms[0]
 		o.Annotations = notes.manifest(o.Platform)
-		res, err := b.Build(ctx, o, sink)
+		res, err := rec.build(ctx, b, o, sink)
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +75,7 @@ func (e *Engine) buildAll(ctx context.Context, b *build.Builder, o build.Options
 		po.Platform, po.Prefix, po.Annotations = p, platform.Format(*p), notes.manifest(p)
 		po.BuildArgs, po.Labels = maps.Clone(o.BuildArgs), maps.Clone(o.Labels)
 		wg.Go(func() {
-			res, err := b.Build(ctx, po, sink)
+			res, err := rec.build(ctx, b, po, sink)
 			if err != nil {
 				once.Do(func() { first = fmt.Errorf("%s: %w", po.Prefix, err) })
 				cancel()

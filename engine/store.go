@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/camada/camada/build/cache"
+	"github.com/camada/camada/build/history"
 	"github.com/camada/camada/content/local"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/gc"
@@ -90,6 +91,10 @@ func (e *Engine) GC(ctx context.Context, opts GCOptions) (GCResult, error) {
 	if _, err := e.indexes().Expire(time.Now().Add(-opts.KeepCache), opts.DryRun); err != nil {
 		return GCResult{}, err
 	}
+	builds, err := e.history().Prune(ctx, history.DefaultKeep(), opts.DryRun)
+	if err != nil {
+		return GCResult{}, err
+	}
 	res, err := gc.Collect(ctx, store, gc.Options{DryRun: opts.DryRun})
 	if err != nil {
 		return GCResult{}, err
@@ -97,7 +102,7 @@ func (e *Engine) GC(ctx context.Context, opts GCOptions) (GCResult, error) {
 	if !opts.DryRun {
 		err = errors.Join(snaps.Recover(ctx), e.buildCache().Prune(ctx, store.Blobs.(*local.Store)), snaps.MarkDurable(ctx))
 	}
-	return GCResult{Blobs: res.Blobs.Count, Snapshots: res.Snapshots.Count, CacheRecords: records, Ingests: res.Ingests.Count, Bytes: res.Freed()}, err
+	return GCResult{Blobs: res.Blobs.Count, Snapshots: res.Snapshots.Count, CacheRecords: records, Ingests: res.Ingests.Count, Builds: builds, Bytes: res.Freed()}, err
 }
 
 // DiskUsage tells what the store takes.
@@ -164,7 +169,7 @@ func (e *Engine) Reset(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, d := range []string{"refs", "reflog", "referrers", "index.json", "oci-layout", "blobs", "ingest", "snapshots", "cache", "containers", "volumes", "leases", "network", "tmp", "lost+found"} {
+	for _, d := range []string{"refs", "reflog", "referrers", "index.json", "oci-layout", "blobs", "ingest", "snapshots", "cache", "history", "containers", "volumes", "leases", "network", "tmp", "lost+found"} {
 		if err := os.RemoveAll(filepath.Join(e.root, d)); err != nil {
 			return fmt.Errorf("reset the store: %w", err)
 		}

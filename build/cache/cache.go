@@ -88,6 +88,13 @@ func (c *Cache) Known(op digest.Digest) bool {
 	return err == nil && len(entries) > 0
 }
 
+// Has reports whether there is a record of a key, with or without its layer.
+func (c *Cache) Has(key Key) bool {
+	var rec Record
+	data, err := readFile(c.path(key))
+	return err == nil && json.Unmarshal(data, &rec) == nil && rec.check(key) == nil
+}
+
 // Get returns the record of a key if its layer is in the store still; ErrNotFound when
 // not. The layer is pinned.
 func (c *Cache) Get(ctx context.Context, key Key, store content.Statter, pins lease.Pinner) (Record, error) {

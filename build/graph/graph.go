@@ -51,6 +51,8 @@ type Vertex struct {
 	Op op.Op
 	// Stage is the name of the stage that it belongs to, or its number when it has none.
 	Stage string
+	// Args are the names of the ARGs that were declared before the step.
+	Args []string
 	// Location is where it stands in the Dockerfile.
 	Location []parser.Range
 }

@@ -107,6 +107,7 @@ func (st *stage) add(v *Vertex, name string) *Vertex {
 		v.Stage = strconv.Itoa(st.def.Index)
 	}
 	v.Parent = st.top
+	v.Args = slices.Clip(st.args)
 	st.steps = append(st.steps, v)
 	st.top = st.b.add(v)
 	return v

@@ -43,6 +43,22 @@ func (t *Tree) Digest(ctx context.Context, matches []Match) (digest.Digest, erro
 	return digest.NewDigest(digest.SHA256, h), nil
 }
 
+// List calls fn for each file that the matches take, in their order, with its path in the tree. The entry
+// is the tree's. Digest was called with the same matches before.
+func (t *Tree) List(ctx context.Context, matches []Match, fn func(name string, e *Entry) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, m := range matches {
+		if err := t.Walk(ctx, m, func(rel string, e *Entry) error { return fn(path.Join(m.Path, rel), e) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SHA256 is the hash of a regular file's content, once Digest has taken it in.
+func (e *Entry) SHA256() [32]byte { return e.sha256 }
+
 // appendEntry encodes an entry so that no two different ones have the same bytes.
 func appendEntry(buf []byte, rel string, e *Entry) []byte {
 	buf = appendString(buf, rel)

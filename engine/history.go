@@ -1,0 +1,223 @@
+package engine
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/camada/camada/build"
+	"github.com/camada/camada/build/explain"
+	"github.com/camada/camada/build/history"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/platform"
+	"github.com/camada/camada/progress"
+	"github.com/camada/camada/reference"
+)
+
+// BuildRow is one line of builds.
+type BuildRow struct {
+	ID string
+	// Name is the first tag, or the directory, and the target when one was asked for.
+	Name     string
+	Tags     []string
+	Status   string
+	Started  time.Time
+	Duration time.Duration
+	// Cached steps of how many.
+	Cached, Total int
+	Platform      string
+	Context       string
+	Dockerfile    string
+	Target        string
+	Digest        string
+	Error         string
+}
+
+func (e *Engine) history() *history.History { return history.Open(filepath.Join(e.root, "history")) }
+
+// startOf is what the history keeps of the options of a build.
+func startOf(opts BuildOptions) history.Start {
+	s := history.Start{
+		Context: opts.ContextDir, Dockerfile: opts.File, Target: opts.Target, Args: opts.BuildArgs, Tags: opts.Tags,
+		NoCache: opts.NoCache, EpochGiven: opts.SourceDateEpoch != "" || opts.BuildArgs["SOURCE_DATE_EPOCH"] != "",
+	}
+	if s.Context != "" && !strings.Contains(s.Context, "://") {
+		s.Context = realPath(s.Context)
+	}
+	switch {
+	case opts.Dockerfile != nil:
+		s.Dockerfile = ""
+	case s.Dockerfile != "":
+		s.Dockerfile = realPath(s.Dockerfile)
+	case s.Context != "":
+		s.Dockerfile = filepath.Join(s.Context, "Dockerfile")
+	}
+	return s
+}
+
+// recording keeps the builds of one call, one for each platform.
+type recording struct {
+	h     *history.History
+	start history.Start
+
+	mu   sync.Mutex
+	recs []*history.Recorder
+	ends []history.End
+}
+
+func (e *Engine) record(opts BuildOptions) *recording {
+	return &recording{h: e.history(), start: startOf(opts)}
+}
+
+// build builds for one platform, and keeps what was done.
+func (r *recording) build(ctx context.Context, b *build.Builder, o build.Options, sink progress.Sink) (*build.Result, error) {
+	s := r.start
+	s.Platform = platform.Format(platform.Host())
+	if o.Platform != nil {
+		s.Platform = platform.Format(*o.Platform)
+	}
+	rec := r.h.Record(s)
+	o.Observer = rec
+	res, err := b.Build(ctx, o, sink)
+	end := history.End{Err: err, Canceled: ctx.Err() != nil}
+	if err == nil {
+		end.Manifest, end.Config, end.Warnings = res.Manifest.Digest, res.Config.Digest, res.Warnings
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.recs, r.ends = append(r.recs, rec), append(r.ends, end)
+	return res, err
+}
+
+// finish ends the records, and returns their IDs. A history that cannot be kept, on a full disk, say, is no reason
+// for a build to fail.
+func (r *recording) finish(tags []string, err error) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var ids []string
+	for i, rec := range r.recs {
+		end := r.ends[i]
+		if end.Tags = tags; end.Err == nil {
+			end.Err = err
+		}
+		_ = rec.Finish(end)
+		ids = append(ids, rec.ID())
+	}
+	return ids
+}
+
+func realPath(name string) string {
+	if abs, err := filepath.Abs(name); err == nil {
+		name = abs
+	}
+	if real, err := filepath.EvalSymlinks(name); err == nil {
+		name = real
+	}
+	return name
+}
+
+// Builds lists the builds of the history, the youngest first; of all contexts, or of one tag or directory only.
+func (e *Engine) Builds(ctx context.Context, name string) ([]BuildRow, error) {
+	match, err := e.buildMatcher(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	rows := []BuildRow{}
+	err = e.history().Each(ctx, func(b *history.Build) bool {
+		if match == nil || match(b) {
+			rows = append(rows, rowOf(b))
+		}
+		return true
+	})
+	return rows, err
+}
+
+func rowOf(b *history.Build) BuildRow {
+	r := BuildRow{
+		ID: b.ID, Tags: b.Tags, Status: string(b.Status), Started: b.Started, Duration: b.Duration(), Platform: b.Platform,
+		Context: b.Context, Dockerfile: b.Dockerfile, Target: b.Target, Digest: b.Manifest.String(), Error: b.Error,
+	}
+	r.Cached, r.Total = b.Cached()
+	if b.Status == history.Running {
+		r.Duration = time.Since(b.Started)
+	}
+	switch {
+	case len(b.Tags) > 0:
+		r.Name = b.Tags[0]
+	case b.Context != "":
+		r.Name = filepath.Base(b.Context)
+	}
+	if b.Target != "" {
+		r.Name += " (" + b.Target + ")"
+	}
+	return r
+}
+
+// buildMatcher chooses builds by a tag or a digest, also of a tag's history, or by the directory of the context; nil for all.
+func (e *Engine) buildMatcher(ctx context.Context, name string) (func(*history.Build) bool, error) {
+	if name == "" {
+		return nil, nil
+	}
+	dir := ""
+	if strings.ContainsAny(name, "/.") {
+		dir = realPath(name)
+	}
+	f, err := e.resolve(ctx, name)
+	found := err == nil
+	familiar := name
+	if ref, err := reference.Parse(name); err == nil {
+		familiar = ref.Familiar()
+	}
+	return func(b *history.Build) bool {
+		if dir != "" && b.Context == dir || found && b.Manifest != "" && b.Manifest == f.descriptor.Digest {
+			return true
+		}
+		for _, t := range b.Tags {
+			if ref, err := reference.Parse(t); err == nil && ref.Familiar() == familiar {
+				return true
+			}
+		}
+		return false
+	}, nil
+}
+
+// findBuild finds a build by the beginning of its ID, by a tag or digest of its result, or by its directory; "" is the last build. Of
+// several it is the youngest.
+func (e *Engine) findBuild(ctx context.Context, name string) (*history.Build, error) {
+	h := e.history()
+	if name != "" {
+		if b, err := h.Find(ctx, name); err == nil || !errdefs.IsNotFound(err) {
+			return b, err
+		}
+	}
+	match, err := e.buildMatcher(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	var found *history.Build
+	err = h.Each(ctx, func(b *history.Build) bool {
+		if match == nil || match(b) {
+			found = b
+		}
+		return found == nil
+	})
+	if err == nil && found == nil {
+		if name == "" {
+			return nil, errdefs.NotFound("there are no builds in the history of this store")
+		}
+		return nil, errdefs.NotFound("no build of %s is in the history; camada builds lists them", name)
+	}
+	return found, err
+}
+
+// Explain tells why the steps of a build were executed. See findBuild for the name.
+func (e *Engine) Explain(ctx context.Context, name string) (*explain.Report, error) {
+	b, err := e.findBuild(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	h := e.history()
+	return explain.Build(ctx, b, explain.Parts{Before: h.Before, Files: h.Files})
+}
