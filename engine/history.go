@@ -188,7 +188,12 @@ func (e *Engine) buildMatcher(ctx context.Context, name string) (func(*history.B
 func (e *Engine) findBuild(ctx context.Context, name string) (*history.Build, error) {
 	h := e.history()
 	if name != "" {
-		if b, err := h.Find(ctx, name); err == nil || !errdefs.IsNotFound(err) {
+		// A tag wins over the beginning of an ID, but not over a whole one.
+		b, err := h.Find(ctx, name)
+		if err == nil && b.ID == name {
+			return b, nil
+		}
+		if _, rerr := e.resolve(ctx, name); rerr != nil && (err == nil || errdefs.IsConflict(err)) {
 			return b, err
 		}
 	}

@@ -128,6 +128,9 @@ func (h *History) key() ([]byte, error) {
 		}
 		b := make([]byte, keySize)
 		_, _ = rand.Read(b) // never fails
+		if err := os.MkdirAll(h.dir, 0o711); err != nil {
+			return nil, err
+		}
 		tmp := path + "." + rand.Text()[:8]
 		if err := os.WriteFile(tmp, b, 0o600); err != nil {
 			return nil, err

@@ -31,6 +31,7 @@ type buildOptions struct {
 	iidFile       string
 	metadataFile  string
 	quiet         bool
+	explain       string
 }
 
 func (a *app) buildCommand() *cobra.Command {
@@ -47,6 +48,7 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
   camada build -t app:1.2 -t app:latest -f docker/Dockerfile --build-arg VERSION=1.2 .
   camada build --target test --progress=plain .
   camada build --platform linux/amd64,linux/arm64 -t app .
+  camada build --explain -t app .           # and say why steps were executed
   camada build -o out .                     # the files of the result in a directory
   camada build -o type=oci,dest=app.tar -t app .
   camada build -t app - < Dockerfile        # a Dockerfile without a context`,
@@ -71,6 +73,8 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 	f.StringVar(&o.progress, "progress", "auto", "how to show progress: `"+display.Modes+"`")
 	f.StringVar(&o.iidFile, "iidfile", "", "write the image's ID to a `file`")
 	f.StringVar(&o.metadataFile, "metadata-file", "", "write what was built to a `file`, as JSON")
+	f.StringVar(&o.explain, "explain", "", "say afterwards why steps were executed: `text` (to standard error) or json (to standard output)")
+	f.Lookup("explain").NoOptDefVal = explainText
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print the image's ID only")
 	return cmd
 }
@@ -90,6 +94,9 @@ func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 	if err := a.readDockerfile(&opts); err != nil {
 		return err
 	}
+	if o.explain != "" && o.explain != explainText && o.explain != explainJSON {
+		return usage(cmd, "--explain=%s: want text or json", o.explain)
+	}
 	mode := o.progress
 	if o.quiet {
 		mode = "quiet"
@@ -108,7 +115,11 @@ func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 		res, err = e.Build(cmd.Context(), opts, d)
 		return err
 	})
-	if err := errors.Join(out.finish(err), d.Close()); err != nil {
+	err = errors.Join(out.finish(err), d.Close())
+	if o.explain != "" {
+		err = errors.Join(err, a.explainBuild(cmd, o.explain, res.History))
+	}
+	if err != nil {
 		return err
 	}
 	if o.quiet {
