@@ -66,7 +66,7 @@ func (c *chunker) add(path string, e *source.Entry) error {
 	c.buf = binary.AppendUvarint(c.buf, uint64(e.Mode))
 	switch e.Type() {
 	case unix.S_IFREG:
-		sum := e.SHA256()
+		sum, _ := e.SHA256()
 		c.buf = append(c.buf, sum[:]...)
 	case unix.S_IFLNK:
 		c.buf = appendString(c.buf, e.Link)

@@ -56,9 +56,6 @@ func (t *Tree) List(ctx context.Context, matches []Match, fn func(name string, e
 	return nil
 }
 
-// SHA256 is the hash of a regular file's content, once Digest has taken it in.
-func (e *Entry) SHA256() [32]byte { return e.sha256 }
-
 // appendEntry encodes an entry so that no two different ones have the same bytes.
 func appendEntry(buf []byte, rel string, e *Entry) []byte {
 	buf = appendString(buf, rel)
