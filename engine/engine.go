@@ -25,6 +25,7 @@ import (
 	"github.com/camada/camada/image/layout"
 	"github.com/camada/camada/image/referrers"
 	"github.com/camada/camada/lease"
+	"github.com/camada/camada/remote"
 	"github.com/camada/camada/userns"
 )
 
@@ -43,6 +44,8 @@ type Config struct {
 	Driver string
 	// Getenv reads the environment; nil is an empty one.
 	Getenv func(string) string
+	// InsecureRegistries are hosts and networks whose certificates are not checked, and that may speak plain HTTP.
+	InsecureRegistries []string
 }
 
 // Engine is one verb's use of a store. It is safe for use by many goroutines.
@@ -60,6 +63,10 @@ type Engine struct {
 
 	snapMu sync.Mutex
 	snaps  snapshots
+
+	insecure []string
+	remoteMu sync.Mutex
+	remote   *remote.Client
 }
 
 // Open opens the store, making its directory when it is not there.
@@ -79,7 +86,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := os.MkdirAll(root, 0o711); err != nil {
 		return nil, fmt.Errorf("make the store: %w; name another directory with --root or CAMADA_ROOT", err)
 	}
-	e := &Engine{root: root, driver: cfg.Driver, getenv: cfg.Getenv}
+	e := &Engine{root: root, driver: cfg.Driver, getenv: cfg.Getenv, insecure: cfg.InsecureRegistries}
 	e.leases = lease.Open(root)
 	if e.lease, err = e.leases.Acquire(ctx, "camada"); err != nil {
 		return nil, fmt.Errorf("open the store %s: %w", root, err)
@@ -96,6 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 
 // Close releases what the verb held.
 func (e *Engine) Close() error {
+	e.closeRegistries()
 	return e.lease.Release()
 }
 

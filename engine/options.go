@@ -76,6 +76,30 @@ type BuildResult struct {
 	History []string
 }
 
+// PullOptions say what Pull fetches.
+type PullOptions struct {
+	// Image is a name with a tag or a digest.
+	Image string
+	// Platform is os/arch[/variant]; "" is the host's.
+	Platform string
+}
+
+// PullResult is what Pull fetched.
+type PullResult struct {
+	// Name in its familiar form, and in full.
+	Name, FullName string
+	Digest         digest.Digest
+	// New is false when all of it was there.
+	New bool
+}
+
+// PushResult is what Push sent: the manifest or index, and its size in bytes.
+type PushResult struct {
+	Name   string
+	Digest digest.Digest
+	Size   int64
+}
+
 // BaseOptions say which base image BaseDebian makes. What is empty is taken from this machine's apt.
 type BaseOptions struct {
 	Suite, Variant, Mirror, Keyring, Snapshot, Arch, Tag string

@@ -51,11 +51,14 @@ func (e *Engine) deliverOne(ctx context.Context, o BuildOutput, refs []reference
 	case OutputNone:
 		return nil
 	case OutputImage:
-		if o.Push {
-			return errdefs.Unsupported("pushing is not supported yet")
+		if o.Push && len(refs) == 0 {
+			return errdefs.Invalid("an image that is pushed needs a name; give one with -t")
 		}
 		set, err := e.setTags(ctx, refs, res.descriptor, "build", "")
 		*names = append(*names, set...)
+		if err == nil && o.Push {
+			err = e.push(ctx, e.content, refs, res.descriptor, sink)
+		}
 		return err
 	case OutputOCI:
 		if o.Writer == nil {

@@ -48,7 +48,7 @@ func (e *Engine) resolve(ctx context.Context, name string) (found, error) {
 }
 
 func (e *Engine) byReference(ctx context.Context, ref reference.Reference) (found, error) {
-	if ref.Tag == "" { // name@digest: any tag of this name, or the blob itself
+	if ref.Digest != "" { // name@digest: any tag of this name
 		tags, err := e.refs.List(ctx)
 		if err != nil {
 			return found{}, err

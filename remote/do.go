@@ -77,6 +77,9 @@ func (h *host) tries(ctx context.Context, c call) (*http.Response, error) {
 				return nil, err
 			}
 			err = errdefs.With(errdefs.ErrUnavailable, err)
+			if isUnknownHost(err) {
+				return nil, err
+			}
 		case slices.Contains(c.want, res.StatusCode):
 			return res, nil
 		case res.StatusCode == http.StatusUnauthorized && !asked:

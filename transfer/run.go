@@ -82,7 +82,7 @@ func (c *copier) blob(ctx context.Context, n *node, e progress.Event) (progress.
 	}
 	src := &counting{src: c.src, e: e, sink: c.sink}
 	err = c.dst.put(ctx, src, d)
-	if src.missing && len(d.URLs) > 0 {
+	if missing, _ := src.state(); missing && len(d.URLs) > 0 {
 		n.absent = true
 		return progress.Cached, nil
 	}
@@ -92,23 +92,53 @@ func (c *copier) blob(ctx context.Context, n *node, e progress.Event) (progress.
 	return progress.Done, nil
 }
 
-// counting is the source as a sink sees it: its readers tell how far they are, and its errors are kept.
+// counting is the source as a sink sees it: its readers tell how far they are, and its errors are kept. A sink
+// may open the source again while the last reader is still being read.
 type counting struct {
-	src     Source
+	src  Source
+	sink progress.Sink
+
+	mu      sync.Mutex
 	e       progress.Event
-	sink    progress.Sink
 	err     error
 	missing bool
+}
+
+func (c *counting) failed(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err, c.missing = err, errdefs.IsNotFound(err)
+}
+
+// from begins to count at an offset.
+func (c *counting) from(off int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err, c.missing, c.e.Current = nil, false, off
+}
+
+// advance counts n bytes more and returns an event for it.
+func (c *counting) advance(n int) progress.Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.e.Current += int64(n)
+	return c.e
+}
+
+func (c *counting) state() (missing bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.missing, c.err
 }
 
 // Open implements content.Provider.
 func (c *counting) Open(ctx context.Context, desc ocispec.Descriptor) (content.Reader, error) {
 	r, err := c.src.Open(ctx, desc)
 	if err != nil {
-		c.err, c.missing = err, errdefs.IsNotFound(err)
+		c.failed(err)
 		return nil, err
 	}
-	c.err, c.missing, c.e.Current = nil, false, 0
+	c.from(0)
 	return &reader{Reader: r, alive: ctx.Err, c: c}, nil
 }
 
@@ -117,8 +147,8 @@ func (c *counting) blame(d digest.Digest, err error) error {
 	if err == nil {
 		return nil
 	}
-	if c.err != nil {
-		return fail(AtSource, d, c.err)
+	if _, cause := c.state(); cause != nil {
+		return fail(AtSource, d, cause)
 	}
 	return fail(AtDestination, d, err)
 }
@@ -133,17 +163,17 @@ type reader struct {
 
 func (r *reader) Read(p []byte) (int, error) {
 	const step = 1 << 20
-	c := r.c
-	if c.err = r.alive(); c.err != nil {
-		return 0, c.err
+	if err := r.alive(); err != nil {
+		r.c.failed(err)
+		return 0, err
 	}
 	n, err := r.Reader.Read(p)
-	if c.e.Current += int64(n); c.e.Current-r.told >= step {
-		r.told = c.e.Current
-		c.sink.Emit(c.e)
+	if e := r.c.advance(n); e.Current-r.told >= step {
+		r.told = e.Current
+		r.c.sink.Emit(e)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		c.err, c.missing = err, errdefs.IsNotFound(err)
+		r.c.failed(err)
 	}
 	return n, err
 }

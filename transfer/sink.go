@@ -112,7 +112,8 @@ func (c *counting) skip(w content.Writer, r content.Reader) error {
 	if from, ok := r.(*reader); ok {
 		if s, ok := from.Reader.(io.Seeker); ok && off <= r.Size() {
 			if _, err := s.Seek(off, io.SeekStart); err == nil {
-				c.e.Current, from.told = off, off
+				c.from(off)
+				from.told = off
 				return nil
 			}
 		}

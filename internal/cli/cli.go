@@ -32,6 +32,8 @@ type app struct {
 	root    string
 	driver  string
 	isInner bool
+	// insecure are registries that may be talked to without certificates.
+	insecure []string
 }
 
 // Main runs the command line of this process and returns its exit code.
@@ -119,6 +121,7 @@ of every tag, and runs them: one static binary, no daemon, as root or as an ordi
 	f := root.PersistentFlags()
 	f.StringVar(&a.root, "root", os.Getenv("CAMADA_ROOT"), "directory of the `store` (CAMADA_ROOT)")
 	f.StringVar(&a.driver, "storage-driver", os.Getenv("CAMADA_STORAGE_DRIVER"), "snapshot `driver`: overlay or native; chosen by probing when empty")
+	f.StringSliceVar(&a.insecure, "insecure-registry", nil, "registry `host` or network (CIDR) that needs no valid certificate and may speak plain HTTP (CAMADA_INSECURE_REGISTRIES)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &exitError{code: codeUsage, err: fmt.Errorf("%w\nSee '%s --help'", err, cmd.CommandPath())}
 	})
@@ -136,7 +139,7 @@ func (a *app) addGroups(root *cobra.Command) {
 		{"run", "Run", []*cobra.Command{a.runCommand(), a.execCommand(), a.psCommand(), a.logsCommand(), a.stopCommand(),
 			a.killCommand(), a.waitCommand(), a.rmCommand()}},
 		{"images", "Images", []*cobra.Command{a.imagesCommand(), a.inspectCommand(), a.historyCommand(), a.rmiCommand(),
-			a.saveCommand(), a.loadCommand(), a.importCommand(), a.exportCommand(), a.referrersCommand()}},
+			a.pullCommand(), a.pushCommand(), a.saveCommand(), a.loadCommand(), a.importCommand(), a.exportCommand(), a.referrersCommand()}},
 		{"tags", "Tags and their history", []*cobra.Command{a.tagCommand(), a.untagCommand(), a.logCommand(), a.rollbackCommand()}},
 		{"store", "The store", []*cobra.Command{a.gcCommand(), a.fsckCommand(), a.dfCommand(), a.infoCommand(), a.systemCommand(), a.versionCommand()}},
 	} {
@@ -164,7 +167,7 @@ func (a *app) enterNamespace(cmd *cobra.Command, needed bool) error {
 
 // engine opens the store. The caller closes it.
 func (a *app) engine(ctx context.Context) (*engine.Engine, error) {
-	return engine.Open(ctx, engine.Config{Root: a.root, Driver: a.driver, Getenv: os.Getenv})
+	return engine.Open(ctx, engine.Config{Root: a.root, Driver: a.driver, Getenv: os.Getenv, InsecureRegistries: a.insecure})
 }
 
 // with runs f with an open engine.
