@@ -84,7 +84,7 @@ func (x *copier) newDirs(unpacked bool) uint32 {
 	if unpacked || !x.mode.set || x.mode.clauses != nil {
 		return 0o755
 	}
-	return x.mode.octal &^ 0o6000 // mkdir(2) gives no directory these bits, so BuildKit's have none
+	return x.mode.octal & 0o777 // BuildKit's have no more
 }
 
 // destination makes the directory that the files go to or into, and returns the path

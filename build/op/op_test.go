@@ -38,6 +38,17 @@ func TestMode(t *testing.T) {
 		{"=", 0o755, false, 0},
 		{"u+r-x", 0o300, false, 0o600},
 		{"ug+w", 0o444, false, 0o664},
+		{"u=rwg", 0o640, false, 0o440},
+		{"u=gr", 0o670, false, 0o470},
+		{"u=go,g+u-w,o=u-g", 0o754, false, 0o450},
+		{"=", 0o7777, true, 0o1000},
+		{"a=rwx", 0o2755, true, 0o777},
+		{"o+t", 0o644, false, 0o644},
+		{"u+t", 0o644, false, 0o1644},
+		{"+xt", 0o644, false, 0o1644},
+		{"a-X", 0o755, true, 0o644},
+		{"u-x,+X", 0o744, false, 0o755},
+		{"+", 0o640, false, 0o640},
 	} {
 		m, err := parseMode(c.mode)
 		if err != nil {
@@ -48,7 +59,7 @@ func TestMode(t *testing.T) {
 			t.Errorf("%s of %o: got %o, want %o", c.mode, c.perm, got, c.want)
 		}
 	}
-	for _, bad := range []string{"8", "10000", "777777777777777777777", "x", "u", "u+q", "u+x,", "z+x", "+x,g", "-1"} {
+	for _, bad := range []string{"8", "10000", "777777777777777777777", "x", "u", "u+q", "u+x,", "z+x", "+x,g", "-1", "0o755", "a", ",", "u+x, g+w", "+7", "u+a"} {
 		if _, err := parseMode(bad); !errdefs.IsInvalid(err) {
 			t.Errorf("%s: got %v", bad, err)
 		}
@@ -68,7 +79,7 @@ func TestOwner(t *testing.T) {
 	}
 	for s, want := range map[string][2]int{
 		"5": {5, 5}, "5:6": {5, 6}, "ann": {1000, 1001}, "ann:staff": {1000, 50}, "ann:7": {1000, 7}, "5:staff": {5, 50},
-		":staff": {0, 50}, ":9": {0, 9}, "root": {0, 0}, "0:0": {0, 0}, "ann:": {1000, 1001},
+		":staff": {0, 50}, ":9": {0, 9}, "root": {0, 0}, ":": {0, 0}, "+5:+6": {5, 6}, "ann:root": {1000, 0}, "0:0": {0, 0}, "ann:": {1000, 1001},
 	} {
 		o, err := parseOwner(s)
 		if err != nil {
@@ -93,7 +104,7 @@ func TestOwner(t *testing.T) {
 	if uid, gid, err := bob.resolve(read, true); err != nil || uid != 0 || gid != 0 {
 		t.Errorf("lenient: got %d:%d, %v", uid, gid, err)
 	}
-	for _, bad := range []string{":", "4294967295", "1:99999999999"} {
+	for _, bad := range []string{"4294967295", "1:99999999999", "+-1:4294967295"} {
 		if _, err := parseOwner(bad); !errdefs.IsInvalid(err) {
 			t.Errorf("%s: got %v", bad, err)
 		}
@@ -129,12 +140,21 @@ func TestDefinitions(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	for name, c := range map[string]*Copy{
-		"no source": {Dest: "/"}, "mode": {Sources: []string{"a"}, Chmod: "9"}, "owner": {Sources: []string{"a"}, Chown: ":"},
+		"no source": {Dest: "/"}, "mode": {Sources: []string{"a"}, Chmod: "9"}, "owner": {Sources: []string{"a"}, Chown: "4294967295"},
 		"link": {Sources: []string{"a"}, Chown: "ann", Link: true}, "heredoc name": {Files: []File{{Name: "../x"}}},
 	} {
 		if err := c.Check(); !errdefs.IsInvalid(err) {
 			t.Errorf("%s: got %v", name, err)
 		}
+	}
+}
+
+func TestCheckExclude(t *testing.T) {
+	if err := (&Copy{Sources: []string{"a"}, Exclude: []string{"[a"}}).Check(); !errdefs.IsInvalid(err) {
+		t.Errorf("got %v", err)
+	}
+	if err := (&Copy{Sources: []string{"a"}, Chown: "root:root", Link: true}).Check(); err != nil {
+		t.Errorf("root needs no file: %v", err)
 	}
 }
 

@@ -17,7 +17,7 @@ type owner struct {
 	hasGroup            bool
 }
 
-// parseOwner reads user[:group], each a name or a number.
+// parseOwner reads user[:group], each a name or a number. What is empty, as in ":" and ":staff", is 0.
 func parseOwner(s string) (owner, error) {
 	if s == "" {
 		return owner{}, nil
@@ -25,9 +25,6 @@ func parseOwner(s string) (owner, error) {
 	o := owner{set: true}
 	user, group, hasGroup := strings.Cut(s, ":")
 	o.hasGroup = hasGroup && group != ""
-	if user == "" && !o.hasGroup {
-		return owner{}, errdefs.Invalid("--chown=%s: want user[:group]", s)
-	}
 	var err error
 	if user != "" {
 		if o.uid, err = parseID(user); err != nil {
@@ -48,8 +45,12 @@ func parseOwner(s string) (owner, error) {
 	return o, nil
 }
 
-// parseID returns the number, or -1 when s is a name.
+// parseID returns the number, or -1 when s is a name. The name root needs no file: it is 0.
 func parseID(s string) (int, error) {
+	if s == "root" {
+		return 0, nil
+	}
+	s = strings.TrimPrefix(s, "+")
 	if strings.Trim(s, "0123456789") != "" {
 		return -1, nil
 	}
