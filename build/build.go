@@ -50,6 +50,12 @@ type Content interface {
 	content.Syncer
 }
 
+// Prefetcher is a Content that can take long to open a blob.
+type Prefetcher interface {
+	// Prefetch is told of a blob that will be opened soon. It does not wait.
+	Prefetch(ctx context.Context, desc ocispec.Descriptor)
+}
+
 // Snapshots is what a build needs of a snapshotter.
 type Snapshots interface {
 	snapshot.Resolver

@@ -130,6 +130,9 @@ func (res *result) unpack(ctx context.Context) (string, error) {
 	if !errdefs.IsNotFound(err) {
 		return "", err
 	}
+	if p, ok := r.p.Content.(Prefetcher); ok {
+		p.Prefetch(ctx, res.layer.Descriptor)
+	}
 	parent, err := res.parent.unpack(ctx)
 	if err != nil {
 		return "", err

@@ -2,18 +2,15 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/camada/camada/build"
 	"github.com/camada/camada/errdefs"
-	"github.com/camada/camada/image"
-	"github.com/camada/camada/platform"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/reference"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Build builds an image, for one platform or several, and makes what the outputs say of it: without any, it is stored and
@@ -48,12 +45,18 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	}
 	fetcher := newFetcher(e)
 	defer fetcher.close()
+	blobs := newLazy(e.content, sink)
+	defer blobs.wait()
+	images := &bases{e: e, blobs: blobs}
 	b := build.New(build.Parts{
-		Content: e.content, Snapshots: snaps, CacheDir: filepath.Join(e.root, "cache"),
-		Executor: &executor{e: e}, Images: resolver{e}, Pins: e.lease, Fetcher: fetcher,
+		Content: blobs, Snapshots: snaps, CacheDir: filepath.Join(e.root, "cache"),
+		Executor: &executor{e: e}, Images: images, Pins: e.lease, Fetcher: fetcher,
 	})
 	rec := e.record(opts)
 	res, err := e.buildAll(ctx, b, o, platforms, notes, rec, sink)
+	if err == nil && opts.stores() {
+		err = e.complete(ctx, blobs, images, res)
+	}
 	if err != nil {
 		return BuildResult{History: rec.finish(nil, err)}, err
 	}
@@ -69,6 +72,21 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	return out, err
 }
 
+// stores reports whether an output needs the layers.
+func (o *BuildOptions) stores() bool {
+	return len(o.Outputs) == 0 || slices.ContainsFunc(o.Outputs, func(b BuildOutput) bool { return b.Type != OutputNone })
+}
+
+// complete fetches the layers of the result that are not in the store, and names base images that are whole now.
+func (e *Engine) complete(ctx context.Context, blobs *lazy, images *bases, res *built) error {
+	for _, img := range res.images {
+		if err := blobs.complete(ctx, img.Layers); err != nil {
+			return err
+		}
+	}
+	return images.name(ctx)
+}
+
 // parseEpoch reads SOURCE_DATE_EPOCH; nil when it is "".
 func parseEpoch(s string) (*time.Time, error) {
 	if s == "" {
@@ -80,30 +98,4 @@ func parseEpoch(s string) (*time.Time, error) {
 	}
 	t := time.Unix(n, 0).UTC()
 	return &t, nil
-}
-
-// resolver finds the base images of builds in the store.
-type resolver struct{ e *Engine }
-
-// Resolve implements build.Resolver. There is no registry client yet, so pull finds what is there.
-func (r resolver) Resolve(ctx context.Context, name string, p ocispec.Platform, _ bool) (build.Base, error) {
-	f, err := r.e.resolve(ctx, name)
-	if err != nil {
-		if errdefs.IsNotFound(err) {
-			return build.Base{}, fmt.Errorf("%w; make it with camada base, build, load or import first", err)
-		}
-		return build.Base{}, err
-	}
-	img, err := image.Open(ctx, r.e.content, f.descriptor, p)
-	if err != nil {
-		return build.Base{}, err
-	}
-	if !platform.Match(p, img.Config.Platform) {
-		return build.Base{}, errdefs.NotFound("image %s is for %s, not for %s", name, platform.Format(img.Config.Platform), platform.Format(p))
-	}
-	full := name
-	if f.ref.Repository != "" {
-		full = f.ref.String()
-	}
-	return build.Base{Name: full, Manifest: img.Descriptor, Config: img.ConfigBytes, Layers: img.Layers}, nil
 }

@@ -1,0 +1,4 @@
+package engine
+
+// cacheSource is a source of build cache.
+type cacheSource struct{}
