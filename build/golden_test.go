@@ -25,7 +25,8 @@ func goldenContext() map[string]string {
 }
 
 // TestGolden builds testdata/golden/*/Dockerfile, and compares image config and new
-// layers, or the error, with the file "expected" beside it. "ignore" is the .dockerignore.
+// layers, or the error, with the file "expected" beside it. "ignore" is the .dockerignore, and "base" the Dockerfile of
+// an image that is called base.
 func TestGolden(t *testing.T) {
 	cases, err := filepath.Glob("testdata/golden/*/Dockerfile")
 	if err != nil || len(cases) < 30 {
@@ -45,6 +46,9 @@ func TestGolden(t *testing.T) {
 				files[".dockerignore"] = string(data)
 			}
 			addFiles(t, dir, files)
+			if text, err := os.ReadFile(filepath.Join(filepath.Dir(name), "base")); err == nil {
+				f.name("base", f.build(build.Options{Context: dir, Source: text, Platform: amd64}))
+			}
 			var got string
 			res, err := f.builder.Build(t.Context(), build.Options{Context: dir, Platform: amd64, BuildArgs: map[string]string{"given": "1", "HTTP_PROXY": "p"}}, f)
 			if err != nil {

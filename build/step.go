@@ -82,6 +82,9 @@ func (r *run) vertex(ctx, writeCtx context.Context, s *state) error {
 
 // explain puts the place in the Dockerfile to an error.
 func (r *run) explain(v *graph.Vertex, err error) error {
+	if v.Trigger != "" {
+		err = fmt.Errorf("%s: %w", v.Trigger, err)
+	}
 	var exit *op.ExitError
 	if _, isRun := v.Op.(*op.Run); isRun && errors.As(err, &exit) {
 		hint := ""

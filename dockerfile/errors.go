@@ -79,6 +79,17 @@ func (f *File) ErrorAt(loc []parser.Range, cause error, hint string) error {
 	return e
 }
 
+// Within says before the cause of an error what it happened in. The place stays.
+func (f *File) Within(what string, err error) error {
+	var have *Error
+	if !errors.As(err, &have) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	e := *have
+	e.Cause = fmt.Errorf("%s: %w", what, have.Cause)
+	return &e
+}
+
 // Invalid is ErrorAt with a cause of class ErrInvalid made of a format.
 func (f *File) Invalid(loc []parser.Range, hint, format string, args ...any) error {
 	return f.ErrorAt(loc, errdefs.Invalid(format, args...), hint)

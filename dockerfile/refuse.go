@@ -84,10 +84,10 @@ func (f *File) checkOnbuild(c *instructions.OnbuildCommand) error {
 func (f *File) Trigger(expr string, loc []parser.Range) (instructions.Command, error) {
 	res, err := parser.Parse(strings.NewReader(expr))
 	if err == nil && len(res.AST.Children) != 1 {
-		return nil, f.Invalid(loc, "", "ONBUILD %s: not one instruction", expr)
+		return nil, f.Invalid(loc, "", "the trigger is not one instruction")
 	}
 	if err != nil {
-		return nil, f.Invalid(loc, "", "ONBUILD %s: %s", expr, err)
+		return nil, f.Invalid(loc, "", "%s", err)
 	}
 	node := res.AST.Children[0]
 	node.StartLine, node.EndLine = lineRange(loc)
@@ -100,6 +100,19 @@ func (f *File) Trigger(expr string, loc []parser.Range) (instructions.Command, e
 		return nil, f.Invalid(loc, "", "ONBUILD in ONBUILD is not allowed")
 	}
 	return cmd, nil
+}
+
+// TriggerName is what messages call an ONBUILD trigger, whose text comes from another file: its
+// first line, without what a terminal would obey.
+func TriggerName(expr string) string {
+	lines := splitLines([]byte(expr))
+	if len(lines) == 0 {
+		return "ONBUILD"
+	}
+	if len(lines) > 1 {
+		lines[0] += " ..."
+	}
+	return "ONBUILD " + lines[0]
 }
 
 func isURL(s string) bool {

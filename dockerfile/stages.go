@@ -55,7 +55,7 @@ func (f *File) LaterStage(i int, name string) int {
 }
 
 // CopyFrom returns the stage that a --from in stage i means, or -1 when it
-// means an image. Stages that are not before i are refused.
+// means an image. The stage may come later in the file, if it does not need stage i.
 func (f *File) CopyFrom(i int, from string, loc []parser.Range) (int, error) {
 	res, err := shell.NewLex(f.Escape).ProcessWordWithMatches(from, shell.EnvsFromSlice(nil))
 	if err != nil {
@@ -78,7 +78,6 @@ func (f *File) CopyFrom(i int, from string, loc []parser.Range) (int, error) {
 		if cycle := f.Cycle(i, j); cycle != "" {
 			return -1, f.Invalid(loc, "", "cycle of stages: %s", cycle)
 		}
-		return -1, f.Invalid(loc, "move stage "+f.Stages[j].Title()+" before it", "--from=%s: that stage comes later, at line %d", from, firstLine(f.Stages[j].Location))
 	}
 	return j, nil
 }

@@ -55,6 +55,8 @@ type Vertex struct {
 	Args []string
 	// Location is where it stands in the Dockerfile.
 	Location []parser.Range
+	// Trigger says, for messages, which ONBUILD trigger of which base the step is; "" for none.
+	Trigger string
 }
 
 // Graph is what a build has to do.
@@ -93,7 +95,7 @@ func Build(ctx context.Context, f *dockerfile.File, opts Options) (*Graph, error
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{f: f, opts: opts, host: platform.Host(), stages: make([]*stage, len(f.Stages))}
+	b := &builder{f: f, opts: opts, host: platform.Host(), stages: make([]*stage, len(f.Stages)), making: make([]bool, len(f.Stages))}
 	b.platform = b.host
 	if opts.Platform != nil {
 		b.platform = platform.Normalize(*opts.Platform)

@@ -26,6 +26,7 @@ type builder struct {
 	platform ocispec.Platform
 	global   *dockerfile.Scope
 	stages   []*stage // by index; nil until needed
+	making   []bool   // by index: stages that are being made
 	images   map[string]*Vertex
 	vertices []*Vertex
 }
@@ -49,12 +50,15 @@ type stage struct {
 	onbuild []string
 	cmdSet  bool
 	// steps are the stage's own vertices; their names get their numbers at the end.
-	steps   []*Vertex
-	trigger bool
+	steps []*Vertex
+	// trigger says which ONBUILD trigger is being read, for messages; "" for none.
+	trigger string
+	// baseName is the base after expansion.
+	baseName string
 }
 
-// stage returns stage i, made if it was not yet. What it needs has lower numbers
-// only, so this ends.
+// stage returns stage i, made if it was not yet. A stage that needs itself is refused: most
+// are found when the file is read, those through ONBUILD triggers here.
 func (b *builder) stage(ctx context.Context, i int) (*stage, error) {
 	if st := b.stages[i]; st != nil {
 		return st, nil
@@ -63,32 +67,21 @@ func (b *builder) stage(ctx context.Context, i int) (*stage, error) {
 		return nil, err
 	}
 	st := &stage{b: b, def: &b.f.Stages[i], platform: b.platform}
+	if b.making[i] {
+		return nil, b.f.Invalid(st.def.Location, "", "stage %s needs itself", st.def.Title())
+	}
+	b.making[i] = true
+	defer func() { b.making[i] = false }()
 	triggers, err := st.from(ctx)
 	if err != nil {
 		return nil, err
 	}
-	commands := st.def.Commands
-	if len(triggers) > 0 {
-		var pre []instructions.Command
-		for _, t := range triggers {
-			c, err := b.f.Trigger(t, st.def.Location)
-			if err == nil {
-				err = b.f.CheckCommand(c)
-			}
-			if err != nil {
-				return nil, err
-			}
-			pre = append(pre, c)
-		}
-		commands = slices.Concat(pre, commands)
+	if err := st.triggers(ctx, triggers); err != nil {
+		return nil, err
 	}
-	for n, c := range commands {
-		st.trigger = n < len(triggers)
-		if err := b.f.Expand(c, st.scope); err != nil {
+	for _, c := range st.def.Commands {
+		if err := st.expanded(ctx, c); err != nil {
 			return nil, err
-		}
-		if err := st.command(ctx, c); err != nil {
-			return nil, b.f.ErrorAt(c.Location(), err, "")
 		}
 	}
 	st.number()
@@ -96,12 +89,44 @@ func (b *builder) stage(ctx context.Context, i int) (*stage, error) {
 	return st, nil
 }
 
+// expanded expands and reads a command.
+func (st *stage) expanded(ctx context.Context, c instructions.Command) error {
+	if err := st.b.f.Expand(c, st.scope); err != nil {
+		return err
+	}
+	if err := st.command(ctx, c); err != nil {
+		return st.b.f.ErrorAt(c.Location(), err, "")
+	}
+	return nil
+}
+
+// triggers reads the ONBUILD triggers of the base, as if they stood behind FROM. They were
+// written in another file, so errors say what they are and where they come from.
+func (st *stage) triggers(ctx context.Context, exprs []string) error {
+	f := st.b.f
+	for _, expr := range exprs {
+		st.trigger = dockerfile.TriggerName(expr) + ", a trigger of " + st.baseName
+		c, err := f.Trigger(expr, st.def.Location)
+		if err == nil {
+			err = f.CheckCommand(c)
+		}
+		if err == nil {
+			err = st.expanded(ctx, c)
+		}
+		if err != nil {
+			return f.Within(st.trigger, err)
+		}
+	}
+	st.trigger = ""
+	return nil
+}
+
 // add makes v the next step of the stage.
 func (st *stage) add(v *Vertex, name string) *Vertex {
-	if st.trigger {
+	if st.trigger != "" {
 		name = "ONBUILD " + name
 	}
-	v.Name = name
+	v.Name, v.Trigger = name, st.trigger
 	v.Stage = st.def.Name
 	if v.Stage == "" {
 		v.Stage = strconv.Itoa(st.def.Index)
@@ -139,6 +164,7 @@ func (st *stage) from(ctx context.Context) ([]string, error) {
 	if name == "" {
 		return nil, b.f.Invalid(def.Location, "give its ARGs a value before the first FROM or with --build-arg", "the base name %s is empty after expansion", def.BaseName)
 	}
+	st.baseName = name
 	if err := st.fromPlatform(); err != nil {
 		return nil, err
 	}
