@@ -92,7 +92,7 @@ type Fetcher interface {
 	// Commit asks what a git source means now.
 	Commit(ctx context.Context, g fetch.Git) (fetch.Commit, error)
 	// Checkout returns a directory with the files of a git source, whose modes are 0755 or 0644.
-	Checkout(ctx context.Context, g fetch.Git, p fetch.Progress) (dir string, err error)
+	Checkout(ctx context.Context, g fetch.Git) (dir string, err error)
 }
 
 // Parts are what a Builder is made of.

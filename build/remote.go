@@ -140,7 +140,7 @@ func (w *work) bring(ctx context.Context, c *op.Copy, src *op.Remote, r *remote,
 	var err error
 	switch {
 	case r.git != nil:
-		dir, err = w.run.p.Fetcher.Checkout(ctx, *r.git, w.progress())
+		dir, err = w.run.p.Fetcher.Checkout(ctx, *r.git)
 	case r.file == nil:
 		r.file, err = w.fetch(ctx, *src.URL)
 	}

@@ -58,7 +58,7 @@ func (w *world) Commit(_ context.Context, g fetch.Git) (fetch.Commit, error) {
 	return fetch.Commit{ID: id, Ref: "refs/heads/" + g.Ref}, nil
 }
 
-func (w *world) Checkout(_ context.Context, g fetch.Git, _ fetch.Progress) (string, error) {
+func (w *world) Checkout(_ context.Context, g fetch.Git) (string, error) {
 	w.note("checkout " + g.Remote + "#" + g.Ref)
 	id := g.Ref
 	if !fetch.IsCommit(id) {

@@ -5,9 +5,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
-	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/fetch"
+	"github.com/camada/camada/fetch/git"
 	"github.com/camada/camada/fetch/http"
 )
 
@@ -16,18 +17,22 @@ import (
 type fetcher struct {
 	e    *Engine
 	http *http.Client
+	git  *git.Client
 
-	mu     sync.Mutex
-	dir    string // "" until it is needed
-	remove func()
-	count  int
-	files  map[fetch.URL]*once[fetch.File]
+	mu      sync.Mutex
+	dir     string // "" until it is needed
+	remove  func()
+	count   int
+	files   map[fetch.URL]*once[fetch.File]
+	commits map[gitKey]*once[fetch.Commit]
+	trees   map[gitKey]*once[string]
 }
 
 func newFetcher(e *Engine) *fetcher {
 	return &fetcher{
 		e: e, http: http.New(http.Options{Dir: filepath.Join(e.root, "cache", "http")}),
-		files: map[fetch.URL]*once[fetch.File]{},
+		git:   git.New(git.Options{Dir: filepath.Join(e.root, "cache", "git"), Getenv: e.getenv}),
+		files: map[fetch.URL]*once[fetch.File]{}, commits: map[gitKey]*once[fetch.Commit]{}, trees: map[gitKey]*once[string]{},
 	}
 }
 
@@ -93,12 +98,43 @@ func (f *fetcher) File(ctx context.Context, u fetch.URL, p fetch.Progress) (fetc
 	})
 }
 
+// gitKey is a fetch.Git that can be compared.
+type gitKey struct {
+	fetch.Git
+	keep bool
+}
+
+func keyOf(g fetch.Git) gitKey {
+	k := gitKey{Git: g, keep: git.Keeps(g)}
+	k.KeepGitDir = nil
+	return k
+}
+
 // Commit implements build.Fetcher.
-func (f *fetcher) Commit(context.Context, fetch.Git) (fetch.Commit, error) {
-	return fetch.Commit{}, errdefs.Unsupported("git repositories are not fetched yet")
+func (f *fetcher) Commit(ctx context.Context, g fetch.Git) (fetch.Commit, error) {
+	return shared(ctx, f, f.commits, keyOf(g), func() (fetch.Commit, error) { return f.git.Resolve(ctx, g) })
 }
 
 // Checkout implements build.Fetcher.
-func (f *fetcher) Checkout(context.Context, fetch.Git, fetch.Progress) (string, error) {
-	return "", errdefs.Unsupported("git repositories are not fetched yet")
+func (f *fetcher) Checkout(ctx context.Context, g fetch.Git) (string, error) {
+	return shared(ctx, f, f.trees, keyOf(g), func() (string, error) {
+		commit, err := f.Commit(ctx, g)
+		if err != nil {
+			return "", err
+		}
+		dest, err := f.place(ctx)
+		if err != nil {
+			return "", err
+		}
+		return dest, f.git.Checkout(ctx, g, commit, dest)
+	})
+}
+
+// expireFetched removes what builds fetched and have not used since before, and returns how many bytes of files that were.
+func (e *Engine) expireFetched(before time.Time, dryRun bool) (int64, error) {
+	_, bytes, err := http.Expire(filepath.Join(e.root, "cache", "http"), before, dryRun)
+	if err == nil {
+		_, err = git.Expire(filepath.Join(e.root, "cache", "git"), before, dryRun)
+	}
+	return bytes, err
 }

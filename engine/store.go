@@ -95,6 +95,10 @@ func (e *Engine) GC(ctx context.Context, opts GCOptions) (GCResult, error) {
 	if err != nil {
 		return GCResult{}, err
 	}
+	fetched, err := e.expireFetched(time.Now().Add(-opts.KeepCache), opts.DryRun)
+	if err != nil {
+		return GCResult{}, err
+	}
 	res, err := gc.Collect(ctx, store, gc.Options{DryRun: opts.DryRun})
 	if err != nil {
 		return GCResult{}, err
@@ -102,7 +106,7 @@ func (e *Engine) GC(ctx context.Context, opts GCOptions) (GCResult, error) {
 	if !opts.DryRun {
 		err = errors.Join(snaps.Recover(ctx), e.buildCache().Prune(ctx, store.Blobs.(*local.Store)), snaps.MarkDurable(ctx))
 	}
-	return GCResult{Blobs: res.Blobs.Count, Snapshots: res.Snapshots.Count, CacheRecords: records, Ingests: res.Ingests.Count, Builds: builds, Bytes: res.Freed()}, err
+	return GCResult{Blobs: res.Blobs.Count, Snapshots: res.Snapshots.Count, CacheRecords: records, Ingests: res.Ingests.Count, Builds: builds, Bytes: res.Freed() + fetched}, err
 }
 
 // DiskUsage tells what the store takes.

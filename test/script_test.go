@@ -4,6 +4,8 @@ package test
 
 import (
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,6 +37,7 @@ func TestScripts(t *testing.T) {
 				ts.Check(rootfs(ts.MkAbs(args[0]), busybox))
 			},
 			"saved": saved,
+			"serve": serve,
 		},
 	})
 }
@@ -77,4 +80,11 @@ func rootfs(dir, busybox string) error {
 // saved NAME keeps the last standard output, without its line end, in a variable.
 func saved(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+// serve NAME DIR serves a directory over HTTP until the end of the script, and keeps the server's URL in a variable.
+func serve(ts *testscript.TestScript, _ bool, args []string) {
+	s := httptest.NewServer(http.FileServer(http.Dir(ts.MkAbs(args[1]))))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.URL)
 }
