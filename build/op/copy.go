@@ -164,7 +164,7 @@ func (x *copier) add(it Item, from, dest string, e *source.Entry) error {
 			return errdefs.Invalid("/%s is a file, and /%s in the image is a directory", from, dest)
 		}
 	}
-	n := &node{typ: typ, perm: e.Mode & permMask, tree: it.Tree, path: from, from: *e, copied: from, oldTime: keep, dated: it.Dated}
+	n := &node{typ: typ, perm: e.Mode & permMask, tree: it.Tree, path: from, from: e, copied: from, oldTime: keep, dated: it.Dated}
 	n.fresh = typ == archive.TypeDir && (there == nil || there.typ != archive.TypeDir || x.isFresh(dest))
 	switch {
 	case x.own.set:

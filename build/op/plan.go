@@ -38,7 +38,7 @@ type node struct {
 	// tree at path, or data when tree is nil.
 	tree *source.Tree
 	path string
-	from source.Entry
+	from *source.Entry
 	data string
 	// keep tells that the directory is the target's: its attributes are read there.
 	keep bool
@@ -58,13 +58,21 @@ type found struct {
 	link string
 }
 
+func (n *node) found() *found {
+	f := &found{typ: n.typ}
+	if n.from != nil {
+		f.link = n.from.Link
+	}
+	return f
+}
+
 // at looks at one path without following a link; nil when nothing is there.
 func (p *Plan) at(name string) (*found, error) {
 	if name == "" {
 		return &found{typ: archive.TypeDir}, nil
 	}
 	if n := p.nodes[name]; n != nil {
-		return &found{typ: n.typ, link: n.from.Link}, nil
+		return n.found(), nil
 	}
 	if p.target == nil {
 		return nil, nil
@@ -171,7 +179,7 @@ func (p *Plan) put(name string, n *node) error {
 func (p *Plan) kept(name string, e source.Entry) *node {
 	return &node{
 		typ: archive.TypeDir, perm: e.Mode & permMask, uid: int(e.UID), gid: int(e.GID),
-		tree: p.target, path: name, from: e, keep: true, oldTime: true,
+		tree: p.target, path: name, from: &e, keep: true, oldTime: true,
 	}
 }
 

@@ -71,7 +71,7 @@ func (l *layerWriter) add(name string, n *node) error {
 			return l.w.Add(e, nil)
 		}
 		var err error
-		if e.Xattrs, err = n.tree.Xattrs(n.path, &n.from); err != nil {
+		if e.Xattrs, err = n.tree.Xattrs(n.path, n.from); err != nil {
 			return err
 		}
 	}
@@ -79,7 +79,7 @@ func (l *layerWriter) add(name string, n *node) error {
 		return l.w.Add(e, nil)
 	}
 	e.Size = n.from.Size
-	f, err := n.tree.File(n.path, &n.from)
+	f, err := n.tree.File(n.path, n.from)
 	if err != nil {
 		return err
 	}
@@ -89,12 +89,12 @@ func (l *layerWriter) add(name string, n *node) error {
 	}
 	if err := l.w.Add(e, f); err != nil {
 		// Content that became short is a file that was changed: say that.
-		if changed := n.tree.Unchanged(f, &n.from); changed != nil {
+		if changed := n.tree.Unchanged(f, n.from); changed != nil {
 			return changed
 		}
 		return err
 	}
-	return n.tree.Unchanged(f, &n.from)
+	return n.tree.Unchanged(f, n.from)
 }
 
 // linked returns the name under which the inode of n was written before.

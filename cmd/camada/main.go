@@ -3,11 +3,16 @@ package main
 
 import (
 	"os"
+	"runtime/debug"
 
 	"github.com/camada/camada/container"
 	"github.com/camada/camada/internal/cli"
 	"github.com/camada/camada/userns"
 )
+
+// memory is how much of it, in bytes, is used without hurry to give some back. Contexts of hundreds of thousands of files
+// need half of it: without this, as much again would be garbage before it is collected.
+const memory = 160 << 20
 
 // version is set when the binary is linked.
 var version = "dev"
@@ -20,6 +25,9 @@ func main() {
 	}
 	if userns.IsChild() {
 		userns.RunChild()
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memory)
 	}
 	os.Exit(cli.Main(version))
 }
