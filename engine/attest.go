@@ -2,9 +2,28 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
 
+	"github.com/camada/camada/attest"
+	"github.com/camada/camada/content"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/image"
+	"github.com/camada/camada/inventory"
+	"github.com/camada/camada/platform"
 	"github.com/docker/go-units"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// The kinds of provenance, as buildx has them.
+const (
+	ProvenanceNone = ""
+	ProvenanceMin  = "min"
+	ProvenanceMax  = "max"
 )
 
 // ReferrerRow is one line of referrers: a manifest that is about an image.
@@ -20,10 +39,6 @@ type ReferrerRow struct {
 	SizeBytes   int64
 	Annotations map[string]string
 }
-
-// predicateKey is the annotation of a layer, and of the manifests that are made here, with the predicateType of a statement. BuildKit and
-// others use it.
-const predicateKey = "in-toto.io/predicate-type"
 
 // Referrers lists what is about an image, its manifests and what is about those, subjects first.
 func (e *Engine) Referrers(ctx context.Context, name, artifactType string) ([]ReferrerRow, error) {
@@ -57,10 +72,260 @@ func (e *Engine) referrerRow(ctx context.Context, d ocispec.Descriptor) (Referre
 	row := ReferrerRow{Digest: d.Digest.String(), Type: d.ArtifactType, Subject: subject.Digest.String(), Annotations: d.Annotations}
 	for _, b := range blobs {
 		row.SizeBytes += b.Size
-		if p := b.Annotations[predicateKey]; p != "" && row.Predicate == "" {
+		if p := b.Annotations[attest.PredicateKey]; p != "" && row.Predicate == "" {
 			row.Predicate = p
 		}
 	}
 	row.Size = units.HumanSizeWithPrecision(float64(row.SizeBytes), 3)
 	return row, nil
+}
+
+// attestAll attaches to each image of a build what was asked for.
+func (e *Engine) attestAll(ctx context.Context, opts BuildOptions, started time.Time) error {
+	if !opts.SBOM && opts.Provenance == ProvenanceNone || !opts.stores() {
+		return nil
+	}
+	for _, b := range opts.watch.sorted() {
+		name := ""
+		if len(opts.Tags) > 0 {
+			ref, err := tagOnly(opts.Tags[0])
+			if err != nil {
+				return err
+			}
+			name = ref.String()
+		}
+		subject := attest.Subject{Name: attest.ImagePURL(orElse(name, b.result.Manifest.Digest.String()), "", b.platform),
+			Digest: attest.Digests(b.result.Manifest.Digest)}
+		if opts.SBOM {
+			doc, err := e.scan(ctx, b, name, e.statementTime(opts))
+			if err != nil {
+				return fmt.Errorf("make the SBOM: %w", err)
+			}
+			if err := e.attach(ctx, b.result.Manifest, subject, attest.PredicateSPDX, "sbom.json", doc, sameSBOM); err != nil {
+				return fmt.Errorf("attach the SBOM: %w", err)
+			}
+		}
+		if opts.Provenance != ProvenanceNone {
+			p := e.provenance(opts, b, started)
+			if err := e.attach(ctx, b.result.Manifest, subject, attest.PredicateProvenance, "provenance.json", p, sameProvenance); err != nil {
+				return fmt.Errorf("attach the provenance: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// statementTime is when a statement is made: the time of a build that has a fixed one.
+func (e *Engine) statementTime(opts BuildOptions) time.Time {
+	if t, err := parseEpoch(orElse(opts.SourceDateEpoch, opts.BuildArgs["SOURCE_DATE_EPOCH"])); err == nil && t != nil {
+		return *t
+	}
+	return time.Now()
+}
+
+// scan makes the SBOM of what was built.
+func (e *Engine) scan(ctx context.Context, b *watched, name string, at time.Time) (*attest.Document, error) {
+	snaps, err := e.snapshots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var inv inventory.Inventory
+	err = e.withTree(ctx, snaps, b.result, func(dir string) error {
+		inv, err = readInventory(ctx, dir)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	img := attest.Image{Name: name, Digest: b.result.Manifest.Digest, Platform: b.platform}
+	return attest.SPDX(img, inv, attest.SPDXOptions{Version: e.version, Created: at}), nil
+}
+
+// readInventory lists the packages of a tree; "" is an empty one.
+func readInventory(ctx context.Context, dir string) (inventory.Inventory, error) {
+	if dir == "" {
+		return inventory.Inventory{}, nil
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return inventory.Inventory{}, fmt.Errorf("open the root file system: %w", err)
+	}
+	defer root.Close()
+	return inventory.Read(ctx, root.FS())
+}
+
+// attach stores a statement about subject beside it, unless same says that one of those that are there already tells as much.
+func (e *Engine) attach(ctx context.Context, subject ocispec.Descriptor, about attest.Subject, predicateType, title string, predicate any, same func(a, b *attest.Statement) bool) error {
+	s, err := attest.NewStatement([]attest.Subject{about}, predicateType, predicate)
+	if err != nil {
+		return err
+	}
+	have, err := e.statements(ctx, subject, predicateType)
+	if err != nil {
+		return err
+	}
+	for _, h := range have {
+		if same(h, s) {
+			return nil
+		}
+	}
+	data, err := s.Encode()
+	if err != nil {
+		return err
+	}
+	if len(data) > attest.MaxStatement {
+		return errdefs.Limit("the statement has %d bytes, more than %d", len(data), attest.MaxStatement)
+	}
+	blob, err := content.WriteBlob(ctx, e.content, data)
+	if err != nil {
+		return err
+	}
+	blob.MediaType = attest.MediaType
+	blob.Annotations = map[string]string{attest.PredicateKey: predicateType, ocispec.AnnotationTitle: title}
+	desc, err := image.WriteArtifact(ctx, e.content, image.Artifact{
+		Type: attest.MediaType, Subject: &subject, Layers: []ocispec.Descriptor{blob},
+		Annotations: map[string]string{attest.PredicateKey: predicateType},
+	})
+	if err != nil {
+		return err
+	}
+	return e.addReferrer(ctx, desc)
+}
+
+// statements are the in-toto statements of one type about a manifest. What cannot be read is left out.
+func (e *Engine) statements(ctx context.Context, subject ocispec.Descriptor, predicateType string) ([]*attest.Statement, error) {
+	list, err := e.referrersOf(ctx, subject.Digest, "")
+	if err != nil {
+		return nil, err
+	}
+	var out []*attest.Statement
+	for _, d := range list {
+		_, layers, err := e.parts(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range layers {
+			if l.Annotations[attest.PredicateKey] != predicateType {
+				continue
+			}
+			data, err := content.ReadAll(ctx, e.content, l, attest.MaxStatement)
+			if err != nil {
+				return nil, fmt.Errorf("read the statement %s: %w", l.Digest, err)
+			}
+			if s, err := attest.Parse(data); err == nil && s.PredicateType == predicateType {
+				out = append(out, s)
+			}
+		}
+	}
+	return out, nil
+}
+
+// SBOM returns the SPDX document of an image, as JSON: the one that is attached, or else (and with fresh always) one that is made now.
+func (e *Engine) SBOM(ctx context.Context, name, want string, fresh bool) ([]byte, error) {
+	img, f, err := e.open(ctx, name, want)
+	if err != nil {
+		return nil, err
+	}
+	if !fresh {
+		have, err := e.statements(ctx, img.Descriptor, attest.PredicateSPDX)
+		if err != nil {
+			return nil, err
+		}
+		if len(have) > 0 {
+			return attest.Indented(have[len(have)-1].Predicate)
+		}
+	}
+	inv, err := e.inventoryOf(ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	full := ""
+	if f.ref.Repository != "" {
+		full = f.ref.String()
+	}
+	doc := attest.SPDX(attest.Image{Name: full, Digest: img.Descriptor.Digest, Platform: platform.Format(img.Config.Platform)}, inv,
+		attest.SPDXOptions{Version: e.version, Created: time.Now()})
+	data, err := doc.Encode()
+	if err != nil {
+		return nil, err
+	}
+	return attest.Indented(data)
+}
+
+// inventoryOf lists the packages of an image.
+func (e *Engine) inventoryOf(ctx context.Context, img *image.Image) (inv inventory.Inventory, err error) {
+	snaps, err := e.snapshots(ctx)
+	if err != nil {
+		return inv, err
+	}
+	err = e.withLayers(ctx, snaps, img.Layers, img.DiffIDs, func(dir string) error {
+		inv, err = readInventory(ctx, dir)
+		return err
+	})
+	return inv, err
+}
+
+// Provenance returns the statements about how an image was built, as JSON; ErrNotFound when there are none.
+func (e *Engine) Provenance(ctx context.Context, name, want string) ([][]byte, error) {
+	img, _, err := e.open(ctx, name, want)
+	if err != nil {
+		return nil, err
+	}
+	have, err := e.statements(ctx, img.Descriptor, attest.PredicateProvenance)
+	if err != nil {
+		return nil, err
+	}
+	if len(have) == 0 {
+		return nil, errdefs.NotFound("%s has no provenance; build it with --provenance", name)
+	}
+	var out [][]byte
+	for _, s := range have {
+		data, err := s.Encode()
+		if err != nil {
+			return nil, err
+		}
+		if data, err = attest.Indented(data); err != nil {
+			return nil, err
+		}
+		out = append(out, data)
+	}
+	return out, nil
+}
+
+// newInvocation is a random UUID (RFC 9562, version 4).
+func newInvocation() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// PackageRow is one package of an SBOM.
+type PackageRow struct {
+	Name, Version, License, Supplier, PURL string
+}
+
+// PackagesOf lists the packages of an SPDX document that SBOM returned.
+func PackagesOf(doc []byte) ([]PackageRow, error) {
+	var d attest.Document
+	if err := json.Unmarshal(doc, &d); err != nil {
+		return nil, errdefs.Corrupt("read the SBOM: %w", err)
+	}
+	rows := []PackageRow{}
+	for _, p := range d.Packages {
+		if p.Purpose == "CONTAINER" || p.Purpose == "OPERATING-SYSTEM" {
+			continue
+		}
+		row := PackageRow{Name: p.Name, Version: p.Version, License: p.LicenseDeclared, Supplier: strings.TrimPrefix(p.Supplier, "Organization: ")}
+		if row.License == "NOASSERTION" || row.License == "" {
+			row.License = strings.TrimPrefix(p.LicenseComments, "The package says: ")
+		}
+		for _, r := range p.ExternalRefs {
+			if r.Type == "purl" {
+				row.PURL = r.Locator
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
 }

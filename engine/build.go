@@ -49,9 +49,13 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	defer blobs.wait()
 	images := &bases{e: e, blobs: blobs}
 	b := build.New(build.Parts{
-		Content: blobs, Snapshots: snaps, CacheDir: filepath.Join(e.root, "cache"),
+		Content: blobs, Snapshots: snaps, CacheDir: orElse(opts.cacheDir, filepath.Join(e.root, "cache")),
 		Executor: &executor{e: e}, Images: images, Pins: e.lease, Fetcher: fetcher,
 	})
+	started := time.Now()
+	if opts.watch == nil && (opts.SBOM || opts.Provenance != ProvenanceNone) {
+		opts.watch = &watches{}
+	}
 	rec := e.record(opts)
 	res, err := e.buildAll(ctx, b, o, platforms, notes, rec, sink)
 	if err == nil && opts.stores() {
@@ -66,6 +70,9 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	}
 	if len(res.images) == 1 {
 		out.ConfigDigest = res.images[0].Config.Digest
+	}
+	if err := e.attestAll(ctx, opts, started); err != nil {
+		return BuildResult{History: rec.finish(nil, err)}, err
 	}
 	out.Tags, err = e.deliver(ctx, opts.Outputs, refs, res, sink)
 	out.History = rec.finish(out.Tags, err)

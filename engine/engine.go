@@ -46,12 +46,15 @@ type Config struct {
 	Getenv func(string) string
 	// InsecureRegistries are hosts and networks whose certificates are not checked, and that may speak plain HTTP.
 	InsecureRegistries []string
+	// Version of the program, which attestations name.
+	Version string
 }
 
 // Engine is one verb's use of a store. It is safe for use by many goroutines.
 type Engine struct {
 	root    string
 	driver  string
+	version string
 	getenv  func(string) string
 	leases  *lease.Manager
 	lease   *lease.Lease
@@ -86,7 +89,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := os.MkdirAll(root, 0o711); err != nil {
 		return nil, fmt.Errorf("make the store: %w; name another directory with --root or CAMADA_ROOT", err)
 	}
-	e := &Engine{root: root, driver: cfg.Driver, getenv: cfg.Getenv, insecure: cfg.InsecureRegistries}
+	e := &Engine{root: root, driver: cfg.Driver, getenv: cfg.Getenv, insecure: cfg.InsecureRegistries, version: cfg.Version}
 	e.leases = lease.Open(root)
 	if e.lease, err = e.leases.Acquire(ctx, "camada"); err != nil {
 		return nil, fmt.Errorf("open the store %s: %w", root, err)

@@ -61,6 +61,9 @@ func startOf(opts BuildOptions) history.Start {
 type recording struct {
 	h     *history.History
 	start history.Start
+	// watch is told too; unrecorded keeps nothing.
+	watch      *watches
+	unrecorded bool
 
 	mu   sync.Mutex
 	recs []*history.Recorder
@@ -68,7 +71,7 @@ type recording struct {
 }
 
 func (e *Engine) record(opts BuildOptions) *recording {
-	return &recording{h: e.history(), start: startOf(opts)}
+	return &recording{h: e.history(), start: startOf(opts), watch: opts.watch, unrecorded: opts.unrecorded}
 }
 
 // build builds for one platform, and keeps what was done.
@@ -78,9 +81,17 @@ func (r *recording) build(ctx context.Context, b *build.Builder, o build.Options
 	if o.Platform != nil {
 		s.Platform = platform.Format(*o.Platform)
 	}
+	w := r.watch.begin(s.Platform)
+	if r.unrecorded {
+		o.Observer = observers{w}
+		res, err := b.Build(ctx, o, sink)
+		w.end(res)
+		return res, err
+	}
 	rec := r.h.Record(s)
-	o.Observer = rec
+	o.Observer = observers{rec, w}
 	res, err := b.Build(ctx, o, sink)
+	w.end(res)
 	end := history.End{Err: err, Canceled: ctx.Err() != nil}
 	if err == nil {
 		end.Manifest, end.Config, end.Warnings = res.Manifest.Digest, res.Config.Digest, res.Warnings

@@ -34,8 +34,17 @@ type BuildOptions struct {
 	Annotations []string
 	// Outputs are what is made of the result; none stores and tags it.
 	Outputs []BuildOutput
+	// SBOM attaches a list of the image's packages, Provenance how it was built: ProvenanceNone, Min or Max.
+	SBOM       bool
+	Provenance string
 	// SourceDateEpoch is seconds since 1970 as text; "" leaves the choice to build.
 	SourceDateEpoch string
+
+	// watch is told what the builds do; nil is nobody.
+	watch *watches
+	// cacheDir is used in place of the store's; unrecorded keeps the build out of the history.
+	cacheDir   string
+	unrecorded bool
 }
 
 // BuildOutput is one thing that is made of the result of a build, as --output says it.

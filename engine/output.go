@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -198,8 +199,12 @@ func (e *Engine) eachTree(ctx context.Context, res *built, fn func(dir, prefix s
 }
 
 func (e *Engine) withTree(ctx context.Context, snaps snapshots, img *build.Result, fn func(dir string) error) error {
-	layers, diffIDs := make([]ocispec.Descriptor, 0, len(img.Layers)), make([]digest.Digest, 0, len(img.Layers))
-	layers, diffIDs = append(layers, img.Layers...), append(diffIDs, img.Image.RootFS.DiffIDs...)
+	return e.withLayers(ctx, snaps, img.Layers, img.Image.RootFS.DiffIDs, fn)
+}
+
+// withLayers calls fn with the root file system that layers make, "" when there are none.
+func (e *Engine) withLayers(ctx context.Context, snaps snapshots, layers []ocispec.Descriptor, diffIDs []digest.Digest, fn func(dir string) error) error {
+	layers, diffIDs = slices.Clone(layers), slices.Clone(diffIDs)
 	top, err := unpack.Image(ctx, e.content, snaps, layers, diffIDs, unpack.Options{})
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ package compare
 import (
 	"archive/tar"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -76,9 +77,21 @@ type Range struct {
 	Start int64 `json:"start"`
 	End   int64 `json:"end"`
 	// From is the offset of the first byte of First and Second, which show what is there and a little before it.
-	From   int64  `json:"from"`
-	First  []byte `json:"firstBytes"`
-	Second []byte `json:"secondBytes"`
+	From   int64 `json:"from"`
+	First  Bytes `json:"firstBytes"`
+	Second Bytes `json:"secondBytes"`
+}
+
+// Bytes are hex digits in JSON.
+type Bytes []byte
+
+// MarshalText implements encoding.TextMarshaler.
+func (b Bytes) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, b), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (b *Bytes) UnmarshalText(text []byte) (err error) {
+	*b, err = hex.DecodeString(string(text))
+	return err
 }
 
 // The bounds of what a comparison tells.

@@ -1,9 +1,15 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
 	"github.com/camada/camada/engine"
+	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/cli/format"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func (a *app) referrersCommand() *cobra.Command {
@@ -36,4 +42,122 @@ its subject. They belong to the image's digest, never change it, and go where it
 	cmd.Flags().BoolVar(&noTrunc, "no-trunc", false, "do not shorten")
 	cmd.Flags().StringVar(&how, "format", "", "table, json or a Go `template`")
 	return cmd
+}
+
+func (a *app) sbomCommand() *cobra.Command {
+	var how, platform, output string
+	var fresh bool
+	cmd := &cobra.Command{
+		Use: "sbom [OPTIONS] IMAGE", Short: "Show what packages are in an image, as SPDX",
+		Long: `Show the software bill of materials of an image: the SPDX document that is attached to it, or one that is made now from the
+package databases in the image (dpkg, apk).`,
+		Example: `  camada sbom app > app.spdx.json
+  camada sbom --format table app
+  camada sbom --format '{{.Name}} {{.Version}} {{.PURL}}' app`,
+		Args: args(1, 1), Annotations: map[string]string{inNamespace: "yes"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd.Context(), func(e *engine.Engine) error {
+				doc, err := e.SBOM(cmd.Context(), args[0], platform, fresh)
+				if err != nil {
+					return err
+				}
+				if how == "" || how == "spdx" {
+					return a.document(output, doc)
+				}
+				rows, err := engine.PackagesOf(doc)
+				if err != nil {
+					return err
+				}
+				return format.Table[engine.PackageRow]{Columns: []format.Column[engine.PackageRow]{
+					{Header: "NAME", Value: func(r engine.PackageRow) string { return r.Name }},
+					{Header: "VERSION", Value: func(r engine.PackageRow) string { return r.Version }},
+					{Header: "LICENSE", Value: func(r engine.PackageRow) string { return shorten(r.License, 40, false) }},
+					{Header: "PURL", Value: func(r engine.PackageRow) string { return r.PURL }},
+				}}.Write(a.stdout, how, rows)
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&how, "format", "", "spdx (the whole document), table, json or a Go `template` for each package")
+	f.StringVarP(&output, "output", "o", "", "write the document to a `file`")
+	f.StringVar(&platform, "platform", "", "`platform` of the image")
+	f.BoolVar(&fresh, "fresh", false, "make it from the image, also when one is attached")
+	return cmd
+}
+
+func (a *app) provenanceCommand() *cobra.Command {
+	var how, platform, output string
+	cmd := &cobra.Command{
+		Use: "provenance [OPTIONS] IMAGE", Short: "Show how an image was built, as SLSA provenance",
+		Long: `Show the provenance that is attached to an image: an in-toto statement with SLSA provenance v1. "camada build --provenance" makes it.`,
+		Example: `  camada provenance app
+  camada provenance --format '{{json .predicate.buildDefinition.resolvedDependencies}}' app`,
+		Args: args(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd.Context(), func(e *engine.Engine) error {
+				all, err := e.Provenance(cmd.Context(), args[0], platform)
+				if err != nil {
+					return err
+				}
+				if how == "" {
+					return a.document(output, bytes.Join(all, nil))
+				}
+				for _, doc := range all {
+					var v any
+					if err := json.Unmarshal(doc, &v); err != nil {
+						return err
+					}
+					if err := format.Show(a.stdout, how, v); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&how, "format", "", "json or a Go `template`")
+	f.StringVarP(&output, "output", "o", "", "write it to a `file`")
+	f.StringVar(&platform, "platform", "", "`platform` of the image")
+	return cmd
+}
+
+// document writes a document to a file or to standard output.
+func (a *app) document(output string, doc []byte) error {
+	if output == "" || output == "-" {
+		_, err := a.stdout.Write(doc)
+		return err
+	}
+	if err := replaceFile(output, doc); err != nil {
+		return fmt.Errorf("write %s: %w", output, err)
+	}
+	return nil
+}
+
+// attestations are the flags --sbom and --provenance, as buildx has them.
+type attestations struct {
+	sbom, provenance string
+}
+
+func (t *attestations) flags(f *pflag.FlagSet) {
+	f.StringVar(&t.sbom, "sbom", "false", "attach an SBOM to the image: `true` or false")
+	f.StringVar(&t.provenance, "provenance", "false", "attach how it was built: true, false, `mode=min` or mode=max")
+	f.Lookup("sbom").NoOptDefVal, f.Lookup("provenance").NoOptDefVal = "true", "true"
+}
+
+// set reads the flags.
+func (t *attestations) set(opts *engine.BuildOptions) error {
+	var err error
+	if opts.SBOM, err = boolAttr("--sbom", t.sbom); err != nil {
+		return err
+	}
+	switch on, err := boolAttr("", t.provenance); {
+	case t.provenance == "mode=max":
+		opts.Provenance = engine.ProvenanceMax
+	case t.provenance == "mode=min" || err == nil && on:
+		opts.Provenance = engine.ProvenanceMin
+	case err != nil:
+		return errdefs.Invalid("--provenance=%s: want true, false, mode=min or mode=max", t.provenance)
+	}
+	return nil
 }

@@ -32,6 +32,8 @@ type buildOptions struct {
 	metadataFile  string
 	quiet         bool
 	explain       string
+	verify        string
+	attest        attestations
 }
 
 func (a *app) buildCommand() *cobra.Command {
@@ -51,6 +53,8 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
   camada build --explain -t app .           # and say why steps were executed
   camada build -o out .                     # the files of the result in a directory
   camada build -o type=oci,dest=app.tar -t app .
+  camada build --verify -t app .            # build twice: is it the same image?
+  camada build --sbom --provenance=mode=max -t app .
   camada build -t app - < Dockerfile        # a Dockerfile without a context`,
 		Args:        args(1, 1),
 		Annotations: map[string]string{inNamespace: "yes"},
@@ -70,6 +74,9 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 	f.StringArrayVarP(&o.outputs, "output", "o", nil, "what to make: a `directory`, - for a tar, or type=image|registry|oci|docker|local|tar|cacheonly[,dest=PATH]")
 	f.BoolVar(&o.push, "push", false, "send the image to its registry")
 	f.BoolVar(&o.load, "load", false, "keep the image in the store (what happens anyway, unless --output says otherwise)")
+	f.StringVar(&o.verify, "verify", "", "build twice, the second time without cache and in other surroundings, and compare; `format` is text (the default), json or a Go template")
+	f.Lookup("verify").NoOptDefVal = "text"
+	o.attest.flags(f)
 	f.StringVar(&o.progress, "progress", "auto", "how to show progress: `"+display.Modes+"`")
 	f.StringVar(&o.iidFile, "iidfile", "", "write the image's ID to a `file`")
 	f.StringVar(&o.metadataFile, "metadata-file", "", "write what was built to a `file`, as JSON")
@@ -97,6 +104,9 @@ func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 	if o.explain != "" && o.explain != explainText && o.explain != explainJSON {
 		return usage(cmd, "--explain=%s: want text or json", o.explain)
 	}
+	if err := o.attest.set(&opts); err != nil {
+		return err
+	}
 	mode := o.progress
 	if o.quiet {
 		mode = "quiet"
@@ -111,11 +121,15 @@ func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 	}
 	opts.Outputs = out.list
 	var res engine.BuildResult
+	var rep *engine.VerifyReport
 	err = a.with(cmd.Context(), func(e *engine.Engine) error {
-		res, err = e.Build(cmd.Context(), opts, d)
+		res, rep, err = buildOrVerify(cmd.Context(), e, o.verify, opts, d)
 		return err
 	})
 	err = errors.Join(out.finish(err), d.Close())
+	if rep != nil {
+		err = errors.Join(err, showVerified(a.stdout, o.verify, rep))
+	}
 	if o.explain != "" {
 		err = errors.Join(err, a.explainBuild(cmd, o.explain, res.History))
 	}

@@ -139,8 +139,7 @@ func (a *app) addGroups(root *cobra.Command) {
 		{"run", "Run", []*cobra.Command{a.runCommand(), a.execCommand(), a.psCommand(), a.logsCommand(), a.stopCommand(),
 			a.killCommand(), a.waitCommand(), a.rmCommand()}},
 		{"images", "Images", []*cobra.Command{a.imagesCommand(), a.inspectCommand(), a.historyCommand(), a.rmiCommand(),
-			a.pullCommand(), a.pushCommand(), a.saveCommand(), a.loadCommand(), a.importCommand(), a.exportCommand(), a.referrersCommand()}},
-		{"inside", "What is in an image", []*cobra.Command{a.layersCommand()}},
+			a.pullCommand(), a.pushCommand(), a.saveCommand(), a.loadCommand(), a.importCommand(), a.exportCommand(), a.referrersCommand(), a.sbomCommand(), a.provenanceCommand()}},
 		{"tags", "Tags and their history", []*cobra.Command{a.tagCommand(), a.untagCommand(), a.logCommand(), a.rollbackCommand()}},
 		{"store", "The store", []*cobra.Command{a.gcCommand(), a.fsckCommand(), a.dfCommand(), a.infoCommand(), a.systemCommand(), a.versionCommand()}},
 	} {
@@ -168,7 +167,7 @@ func (a *app) enterNamespace(cmd *cobra.Command, needed bool) error {
 
 // engine opens the store. The caller closes it.
 func (a *app) engine(ctx context.Context) (*engine.Engine, error) {
-	return engine.Open(ctx, engine.Config{Root: a.root, Driver: a.driver, Getenv: os.Getenv, InsecureRegistries: a.insecure})
+	return engine.Open(ctx, engine.Config{Root: a.root, Driver: a.driver, Getenv: os.Getenv, InsecureRegistries: a.insecure, Version: a.version})
 }
 
 // with runs f with an open engine.

@@ -17,8 +17,8 @@ const module = "github.com/camada/camada"
 var floors = [][]string{
 	1: {"errdefs", "progress", "reference", "platform", "internal/flock"},
 	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory"},
-	3: {"layer", "snapshot", "image", "container", "remote"},
-	4: {"transfer", "unpack", "base", "gc", "fetch", "anatomy"},
+	3: {"layer", "snapshot", "image", "container", "remote", "attest"},
+	4: {"transfer", "unpack", "base", "gc", "fetch"},
 	5: {"build"},
 	6: {"engine"},
 	7: {"internal/cli"},

@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/camada/camada/attest"
+	"github.com/camada/camada/build"
+	"github.com/camada/camada/build/history"
+	"github.com/camada/camada/build/op"
+	"github.com/camada/camada/dockerfile"
+	"github.com/camada/camada/platform"
+	"github.com/opencontainers/go-digest"
+)
+
+// provenance says how an image was built.
+func (e *Engine) provenance(opts BuildOptions, b *watched, started time.Time) *attest.Provenance {
+	p := &attest.Provenance{
+		BuildDefinition: attest.BuildDefinition{
+			BuildType: attest.BuildType,
+			ExternalParameters: attest.External{
+				Frontend: "dockerfile", Dockerfile: b.plan.File.Name, Target: opts.Target, Platform: b.platform,
+				Labels: opts.Labels, NoCache: opts.NoCache,
+			},
+			InternalParameters:   attest.Internal{SourceDateEpoch: b.plan.Epoch.Unix(), BuilderPlatform: platform.Format(platform.Host())},
+			ResolvedDependencies: dependencies(b),
+		},
+		RunDetails: attest.RunDetails{Builder: attest.Builder{ID: attest.BuilderID, Version: map[string]string{"camada": e.version}}},
+	}
+	ext := &p.BuildDefinition.ExternalParameters
+	ext.Args, ext.HiddenArgs = shownArgs(opts.BuildArgs)
+	if strings.Contains(opts.ContextDir, "://") || strings.HasPrefix(opts.ContextDir, "git@") {
+		ext.Source = attest.Scrub(opts.ContextDir)
+	}
+	if opts.Provenance == ProvenanceMax {
+		in := &p.BuildDefinition.InternalParameters
+		in.DockerfileText = string(b.plan.Source)
+		in.Steps = stepsOf(b, hiddenValues(opts.BuildArgs))
+		in.DockerfileText = hide(in.DockerfileText, hiddenValues(opts.BuildArgs))
+	}
+	if opts.SourceDateEpoch == "" && opts.BuildArgs["SOURCE_DATE_EPOCH"] == "" {
+		start, end := started.UTC().Truncate(time.Millisecond), time.Now().UTC().Truncate(time.Millisecond)
+		p.RunDetails.Metadata = &attest.Metadata{InvocationID: newInvocation(), StartedOn: &start, FinishedOn: &end}
+	}
+	return p
+}
+
+// isHidden reports whether the value of an argument may be a secret.
+func isHidden(name string) bool { return history.IsSecretName(name) || dockerfile.IsProxyArg(name) }
+
+func shownArgs(args map[string]string) (shown map[string]string, hidden []string) {
+	for k, v := range args {
+		if isHidden(k) {
+			hidden = append(hidden, k)
+			continue
+		}
+		if shown == nil {
+			shown = make(map[string]string)
+		}
+		shown[k] = v
+	}
+	slices.Sort(hidden)
+	return shown, hidden
+}
+
+// hiddenValues are the values that no statement may have, the longest first.
+func hiddenValues(args map[string]string) []string {
+	var out []string
+	for k, v := range args {
+		if isHidden(k) && v != "" {
+			out = append(out, v)
+		}
+	}
+	slices.SortFunc(out, func(a, b string) int { return len(b) - len(a) })
+	return out
+}
+
+func hide(s string, values []string) string {
+	for _, v := range values {
+		s = strings.ReplaceAll(s, v, "(hidden)")
+		if quoted, err := json.Marshal(v); err == nil {
+			s = strings.ReplaceAll(s, string(quoted[1:len(quoted)-1]), "(hidden)")
+		}
+	}
+	return s
+}
+
+// dependencies are what the build read, sorted by address, each once.
+func dependencies(b *watched) []attest.Resource {
+	out := []attest.Resource{}
+	add := func(r attest.Resource) {
+		if !slices.ContainsFunc(out, func(o attest.Resource) bool { return o.URI == r.URI && o.Name == r.Name && sameDigests(o, r) }) {
+			out = append(out, r)
+		}
+	}
+	var copied []string
+	for _, v := range b.plan.Graph.Vertices {
+		s := b.steps[v.ID]
+		if v.Base != nil {
+			plat := platform.Format(v.Base.Image.Platform)
+			add(attest.Resource{URI: attest.ImagePURL(v.Base.Name, v.Base.Manifest.Digest, plat), Digest: attest.Digests(v.Base.Manifest.Digest)})
+			continue
+		}
+		if s.Context != nil {
+			copied = append(copied, s.Context.Digest.String())
+		}
+		if c, ok := v.Op.(*op.Copy); ok {
+			for _, r := range fetchedBy(c, s) {
+				add(r)
+			}
+		}
+	}
+	if len(copied) > 0 {
+		sum := digest.FromString(strings.Join(copied, "\n"))
+		add(attest.Resource{Name: "context", Digest: attest.DigestSet{"camadaContext": sum.Encoded()}})
+	}
+	add(attest.Resource{Name: b.plan.File.Name, Digest: attest.Digests(digest.FromBytes(b.plan.Source))})
+	slices.SortStableFunc(out, func(a, b attest.Resource) int { return strings.Compare(a.URI+" "+a.Name, b.URI+" "+b.Name) })
+	return out
+}
+
+func sameDigests(a, b attest.Resource) bool {
+	for k, v := range a.Digest {
+		if b.Digest[k] != v {
+			return false
+		}
+	}
+	return len(a.Digest) == len(b.Digest)
+}
+
+// fetchedBy are the remote sources of an ADD, in its order, which is that of the step's inputs.
+func fetchedBy(c *op.Copy, s build.Step) []attest.Resource {
+	var ids []string
+	for _, in := range s.Inputs {
+		if strings.HasPrefix(in, "url=") || strings.HasPrefix(in, "git=") {
+			id, _, _ := strings.Cut(in[len("url="):], " ")
+			ids = append(ids, id)
+		}
+	}
+	var out []attest.Resource
+	for i, r := range c.Remotes {
+		if i >= len(ids) {
+			break
+		}
+		switch {
+		case r.Git != nil:
+			out = append(out, attest.Resource{URI: attest.Scrub(r.Git.Remote), Digest: attest.DigestSet{"gitCommit": ids[i]}})
+		case r.URL != nil:
+			d := digest.Digest(ids[i])
+			if d.Validate() == nil {
+				out = append(out, attest.Resource{URI: attest.Scrub(r.URL.URL), Digest: attest.Digests(d)})
+			}
+		}
+	}
+	return out
+}
+
+// stepsOf describes all steps.
+func stepsOf(b *watched, hidden []string) []attest.Step {
+	var out []attest.Step
+	for _, v := range b.plan.Graph.Vertices {
+		s := b.steps[v.ID]
+		st := attest.Step{Name: hide(v.Name, hidden), DiffID: s.Layer.DiffID, Definition: hide(s.Definition, hidden)}
+		st.Line, st.EndLine = linesOf(v.Location)
+		for _, in := range inputsOf(v) {
+			st.Inputs = append(st.Inputs, in.ID)
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
+// sameProvenance compares what was built of what, and not when.
+func sameProvenance(a, b *attest.Statement) bool {
+	var x, y struct {
+		BuildDefinition json.RawMessage `json:"buildDefinition"`
+		RunDetails      struct {
+			Builder json.RawMessage `json:"builder"`
+		} `json:"runDetails"`
+	}
+	if json.Unmarshal(a.Predicate, &x) != nil || json.Unmarshal(b.Predicate, &y) != nil {
+		return false
+	}
+	return bytes.Equal(x.BuildDefinition, y.BuildDefinition) && bytes.Equal(x.RunDetails.Builder, y.RunDetails.Builder)
+}
+
+// sameSBOM compares what is listed: the namespace has its digest.
+func sameSBOM(a, b *attest.Statement) bool {
+	var x, y struct {
+		Namespace string `json:"documentNamespace"`
+	}
+	return json.Unmarshal(a.Predicate, &x) == nil && json.Unmarshal(b.Predicate, &y) == nil && x.Namespace == y.Namespace && x.Namespace != ""
+}
