@@ -124,7 +124,7 @@ func (e *Engine) statementTime(opts BuildOptions) time.Time {
 }
 
 // scan makes the SBOM of what was built.
-func (e *Engine) scan(ctx context.Context, b *watched, name string, at time.Time) (*attest.Document, error) {
+func (e *Engine) scan(ctx context.Context, b *watchedBuild, name string, at time.Time) (*attest.Document, error) {
 	snaps, err := e.snapshots(ctx)
 	if err != nil {
 		return nil, err

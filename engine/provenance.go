@@ -17,7 +17,7 @@ import (
 )
 
 // provenance says how an image was built.
-func (e *Engine) provenance(opts BuildOptions, b *watched, started time.Time) *attest.Provenance {
+func (e *Engine) provenance(opts BuildOptions, b *watchedBuild, started time.Time) *attest.Provenance {
 	p := &attest.Provenance{
 		BuildDefinition: attest.BuildDefinition{
 			BuildType: attest.BuildType,
@@ -89,7 +89,7 @@ func hide(s string, values []string) string {
 }
 
 // dependencies are what the build read, sorted by address, each once.
-func dependencies(b *watched) []attest.Resource {
+func dependencies(b *watchedBuild) []attest.Resource {
 	out := []attest.Resource{}
 	add := func(r attest.Resource) {
 		if !slices.ContainsFunc(out, func(o attest.Resource) bool { return o.URI == r.URI && o.Name == r.Name && sameDigests(o, r) }) {
@@ -159,7 +159,7 @@ func fetchedBy(c *op.Copy, s build.Step) []attest.Resource {
 }
 
 // stepsOf describes all steps.
-func stepsOf(b *watched, hidden []string) []attest.Step {
+func stepsOf(b *watchedBuild, hidden []string) []attest.Step {
 	var out []attest.Step
 	for _, v := range b.plan.Graph.Vertices {
 		s := b.steps[v.ID]

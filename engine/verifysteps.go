@@ -19,7 +19,7 @@ type comparison struct {
 	rep *VerifyReport
 }
 
-func (c *comparison) builds(ctx context.Context, first, second []*watched) error {
+func (c *comparison) builds(ctx context.Context, first, second []*watchedBuild) error {
 	if len(first) != len(second) {
 		return errdefs.Invalid("%d builds and %d", len(first), len(second))
 	}
@@ -39,7 +39,7 @@ func (c *comparison) builds(ctx context.Context, first, second []*watched) error
 }
 
 // steps compares the layers of each step of one build.
-func (c *comparison) steps(ctx context.Context, platform string, a, b *watched) error {
+func (c *comparison) steps(ctx context.Context, platform string, a, b *watchedBuild) error {
 	if len(a.plan.Graph.Vertices) != len(b.plan.Graph.Vertices) {
 		return errdefs.Invalid("the builds have %d steps and %d; was the Dockerfile changed meanwhile?", len(a.plan.Graph.Vertices), len(b.plan.Graph.Vertices))
 	}
@@ -109,7 +109,7 @@ func (c *comparison) open(ctx context.Context, l layer.Layer) (io.ReadCloser, er
 }
 
 // config compares the configs, and the manifests when nothing else tells why the digests differ.
-func (c *comparison) config(ctx context.Context, platform string, a, b *watched) error {
+func (c *comparison) config(ctx context.Context, platform string, a, b *watchedBuild) error {
 	if a.result.Config.Digest != b.result.Config.Digest {
 		x, err := content.ReadAll(ctx, c.e.content, a.result.Config, content.MaxManifest)
 		if err != nil {

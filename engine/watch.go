@@ -13,11 +13,11 @@ import (
 // watches are the builds of one call, for one platform each.
 type watches struct {
 	mu   sync.Mutex
-	list []*watched
+	list []*watchedBuild
 }
 
-// watched is one build: its steps, what each was made of, and what it made.
-type watched struct {
+// watchedBuild is one build: its steps, what each was made of, and what it made.
+type watchedBuild struct {
 	platform string
 	result   *build.Result
 
@@ -27,33 +27,33 @@ type watched struct {
 }
 
 // begin adds a build; nil when nobody watches.
-func (ws *watches) begin(platform string) *watched {
+func (ws *watches) begin(platform string) *watchedBuild {
 	if ws == nil {
 		return nil
 	}
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	w := &watched{platform: platform}
+	w := &watchedBuild{platform: platform}
 	ws.list = append(ws.list, w)
 	return w
 }
 
 // sorted returns the builds in the order of their platforms.
-func (ws *watches) sorted() []*watched {
+func (ws *watches) sorted() []*watchedBuild {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	return slices.SortedFunc(slices.Values(ws.list), func(a, b *watched) int { return strings.Compare(a.platform, b.platform) })
+	return slices.SortedFunc(slices.Values(ws.list), func(a, b *watchedBuild) int { return strings.Compare(a.platform, b.platform) })
 }
 
 // end notes what the build made.
-func (w *watched) end(res *build.Result) {
+func (w *watchedBuild) end(res *build.Result) {
 	if w != nil {
 		w.result = res
 	}
 }
 
 // Planned implements build.Observer.
-func (w *watched) Planned(p build.Plan) {
+func (w *watchedBuild) Planned(p build.Plan) {
 	if w == nil {
 		return
 	}
@@ -63,7 +63,7 @@ func (w *watched) Planned(p build.Plan) {
 }
 
 // Ended implements build.Observer.
-func (w *watched) Ended(s build.Step) {
+func (w *watchedBuild) Ended(s build.Step) {
 	if w == nil {
 		return
 	}

@@ -18,7 +18,7 @@ var floors = [][]string{
 	1: {"errdefs", "progress", "reference", "platform", "internal/flock"},
 	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory"},
 	3: {"layer", "snapshot", "image", "container", "remote", "attest"},
-	4: {"transfer", "unpack", "base", "gc", "fetch"},
+	4: {"transfer", "unpack", "base", "gc", "fetch", "anatomy"},
 	5: {"build"},
 	6: {"engine"},
 	7: {"internal/cli"},
