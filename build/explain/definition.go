@@ -26,6 +26,7 @@ func (x *explainer) definition(i int) []Reason {
 			continue
 		}
 		switch {
+		case k == "platform" && p.b.Platform != x.cur.Platform: // told already
 		case k == "env":
 			out = append(out, x.env(i, a[k], b[k])...)
 		case kind == "run" && (k == "cwd" || k == "user"), kind == "mkdir" && k == "user":

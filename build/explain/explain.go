@@ -141,6 +141,9 @@ func (x *explainer) stageBefore(st string) (*history.Build, string) {
 		return other, st
 	}
 	o := x.before[0]
+	if o.Target != x.cur.Target { // the stages of other targets are not gone
+		return nil, ""
+	}
 	mine, theirs := stagesOf(x.cur), stagesOf(o)
 	var gone, fresh []string
 	for _, s := range theirs.order {
