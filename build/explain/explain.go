@@ -122,6 +122,38 @@ func (x *explainer) match() {
 	}
 }
 
+// Pair pairs the steps of cur with those of an older build, stage by stage: for each of cur its place in old, or -1.
+func Pair(old, cur *history.Build) []int {
+	out := make([]int, len(cur.Plan.Vertices))
+	for i := range out {
+		out[i] = -1
+	}
+	if old.Plan.Digest == cur.Plan.Digest && len(old.Plan.Vertices) == len(cur.Plan.Vertices) {
+		for i := range out {
+			out[i] = i
+		}
+		return out
+	}
+	a, b, mine, theirs := texts(old), texts(cur), stagesOf(cur), stagesOf(old)
+	for _, st := range mine.order {
+		ids, oldIDs := mine.of[st], theirs.of[st]
+		for k, j := range align(pick(a, oldIDs), pick(b, ids)) {
+			if j >= 0 {
+				out[ids[k]] = oldIDs[j]
+			}
+		}
+	}
+	return out
+}
+
+func pick(texts []string, ids []int) []string {
+	out := make([]string, len(ids))
+	for k, i := range ids {
+		out[k] = texts[i]
+	}
+	return out
+}
+
 // stageBefore finds the youngest build with a stage, on this platform when there is one. A stage that has another
 // name than before is taken for the one of the youngest build that is gone, at its place.
 func (x *explainer) stageBefore(st string) (*history.Build, string) {
@@ -198,11 +230,7 @@ func (x *explainer) textsOf(b *history.Build, ids []int) []string {
 	if x.texts[b] == nil {
 		x.texts[b] = texts(b)
 	}
-	out := make([]string, len(ids))
-	for k, i := range ids {
-		out[k] = x.texts[b][i]
-	}
-	return out
+	return pick(x.texts[b], ids)
 }
 
 func (x *explainer) textOf(b *history.Build, i int) string { return x.textsOf(b, []int{i})[0] }

@@ -334,7 +334,7 @@ func FuzzChunk(f *testing.F) {
 }
 
 func FuzzBuild(f *testing.F) {
-	f.Add([]byte(`{"begin":{"time":"2026-01-02T03:04:05Z","plan":"00"}}`+"\n"+`{"step":{"id":1}}`+"\n"+`{"end":{"status":"Error"}}`+"\n"), []byte(`{"vertices":[{"parent":-1},{"parent":0,"sources":[-1]}]}`))
+	f.Add([]byte(`{"begin":{"time":"2026-01-02T03:04:05Z","plan":"00"}}`+"\n"+`{"step":{"id":1}}`+"\n"+`{"end":{"status":"Error"}}`+"\n"), []byte(`{"target":1,"vertices":[{"parent":-1},{"parent":0,"sources":[-1]}]}`))
 	f.Fuzz(func(t *testing.T, file, plan []byte) {
 		h := Open(t.TempDir())
 		sum, err := h.putObject(plan)

@@ -81,7 +81,9 @@ type Plan struct {
 	Digest digest.Digest `json:"digest"`
 	Source string        `json:"source,omitempty"`
 	// Epoch is the build's time, in seconds since 1970.
-	Epoch    int64    `json:"epoch"`
+	Epoch int64 `json:"epoch"`
+	// Target is the place of the vertex that is the result; -1 for an image without layers.
+	Target   int      `json:"target"`
 	Vertices []Vertex `json:"vertices"`
 }
 

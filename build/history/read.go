@@ -74,6 +74,9 @@ func (p *Plan) check() error {
 	if len(p.Vertices) > maxVertices {
 		return errdefs.Limit("a plan of %d steps", len(p.Vertices))
 	}
+	if p.Target < -1 || p.Target >= len(p.Vertices) {
+		return errdefs.Corrupt("a plan of the build history is damaged")
+	}
 	for i, v := range p.Vertices {
 		bad := func(id int) bool { return id >= i || id < -1 }
 		if bad(v.Parent) || slices.ContainsFunc(v.Sources, bad) || v.Line < 0 || v.EndLine < v.Line {

@@ -118,7 +118,10 @@ func (r *Recorder) Planned(p build.Plan) {
 
 // planOf makes the plan that is kept, without secrets.
 func (r *Recorder) planOf(p build.Plan, whole bool) Plan {
-	out := Plan{Name: r.mask.text(p.File.Name), Digest: digest.FromBytes(p.Source), Epoch: p.Epoch.Unix()}
+	out := Plan{Name: r.mask.text(p.File.Name), Digest: digest.FromBytes(p.Source), Epoch: p.Epoch.Unix(), Target: -1}
+	if p.Graph.Target != nil {
+		out.Target = p.Graph.Target.ID
+	}
 	if whole && len(p.Source) <= maxSource {
 		out.Source = r.mask.text(string(p.Source))
 	}

@@ -135,7 +135,7 @@ func (a *app) addGroups(root *cobra.Command) {
 		id, title string
 		verbs     []*cobra.Command
 	}{
-		{"build", "Build", []*cobra.Command{a.buildCommand(), a.buildsCommand(), a.explainCommand(), a.baseCommand()}},
+		{"build", "Build", []*cobra.Command{a.buildCommand(), a.buildsCommand(), a.explainCommand(), a.adviseCommand(), a.baseCommand()}},
 		{"run", "Run", []*cobra.Command{a.runCommand(), a.execCommand(), a.psCommand(), a.logsCommand(), a.stopCommand(),
 			a.killCommand(), a.waitCommand(), a.rmCommand()}},
 		{"images", "Images", []*cobra.Command{a.imagesCommand(), a.inspectCommand(), a.historyCommand(), a.rmiCommand(),
