@@ -23,6 +23,7 @@ func account(t *testing.T, root string) (odd []string) {
 	a.names()
 	a.containers()
 	a.snapshotsOf()
+	a.builds()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -56,6 +57,45 @@ type accountant struct {
 	chains    map[digest.Digest]bool
 	snapshots map[string]bool
 	ids       []string // of containers
+	history   map[string]bool
+}
+
+// builds marks what the history of builds leads to.
+func (a *accountant) builds() {
+	a.history = map[string]bool{"lock": true, "key": true}
+	object := func(hex string) { a.history["objects/"+hex[:2]+"/"+hex] = true }
+	names, _ := filepath.Glob(filepath.Join(a.root, "history/builds/[0-9a-f]*-*-*"))
+	for _, name := range names {
+		a.history["builds/"+filepath.Base(name)] = true
+		data, err := os.ReadFile(name)
+		if err != nil {
+			a.t.Error(err)
+		}
+		for l := range strings.Lines(string(data)) {
+			var line struct {
+				Begin struct{ Plan string }
+				Step  struct{ Files digest.Digest }
+			}
+			if err := json.Unmarshal([]byte(l), &line); err != nil {
+				continue // torn
+			}
+			if line.Begin.Plan != "" {
+				object(line.Begin.Plan)
+			}
+			if line.Step.Files == "" {
+				continue
+			}
+			list := "lists/" + line.Step.Files.Encoded()
+			a.history[list] = true
+			sums, err := os.ReadFile(filepath.Join(a.root, "history", list))
+			if err != nil {
+				a.t.Error(err)
+			}
+			for _, s := range slices.Collect(slices.Chunk(sums[strings.IndexByte(string(sums), '\n')+1:], 32)) {
+				object(digest.NewDigestFromBytes(digest.SHA256, s).Encoded())
+			}
+		}
+	}
 }
 
 func (a *accountant) read(name string, v any) {
@@ -177,7 +217,7 @@ func (a *accountant) explain(p []string, d fs.DirEntry) string {
 	}
 	switch {
 	case len(p) == 1:
-		return one(".", "oci-layout", "index.json", "blobs", "ingest", "refs", "reflog", "leases", "snapshots", "cache", "containers", "volumes", "tmp")
+		return one(".", "oci-layout", "index.json", "blobs", "ingest", "refs", "reflog", "leases", "snapshots", "cache", "history", "containers", "volumes", "tmp")
 	case p[0] == "blobs" && len(p) == 3:
 		return a.explainBlob(digest.NewDigestFromEncoded(digest.Algorithm(p[1]), p[2]), d)
 	case p[0] == "refs" || p[0] == "reflog":
@@ -195,6 +235,8 @@ func (a *accountant) explain(p []string, d fs.DirEntry) string {
 		return one("driver.json", "overlay", "native")
 	case p[0] == "snapshots":
 		return a.explainSnapshot(p)
+	case p[0] == "history" && len(p) > 1 && !d.IsDir() && !a.history[strings.Join(p[1:], "/")]:
+		return "no build needs it"
 	case p[0] == "cache" && len(p) > 2:
 		if p[1] == "build" {
 			return "a record that was to expire"

@@ -207,6 +207,10 @@ func (h *History) sweep(builds []string) error {
 		if strings.HasPrefix(name, temporary) && !h.isOpen(name) {
 			os.Remove(filepath.Join(dir, name))
 		}
+	}), h.each(".", func(dir, name string) {
+		if strings.HasPrefix(name, "key.") {
+			os.Remove(filepath.Join(dir, name))
+		}
 	}))
 }
 
