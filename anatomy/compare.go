@@ -80,7 +80,7 @@ func compareNodes(a, b *Node, name string, fn func(FileChange)) {
 			fn(FileChange{Kind: "D", Path: name, Old: FileOf(va)})
 		}
 	default:
-		if what := differences(va, vb); len(what) > 0 {
+		if what := Differences(va, vb); len(what) > 0 {
 			fn(FileChange{Kind: "C", Path: name, What: what, Old: FileOf(va), New: FileOf(vb)})
 		}
 	}
@@ -111,8 +111,11 @@ func now(n *Node) *Version {
 	return n.top()
 }
 
-// differences names what two versions of a path differ in.
-func differences(x, y *Version) (what []string) {
+// Differences names what two versions of a path differ in: type, or content, link, device, mode, owner, xattrs. Either may be Gone.
+func Differences(x, y *Version) (what []string) {
+	if x.Change == Gone || y.Change == Gone {
+		return nil
+	}
 	a, b := x.File(), y.File()
 	if a == nil || b == nil {
 		if x.IsDir() != y.IsDir() {

@@ -107,6 +107,17 @@ func (n *Node) top() *Version {
 // Now is what the path is in the whole image; nil when it is not there.
 func (n *Node) Now() *Version { return n.top() }
 
+// Source is the layer, from 0, that put what shows there: what came after it changed attributes only, or nothing.
+func (n *Node) Source() int {
+	at := 0
+	for i := range n.Versions {
+		if v := &n.Versions[i]; v.Change == Added || v.Change == Replaced {
+			at = v.Layer
+		}
+	}
+	return at
+}
+
 // Root is the root directory.
 func (a *Image) Root() *Node { return a.root }
 

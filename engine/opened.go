@@ -158,8 +158,11 @@ func (e *Engine) findRemote(ctx context.Context, name, platform string) (located
 // findLayout opens PATH or PATH:NAME of an OCI layout; without a name there must be one image only.
 func (e *Engine) findLayout(ctx context.Context, name, platform string) (located, error) {
 	path, word := name, ""
-	if _, err := os.Stat(path); err != nil {
-		if i := strings.LastIndexByte(name, ':'); i > 0 {
+	for i := range name { // the name has colons too, and so may the path
+		if _, err := os.Stat(path); err == nil {
+			break
+		}
+		if _, err := os.Stat(name[:i]); err == nil && name[i] == ':' {
 			path, word = name[:i], name[i+1:]
 		}
 	}

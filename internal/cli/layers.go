@@ -94,7 +94,9 @@ func (a *app) showLayers(r engine.LayersReport, o layersOptions) error {
 		{Header: "UNPACKED", Value: func(l engine.LayerRow) string { return engine.HumanSize(l.Unpacked) }},
 		{Header: "FILES", Value: func(l engine.LayerRow) string { return strconv.Itoa(l.Files) }},
 		{Header: "WASTED", Value: func(l engine.LayerRow) string { return engine.HumanSize(l.Wasted) }},
-		{Header: "INSTRUCTION", Value: func(l engine.LayerRow) string { return shorten(anatomy.Instruction(l.Instruction), 60, o.noTrunc) }},
+		{Header: "INSTRUCTION", Value: func(l engine.LayerRow) string {
+			return shorten(joined(anatomy.Instruction(l.Instruction)), 60, o.noTrunc)
+		}},
 	}}
 	if err := t.Write(a.stdout, "", r.Layers); err != nil {
 		return err
