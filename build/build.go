@@ -34,6 +34,7 @@ import (
 
 	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/content"
+	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/fetch"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/lease"
@@ -166,8 +167,8 @@ type Result struct {
 	// Steps is how many vertices were needed, Cached how many of them were
 	// found in the cache.
 	Steps, Cached int
-	// Warnings are remarks about the Dockerfile, each with file and line.
-	Warnings []string
+	// Warnings are what the build checks found, in the order of the Dockerfile's lines.
+	Warnings []dockerfile.Warning
 }
 
 // Builder builds. It is safe for use by many goroutines.

@@ -33,6 +33,7 @@ type run struct {
 	*Builder
 	opts    Options
 	sink    progress.Sink
+	src     []byte // the Dockerfile
 	file    *dockerfile.File
 	graph   *graph.Graph
 	epoch   time.Time
@@ -58,21 +59,11 @@ type run struct {
 func (b *Builder) build(ctx context.Context, opts Options, sink progress.Sink) (*Result, error) {
 	b.flights.enter()
 	defer b.flights.leave()
-	name, path, src, err := readDockerfile(opts)
+	r, err := b.read(opts, sink)
 	if err != nil {
 		return nil, err
 	}
-	f, err := dockerfile.Parse(name, src)
-	if err != nil {
-		return nil, err
-	}
-	r := &run{Builder: b, opts: opts, sink: sink, file: f, bases: make(map[digest.Digest]*result)}
-	r.opts.Dockerfile = path
-	r.images = &images{r: r}
-	r.graph, err = graph.Build(ctx, f, graph.Options{
-		Images: r.images, Target: opts.Target, Args: opts.BuildArgs, Platform: opts.Platform, Network: opts.Network, Prefix: opts.Prefix,
-	})
-	if err != nil {
+	if r.graph, err = graph.Build(ctx, r.file, r.graphOptions()); err != nil {
 		return nil, err
 	}
 	if r.epoch, err = epochOf(opts, r.graph); err != nil {
@@ -93,8 +84,34 @@ func (b *Builder) build(ctx context.Context, opts Options, sink progress.Sink) (
 	r.steps, r.writers = make(chan struct{}, steps), make(chan struct{}, min(steps, cores))
 	r.snaps = &snapshotSet{store: b.p.Snapshots}
 	defer r.close()
-	r.planned(src)
+	r.planned(r.src)
 	return r.do(ctx)
+}
+
+// read reads the Dockerfile of a build. With an error of parsing it returns a run too, whose file has what the checks found.
+func (b *Builder) read(opts Options, sink progress.Sink) (*run, error) {
+	name, path, src, err := readDockerfile(opts)
+	if err != nil {
+		return nil, err
+	}
+	f, err := dockerfile.ParseChecked(name, src, opts.BuildArgs[checkArg])
+	r := &run{Builder: b, opts: opts, sink: sink, src: src, file: f, bases: make(map[digest.Digest]*result)}
+	r.opts.Dockerfile = path
+	r.images = &images{r: r}
+	return r, err
+}
+
+// graphOptions are the options of the build's graph.
+func (r *run) graphOptions() graph.Options {
+	o := graph.Options{
+		Images: r.images, Target: r.opts.Target, Args: r.opts.BuildArgs, Platform: r.opts.Platform, Network: r.opts.Network, Prefix: r.opts.Prefix,
+	}
+	if r.opts.Context != "" {
+		if ignore, err := source.IgnoreFile(r.opts.Context, r.opts.Dockerfile); err == nil { // else the first COPY says it
+			o.Ignored = ignore.Out()
+		}
+	}
+	return o
 }
 
 // close leaves nothing of the build behind but what is finished.
@@ -161,7 +178,7 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 	wg.Wait()
 	r.writing.Wait()
 	if saveErr := r.hashes.Save(); saveErr != nil && ctx.Err() == nil {
-		r.file.Warnings = append(r.file.Warnings, "the hashes of the context were not kept: "+saveErr.Error())
+		r.file.Remark("the hashes of the context were not kept: %s", saveErr)
 	}
 	if err := context.Cause(stepCtx); err != nil {
 		if ctx.Err() != nil {
@@ -174,6 +191,7 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 
 // export waits for the layers and writes the image.
 func (r *run) export(ctx context.Context) (*Result, error) {
+	r.file.SortWarnings()
 	res := &Result{Steps: len(r.states), Warnings: r.file.Warnings}
 	for _, s := range r.states {
 		if s.cached {

@@ -2,7 +2,6 @@ package dockerfile
 
 import (
 	"bytes"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -34,10 +33,12 @@ type File struct {
 	Args []instructions.ArgCommand
 	// Stages in the order of the file, at least one.
 	Stages []Stage
-	// Warnings are remarks, each with file and line.
-	Warnings []string
+	// Warnings are what the build checks found. Parse makes those that the text alone shows; the
+	// builder of the graph adds those that need to know variables and base images.
+	Warnings []Warning
 
 	lines []string
+	lint  *linter.Linter
 }
 
 // Stage is one FROM and what follows it.
@@ -58,42 +59,50 @@ func (s Stage) Title() string {
 // Parse reads a Dockerfile. Errors are *Error, of class ErrInvalid for mistakes,
 // ErrUnsupported for what this builder does not have yet, and ErrLimit for a file that is too large.
 func Parse(name string, src []byte) (*File, error) {
+	f, err := ParseChecked(name, src, "")
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// ParseChecked is Parse with options for the build checks, e.g. "skip=all;error=true", in place of those of
+// the file's "# check="; "" leaves them to the file. With an error it returns a File too, which has no more than what
+// the checks found before it.
+func ParseChecked(name string, src []byte, check string) (*File, error) {
 	f := &File{Name: name}
 	if len(src) > MaxSize {
-		return nil, f.ErrorAt(nil, errdefs.Limit("the Dockerfile has %d bytes, more than %d", len(src), MaxSize), "")
+		return f, f.ErrorAt(nil, errdefs.Limit("the Dockerfile has %d bytes, more than %d", len(src), MaxSize), "")
 	}
 	if len(bytes.TrimSpace(src)) == 0 {
-		return nil, f.Invalid(nil, "", "the Dockerfile is empty")
+		return f, f.Invalid(nil, "", "the Dockerfile is empty")
 	}
 	f.lines = splitLines(src)
-	if err := f.directives(src); err != nil {
-		return nil, err
+	if err := f.directives(src, check); err != nil {
+		return f, err
 	}
 	res, err := parser.Parse(bytes.NewReader(src))
 	if err != nil {
-		return nil, f.fromParser(err)
+		return f, f.fromParser(err)
 	}
 	f.Escape = res.EscapeToken
 	for _, w := range res.Warnings {
-		line := 0
-		if w.Location != nil {
-			line = w.Location.Start.Line
+		if w.URL == linter.RuleNoEmptyContinuation.URL && w.Location != nil {
+			f.Warn(&linter.RuleNoEmptyContinuation, nil, []parser.Range{*w.Location}, linter.RuleNoEmptyContinuation.Format())
 		}
-		f.Warnings = append(f.Warnings, name+":"+strconv.Itoa(line)+": "+w.Short)
 	}
 	if err := f.checkOrder(res.AST); err != nil {
-		return nil, err
+		return f, err
 	}
-	// Not a nil linter: a "check=" comment makes BuildKit's parser use it.
-	stages, args, err := instructions.Parse(res.AST, linter.New(&linter.Config{SkipAll: true}))
+	stages, args, err := instructions.Parse(res.AST, f.lint)
 	if err != nil {
-		return nil, f.fromParser(err)
+		return f, f.fromParser(err)
 	}
 	if len(stages) == 0 {
-		return nil, f.Invalid(nil, "", "the Dockerfile has no FROM")
+		return f, f.Invalid(nil, "", "the Dockerfile has no FROM")
 	}
 	if len(stages) > maxStages {
-		return nil, f.ErrorAt(stages[maxStages].Location, errdefs.Limit("more than %d stages", maxStages), "")
+		return f, f.ErrorAt(stages[maxStages].Location, errdefs.Limit("more than %d stages", maxStages), "")
 	}
 	f.Args = args
 	for i, s := range stages {
@@ -104,22 +113,12 @@ func Parse(name string, src []byte) (*File, error) {
 
 // check looks at what BuildKit's packages leave to the builder.
 func (f *File) check() error {
+	f.checkNames()
+	f.checkCasing()
 	for i := range f.Stages {
-		s := &f.Stages[i]
-		for _, c := range s.Commands {
+		for _, c := range f.Stages[i].Commands {
 			if err := f.CheckCommand(c); err != nil {
 				return err
-			}
-		}
-		if s.Name == "" {
-			continue
-		}
-		if s.Name == Scratch || s.Name == "context" {
-			f.Warnings = append(f.Warnings, f.at(s.Location)+"stage name "+strconv.Quote(s.Name)+" is a reserved word")
-		}
-		for j := range i {
-			if f.Stages[j].Name == s.Name {
-				f.Warnings = append(f.Warnings, fmt.Sprintf("%sstage %q hides the one at line %d", f.at(s.Location), s.Name, firstLine(f.Stages[j].Location)))
 			}
 		}
 	}
@@ -151,10 +150,6 @@ func known(name string) bool {
 		}
 	}
 	return false
-}
-
-func (f *File) at(loc []parser.Range) string {
-	return f.Name + ":" + strconv.Itoa(firstLine(loc)) + ": "
 }
 
 func firstLine(loc []parser.Range) int {

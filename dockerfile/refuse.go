@@ -11,7 +11,7 @@ import (
 )
 
 // directives reads "# syntax=" and "# check=". "# escape=" is the parser's.
-func (f *File) directives(src []byte) error {
+func (f *File) directives(src []byte, check string) error {
 	src = bytes.TrimPrefix(src, []byte("\xef\xbb\xbf"))
 	if _, full, loc, ok := parser.DetectSyntax(src); ok {
 		f.Syntax = full
@@ -22,10 +22,14 @@ func (f *File) directives(src []byte) error {
 			return f.unsupported(loc, "the frontend "+full, "only docker/dockerfile's language is built in")
 		}
 	}
-	if _, full, _, ok := parser.ParseDirective("check", src); ok {
-		f.Check = full
+	var loc []parser.Range
+	if _, full, at, ok := parser.ParseDirective("check", src); ok {
+		f.Check, loc = full, at
 	}
-	return nil
+	if check != "" {
+		return f.newLint(check, nil)
+	}
+	return f.newLint(f.Check, loc)
 }
 
 // CheckCommand refuses what is not there yet. It is for commands that come from ONBUILD

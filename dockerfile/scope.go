@@ -15,6 +15,8 @@ import (
 type Scope struct {
 	keys   []string
 	values map[string]string
+	// names are what ARGs declare, with a value or without.
+	names []string
 }
 
 var _ shell.EnvGetter = (*Scope)(nil)
@@ -39,6 +41,15 @@ func (s *Scope) Set(key, value string) {
 	s.values[key] = value
 }
 
+// Declare notes that an ARG names key, which need not have a value.
+func (s *Scope) Declare(key string) {
+	if !s.declared(key) {
+		s.names = append(s.names, key)
+	}
+}
+
+func (s *Scope) declared(key string) bool { return slices.Contains(s.names, key) }
+
 // Environ returns the variables as "name=value", in order.
 func (s *Scope) Environ() []string {
 	out := make([]string, len(s.keys))
@@ -50,7 +61,7 @@ func (s *Scope) Environ() []string {
 
 // Clone returns a copy that can be changed without changing s.
 func (s *Scope) Clone() *Scope {
-	c := &Scope{keys: slices.Clone(s.keys), values: make(map[string]string, len(s.values))}
+	c := &Scope{keys: slices.Clone(s.keys), names: slices.Clone(s.names), values: make(map[string]string, len(s.values))}
 	for k, v := range s.values {
 		c.values[k] = v
 	}
@@ -83,9 +94,11 @@ func (f *File) GlobalScope(build, target ocispec.Platform, stage string, args ma
 		}
 		s.Set(kv[0], kv[1])
 	}
+	f.checkDefaults(s)
 	lex := shell.NewLex(f.Escape)
 	for i := range f.Args {
 		for _, kv := range f.Args[i].Args {
+			s.Declare(kv.Key)
 			if v, ok := args[kv.Key]; ok {
 				s.Set(kv.Key, v)
 				continue
@@ -112,7 +125,8 @@ func (f *File) Expand(c instructions.Command, scope *Scope) error {
 	if ex, ok := c.(instructions.SupportsSingleWordExpansion); ok {
 		lex := shell.NewLex(f.Escape)
 		err := ex.Expand(func(word string) (string, error) {
-			w, _, err := lex.ProcessWord(word, scope)
+			w, unmatched, err := lex.ProcessWord(word, scope)
+			f.warnUndefined(c, scope, unmatched)
 			return w, err
 		})
 		if err != nil {
@@ -125,7 +139,8 @@ func (f *File) Expand(c instructions.Command, scope *Scope) error {
 		lex := shell.NewLex('\\')
 		lex.SkipProcessQuotes = true
 		err := ex.ExpandRaw(func(word string) (string, error) {
-			w, _, err := lex.ProcessWord(word, scope)
+			w, unmatched, err := lex.ProcessWord(word, scope)
+			f.warnUndefined(c, scope, unmatched)
 			return w, err
 		})
 		if err != nil {
@@ -133,6 +148,20 @@ func (f *File) Expand(c instructions.Command, scope *Scope) error {
 		}
 	}
 	return nil
+}
+
+// ExpandDefault expands the default of an ARG in c.
+func (f *File) ExpandDefault(c *instructions.ArgCommand, word string, scope *Scope) (string, error) {
+	w, unmatched, err := shell.NewLex(f.Escape).ProcessWord(word, scope)
+	f.warnUndefined(c, scope, unmatched)
+	return w, err
+}
+
+// ExpandFrom expands a word of the FROM of s with the global scope.
+func (f *File) ExpandFrom(s *Stage, word string, global *Scope) (shell.ProcessWordResult, error) {
+	w, err := shell.NewLex(f.Escape).ProcessWordWithMatches(word, global)
+	f.warnUndeclared(s, global, w.Unmatched)
+	return w, err
 }
 
 // ExpandWord expands one word with scope.

@@ -42,7 +42,13 @@ func (f *File) StageNames() []string {
 
 // BaseStage returns the earlier stage that the base name of stage i means, or
 // -1 when it means an image. name is the expanded one.
-func (f *File) BaseStage(i int, name string) int { return f.stageByName(name, i) }
+// The names of stages are in lower case, whatever AS says, and FROM, unlike --from, looks for what it says.
+func (f *File) BaseStage(i int, name string) int {
+	if name != strings.ToLower(name) {
+		return -1
+	}
+	return f.stageByName(name, i)
+}
 
 // LaterStage returns the stage at or after i that is called name, or -1: what
 // was meant, perhaps, when no image has the name.

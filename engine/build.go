@@ -64,7 +64,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	if err != nil {
 		return BuildResult{History: rec.finish(nil, err)}, err
 	}
-	out := BuildResult{Descriptor: res.descriptor}
+	out := BuildResult{Descriptor: res.descriptor, Warnings: res.images[0].Warnings}
 	for _, img := range res.images {
 		out.Steps, out.Cached = out.Steps+img.Steps, out.Cached+img.Cached
 	}

@@ -94,7 +94,10 @@ func (r *recording) build(ctx context.Context, b *build.Builder, o build.Options
 	w.end(res)
 	end := history.End{Err: err, Canceled: ctx.Err() != nil}
 	if err == nil {
-		end.Manifest, end.Config, end.Warnings = res.Manifest.Digest, res.Config.Digest, res.Warnings
+		end.Manifest, end.Config = res.Manifest.Digest, res.Config.Digest
+		for _, w := range res.Warnings {
+			end.Warnings = append(end.Warnings, w.String())
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

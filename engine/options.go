@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/camada/camada/dockerfile"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -83,6 +84,8 @@ type BuildResult struct {
 	Steps, Cached int
 	// History are the IDs of the build in the history, one for each platform; of a failed build too.
 	History []string
+	// Warnings are what the build checks found.
+	Warnings []dockerfile.Warning
 }
 
 // PullOptions say what Pull fetches.

@@ -70,17 +70,22 @@ func (st *stage) plain(c instructions.Command) error {
 		cfg.Shell = c.Shell
 		st.history(fmt.Sprintf("SHELL %v", c.Shell), true)
 	case *instructions.CmdCommand:
+		st.checkOnce(c)
+		st.checkJSON(c, c.ShellDependantCmdLine)
 		cfg.Cmd = st.withShell(c.ShellDependantCmdLine)
 		cfg.ArgsEscaped = true //nolint:staticcheck // deprecated, but what other builders write
 		st.cmdSet = true
 		st.history(fmt.Sprintf("CMD %q", cfg.Cmd), true)
 	case *instructions.EntrypointCommand:
+		st.checkOnce(c)
+		st.checkJSON(c, c.ShellDependantCmdLine)
 		cfg.Entrypoint = st.withShell(c.ShellDependantCmdLine)
 		if !st.cmdSet {
 			cfg.Cmd = nil // the base image's does not fit another entrypoint
 		}
 		st.history(fmt.Sprintf("ENTRYPOINT %q", cfg.Entrypoint), true)
 	case *instructions.HealthCheckCommand:
+		st.checkOnce(c)
 		h := *c.Health
 		cfg.Healthcheck = &h
 		st.history(fmt.Sprintf("HEALTHCHECK %+v", h), true)
@@ -112,6 +117,8 @@ func (st *stage) shell() []string {
 func (st *stage) env(c *instructions.EnvCommand) {
 	text := "ENV"
 	for _, e := range c.Env {
+		st.checkPair(c, e)
+		st.b.f.WarnSecret("ENV", e.Key, c)
 		text += " " + e.String()
 		st.scope.Set(e.Key, e.Value)
 		st.setEnv(e.Key, e.Value)
@@ -133,11 +140,12 @@ func (st *stage) setEnv(key, value string) {
 func (st *stage) arg(c *instructions.ArgCommand) error {
 	text := "ARG"
 	for _, a := range c.Args {
+		st.b.f.WarnSecret("ARG", a.Key, c)
 		v, ok := st.b.opts.Args[a.Key]
 		switch {
 		case ok:
 		case a.Value != nil:
-			w, err := st.b.f.ExpandWord(*a.Value, st.scope)
+			w, err := st.b.f.ExpandDefault(c, *a.Value, st.scope)
 			if err != nil {
 				return errdefs.Invalid("ARG %s: %w", a.Key, err)
 			}
@@ -146,6 +154,8 @@ func (st *stage) arg(c *instructions.ArgCommand) error {
 			v, ok = st.b.global.Get(a.Key)
 		}
 		st.args = append(st.args, a.Key)
+		st.scope.Declare(a.Key)
+		st.noteArg(c, a, v)
 		text += " " + a.Key
 		if ok {
 			st.scope.Set(a.Key, v)
@@ -163,6 +173,7 @@ func (st *stage) label(c *instructions.LabelCommand) {
 	}
 	text := "LABEL"
 	for _, l := range c.Labels {
+		st.checkPair(c, l)
 		cfg.Labels[l.Key] = l.Value
 		text += " " + l.String()
 	}
@@ -199,62 +210,4 @@ func validSignal(s string) bool {
 		return ok && err == nil && n >= 0 && n <= 30
 	}
 	return false
-}
-
-func (st *stage) expose(c *instructions.ExposeCommand) error {
-	var ports []string
-	for _, p := range c.Ports {
-		words, err := st.b.f.ExpandWords(p, st.scope)
-		if err != nil {
-			return errdefs.Invalid("EXPOSE %s: %w", p, err)
-		}
-		for _, w := range words {
-			ps, err := parsePorts(w)
-			if err != nil {
-				return err
-			}
-			ports = append(ports, ps...)
-		}
-	}
-	cfg := &st.img.Config
-	if cfg.ExposedPorts == nil {
-		cfg.ExposedPorts = make(map[string]struct{})
-	}
-	for _, p := range ports {
-		cfg.ExposedPorts[p] = struct{}{}
-	}
-	st.history(fmt.Sprintf("EXPOSE %v", ports), true)
-	return nil
-}
-
-// parsePorts reads [[ip:]host:]port[-port][/protocol] and returns each port of
-// the container as "port/protocol". EXPOSE has no use for the rest.
-func parsePorts(s string) ([]string, error) {
-	bad := func(why string) ([]string, error) { return nil, errdefs.Invalid("EXPOSE %s: %s", s, why) }
-	spec, proto, hasProto := strings.Cut(s, "/")
-	proto = strings.ToLower(proto)
-	switch {
-	case !hasProto || proto == "":
-		proto = "tcp"
-	case proto != "tcp" && proto != "udp" && proto != "sctp":
-		return bad("the protocol is none of tcp, udp, sctp")
-	}
-	spec = spec[strings.LastIndexByte(spec, ':')+1:]
-	from, to, isRange := strings.Cut(spec, "-")
-	if !isRange {
-		to = from
-	}
-	a, err1 := strconv.ParseUint(from, 10, 16)
-	z, err2 := strconv.ParseUint(to, 10, 16)
-	if err1 != nil || err2 != nil {
-		return bad("not a port or a range of ports")
-	}
-	if z < a {
-		return bad("the range ends before it begins")
-	}
-	var out []string
-	for p := a; p <= z; p++ {
-		out = append(out, strconv.FormatUint(p, 10)+"/"+proto)
-	}
-	return out, nil
 }

@@ -71,6 +71,8 @@ type Graph struct {
 	NewHistory int
 	// Base is the image at the bottom of the target; nil for scratch.
 	Base *Base
+	// Outline is what the build can be given.
+	Outline Outline
 }
 
 // Options choose what of the Dockerfile is built.
@@ -86,10 +88,14 @@ type Options struct {
 	Prefix string
 	// Network of RUN steps that do not say otherwise.
 	Network op.Network
+	// AllStages reads the stages that the target does not need too, so that the build checks see all of the file.
+	AllStages bool
+	// Ignored tells whether the .dockerignore file leaves a path of the context out for sure; nil is a context without one.
+	Ignored func(path string) bool
 }
 
 // Build makes the graph of the target. Errors that belong to a line are *dockerfile.Error.
-// The commands of f are expanded in place, so f serves for one Build.
+// The commands of f are expanded in place, so f serves for one Build. What the build checks find is added to f.Warnings.
 func Build(ctx context.Context, f *dockerfile.File, opts Options) (*Graph, error) {
 	target, err := f.Target(opts.Target)
 	if err != nil {
@@ -104,11 +110,24 @@ func Build(ctx context.Context, f *dockerfile.File, opts Options) (*Graph, error
 	if err != nil {
 		return nil, err
 	}
+	if err := b.readFroms(); err != nil {
+		return nil, err
+	}
+	if opts.AllStages {
+		for i := range f.Stages {
+			if _, err := b.stage(ctx, i); err != nil {
+				return nil, err
+			}
+		}
+	}
 	st, err := b.stage(ctx, target)
 	if err != nil {
 		return nil, err
 	}
-	g := &Graph{Vertices: b.vertices, Target: st.top, Image: st.img, NewHistory: st.baseHistory, Base: st.base}
+	if err := f.CheckError(); err != nil {
+		return nil, err
+	}
+	g := &Graph{Vertices: b.vertices, Target: st.top, Image: st.img, NewHistory: st.baseHistory, Base: st.base, Outline: b.outline(target)}
 	if opts.Platform != nil {
 		g.Image.OS, g.Image.Architecture, g.Image.Variant = b.platform.OS, b.platform.Architecture, b.platform.Variant
 	}

@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ type builder struct {
 	host     ocispec.Platform
 	platform ocispec.Platform
 	global   *dockerfile.Scope
+	froms    []from   // by index
 	stages   []*stage // by index; nil until needed
 	making   []bool   // by index: stages that are being made
 	images   map[string]*Vertex
@@ -49,6 +51,10 @@ type stage struct {
 	// onbuild are the stage's own ONBUILD instructions.
 	onbuild []string
 	cmdSet  bool
+	// once are the places of instructions of which only the last counts; workdirSet says that a WORKDIR stood in this file.
+	once       map[string][]parser.Range
+	workdirSet bool
+	noted      noted
 	// steps are the stage's own vertices; their names get their numbers at the end.
 	steps []*Vertex
 	// trigger says which ONBUILD trigger is being read, for messages; "" for none.
@@ -72,6 +78,7 @@ func (b *builder) stage(ctx context.Context, i int) (*stage, error) {
 	}
 	b.making[i] = true
 	defer func() { b.making[i] = false }()
+	st.noted = noted{args: b.globalArgs(), used: b.froms[i].args}
 	triggers, err := st.from(ctx)
 	if err != nil {
 		return nil, err
@@ -157,17 +164,12 @@ func (st *stage) number() {
 // from starts the stage from its base and returns the ONBUILD triggers of it.
 func (st *stage) from(ctx context.Context) ([]string, error) {
 	b, def := st.b, st.def
-	name, err := b.f.ExpandWord(def.BaseName, b.global)
-	if err != nil {
-		return nil, b.f.Invalid(def.Location, "", "FROM %s: %w", def.BaseName, err)
-	}
-	if name == "" {
-		return nil, b.f.Invalid(def.Location, "give its ARGs a value before the first FROM or with --build-arg", "the base name %s is empty after expansion", def.BaseName)
-	}
+	name := b.froms[def.Index].name
 	st.baseName = name
-	if err := st.fromPlatform(); err != nil {
-		return nil, err
+	if p := b.froms[def.Index].platform; p != nil {
+		st.platform = *p
 	}
+	var err error
 	var triggers []string
 	if i := b.f.BaseStage(def.Index, name); i >= 0 {
 		parent, err := b.stage(ctx, i)
@@ -175,6 +177,9 @@ func (st *stage) from(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		st.inherit(parent)
+		st.noted.needs = append(st.noted.needs, i)
+		maps.Copy(st.noted.args, parent.noted.args)
+		maps.Copy(st.noted.used, parent.noted.used)
 		triggers = parent.onbuild
 	} else if name == dockerfile.Scratch {
 		st.img = emptyImage(st.platform)
@@ -193,7 +198,7 @@ func (st *stage) inherit(parent *stage) {
 	st.img = parent.img.Clone()
 	st.img.Config.OnBuild = nil
 	st.top, st.base, st.baseHistory = parent.top, parent.base, parent.baseHistory
-	st.args = slices.Clone(parent.args)
+	st.args, st.workdirSet = slices.Clone(parent.args), parent.workdirSet
 	st.scope = parent.scope.Clone()
 }
 
@@ -212,26 +217,6 @@ func (st *stage) fromImage(ctx context.Context, name string) ([]string, error) {
 		st.top = st.add(&Vertex{Base: base, Location: def.Location}, "FROM "+base.Name)
 	}
 	return triggers, nil
-}
-
-func (st *stage) fromPlatform() error {
-	if st.def.Platform == "" {
-		return nil
-	}
-	b, loc := st.b, st.def.Location
-	s, err := b.f.ExpandWord(st.def.Platform, b.global)
-	if err != nil {
-		return b.f.Invalid(loc, "", "FROM --platform=%s: %w", st.def.Platform, err)
-	}
-	if s == "" {
-		return b.f.Invalid(loc, "", "the platform %s is empty after expansion", st.def.Platform)
-	}
-	p, err := platform.Parse(s)
-	if err != nil {
-		return b.f.ErrorAt(loc, err, "")
-	}
-	st.platform = p
-	return nil
 }
 
 // ready fills in what every stage has, whatever it starts from.

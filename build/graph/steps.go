@@ -40,6 +40,7 @@ func (st *stage) title(c instructions.Command) string {
 }
 
 func (st *stage) run(c *instructions.RunCommand) error {
+	st.noteMounts(c)
 	args, script, note, err := runArgs(c)
 	if err != nil {
 		return err
@@ -140,6 +141,7 @@ func (st *stage) proxyEnv() []string {
 
 func (st *stage) workdir(c *instructions.WorkdirCommand) error {
 	cfg := &st.img.Config
+	st.checkWorkdir(c)
 	wd := workingDir(cfg.WorkingDir, c.Path)
 	cfg.WorkingDir = wd
 	if wd == "/" {
@@ -169,13 +171,16 @@ func workingDir(cur, p string) string {
 func (st *stage) copy(ctx context.Context, c *instructions.CopyCommand) error {
 	o := &op.Copy{Chown: c.Chown, Chmod: c.Chmod, Link: c.Link, Exclude: c.ExcludePatterns, Parents: c.Parents}
 	v := &Vertex{Op: o, Location: c.Location()}
-	if c.From != "" {
+	if c.From == "" {
+		st.checkSources(c, "Copy", c.SourcePaths)
+	} else {
 		o.From = true
 		i, err := st.b.f.CopyFrom(st.def.Index, c.From, c.Location())
 		if err != nil {
 			return err
 		}
 		if i >= 0 {
+			st.noted.needs = append(st.noted.needs, i)
 			src, err := st.b.stage(ctx, i)
 			if err != nil {
 				return err
@@ -195,6 +200,7 @@ func (st *stage) copy(ctx context.Context, c *instructions.CopyCommand) error {
 }
 
 func (st *stage) addFiles(c *instructions.AddCommand) error {
+	st.checkSources(c, "Add", c.SourcePaths)
 	o := &op.Copy{Chown: c.Chown, Chmod: c.Chmod, Link: c.Link, Exclude: c.ExcludePatterns, Unpack: c.Unpack == nil || *c.Unpack}
 	if err := remotes(o, c); err != nil {
 		return err

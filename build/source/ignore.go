@@ -113,6 +113,26 @@ func newIgnore(file Ignore) (*ignore, error) {
 	return ig, nil
 }
 
+// Out returns a function that tells whether a path of the context is left out for sure. With "!" patterns nothing
+// is sure, because something below the path may be in: then, and without patterns, it is nil.
+func (file Ignore) Out() func(string) bool {
+	ig, err := newIgnore(file)
+	if err != nil || ig == nil || ig.m.Exclusions() {
+		return nil
+	}
+	all := false
+	for _, p := range ig.m.Patterns() {
+		all = all || p.String() == "*" || p.String() == "**" || p.String() == "**/*"
+	}
+	return func(name string) bool {
+		if !all && (name == "." || name == "/") {
+			return false // the root is not a path that can be left out
+		}
+		out, err := ig.m.MatchesOrParentMatches(name)
+		return err == nil && out
+	}
+}
+
 func (ig *ignore) clone() *ignore {
 	if ig == nil {
 		return nil

@@ -34,6 +34,8 @@ type buildOptions struct {
 	explain       string
 	verify        string
 	attest        attestations
+	call          string
+	check         bool
 }
 
 func (a *app) buildCommand() *cobra.Command {
@@ -55,6 +57,8 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
   camada build -o type=oci,dest=app.tar -t app .
   camada build --verify -t app .            # build twice: is it the same image?
   camada build --sbom --provenance=mode=max -t app .
+  camada build --check .                    # what the build checks have to say, and no build
+  camada build --call outline .             # the arguments and secrets that the build takes
   camada build -t app - < Dockerfile        # a Dockerfile without a context`,
 		Args:        args(1, 1),
 		Annotations: map[string]string{inNamespace: "yes"},
@@ -82,6 +86,8 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 	f.StringVar(&o.metadataFile, "metadata-file", "", "write what was built to a `file`, as JSON")
 	f.StringVar(&o.explain, "explain", "", "say afterwards why steps were executed: `text` (to standard error) or json (to standard output)")
 	f.Lookup("explain").NoOptDefVal = explainText
+	f.StringVar(&o.call, "call", "", "`method` to evaluate the build with: build, check, outline or targets, with \",format=json\"")
+	f.BoolVar(&o.check, "check", false, "run the build checks only, as --call=check does")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print the image's ID only")
 	return cmd
 }
@@ -106,6 +112,11 @@ func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 	}
 	if err := o.attest.set(&opts); err != nil {
 		return err
+	}
+	if call, err := o.method(cmd); err != nil {
+		return err
+	} else if call.name != callBuild {
+		return a.callBuild(cmd, call, opts)
 	}
 	mode := o.progress
 	if o.quiet {
@@ -145,6 +156,7 @@ func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 		if len(res.Tags) == 0 {
 			fmt.Fprintf(a.stderr, "built %s\n", res.Descriptor.Digest)
 		}
+		a.printWarnings(res.Warnings)
 	}
 	return writeResults(o, res)
 }

@@ -1,0 +1,54 @@
+package engine
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/camada/camada/build"
+	"github.com/camada/camada/progress"
+)
+
+// CheckBuild runs the build checks and executes nothing. See build.Builder.Check.
+func (e *Engine) CheckBuild(ctx context.Context, opts BuildOptions) (*build.Checked, error) {
+	b, o, done, err := e.reader(opts)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return b.Check(ctx, o)
+}
+
+// OutlineBuild tells what a build of the target can be given. It executes nothing. See build.Builder.Outline.
+func (e *Engine) OutlineBuild(ctx context.Context, opts BuildOptions) (*build.Outline, error) {
+	b, o, done, err := e.reader(opts)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return b.Outline(ctx, o)
+}
+
+// BuildTargets lists the stages of the Dockerfile. See build.Builder.Targets.
+func (e *Engine) BuildTargets(opts BuildOptions) (*build.Targets, error) {
+	b, o, done, err := e.reader(opts)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return b.Targets(o)
+}
+
+// reader returns a builder that can read Dockerfiles and the configs of base images, but make nothing. done ends it.
+func (e *Engine) reader(opts BuildOptions) (b *build.Builder, o build.Options, done func(), err error) {
+	o = build.Options{
+		Context: opts.ContextDir, Dockerfile: opts.File, Source: opts.Dockerfile, Target: opts.Target, BuildArgs: opts.BuildArgs, Pull: opts.Pull,
+	}
+	platforms, err := parsePlatforms(opts.Platforms)
+	if err != nil {
+		return nil, o, nil, err
+	}
+	o.Platform = platforms[0] // the first one of a build is the one that remarks on the Dockerfile
+	blobs := newLazy(e.content, progress.Or(nil))
+	b = build.New(build.Parts{Content: blobs, CacheDir: filepath.Join(e.root, "cache"), Images: &bases{e: e, blobs: blobs}, Pins: e.lease})
+	return b, o, blobs.wait, nil
+}
