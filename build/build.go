@@ -32,14 +32,17 @@ import (
 	"context"
 	"time"
 
+	"github.com/camada/camada/build/cache"
 	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/fetch"
 	"github.com/camada/camada/image"
+	"github.com/camada/camada/layer"
 	"github.com/camada/camada/lease"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/snapshot"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -96,6 +99,14 @@ type Fetcher interface {
 	Checkout(ctx context.Context, g fetch.Git) (dir string, err error)
 }
 
+// Lookup knows results of steps that were made elsewhere.
+type Lookup interface {
+	// Known reports whether there is a result of the operation on top of any layers.
+	Known(op digest.Digest) bool
+	// Find returns the result of a step: its layer, which the Content can open, and the chainID with it on top.
+	Find(key cache.Key) (layer.Layer, digest.Digest, bool)
+}
+
 // Parts are what a Builder is made of.
 type Parts struct {
 	// Content keeps layers, configs and manifests.
@@ -133,6 +144,8 @@ type Options struct {
 	NoCache bool
 	// NoCacheStages are names of stages whose steps are not looked up in the cache.
 	NoCacheStages []string
+	// CacheFrom are asked, in their order, for what is not in the cache.
+	CacheFrom []Lookup
 	// Pull asks the Resolver for newer base images.
 	Pull bool
 	// Platform to build for; nil is the host's.

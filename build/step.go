@@ -14,6 +14,7 @@ import (
 	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/layer"
+	"github.com/camada/camada/lease"
 	"github.com/camada/camada/progress"
 	"github.com/opencontainers/go-digest"
 )
@@ -252,11 +253,13 @@ func (w *work) key(parent digest.Digest) cache.Key {
 	return cache.NewKey(w.definition, w.ins, parent)
 }
 
-// lookup takes the result from the cache if it is there. It waits for the parent's
+// lookup takes the result from the cache, or from where else results are, if it is there. It waits for the parent's
 // layer to be written only when that can help.
 func (w *work) lookup(ctx context.Context) (bool, error) {
 	r := w.run
-	if !r.cache.Known(w.key("").Op) {
+	op := w.key("").Op
+	known := r.cache.Known(op)
+	if !known && !slices.ContainsFunc(r.opts.CacheFrom, func(l Lookup) bool { return l.Known(op) }) {
 		w.miss = MissOperation
 		return false, nil
 	}
@@ -265,17 +268,45 @@ func (w *work) lookup(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	rec, err := r.cache.Get(ctx, w.key(parent), r.p.Content, r.p.Pins)
-	if errdefs.IsNotFound(err) {
-		if w.miss = MissParent; r.cache.Has(w.key(parent)) {
-			w.miss = MissLayer
-		}
-		return false, nil
+	if err == nil {
+		w.s.res = r.known(w.parent, rec.Layer, rec.ChainID)
+		return true, nil
 	}
-	if err != nil {
+	if !errdefs.IsNotFound(err) {
 		return false, err
 	}
-	w.s.res = r.known(w.parent, rec.Layer, rec.ChainID)
-	return true, nil
+	switch {
+	case !known:
+		w.miss = MissOperation
+	case r.cache.Has(w.key(parent)):
+		w.miss = MissLayer
+	default:
+		w.miss = MissParent
+	}
+	return w.elsewhere(ctx, parent)
+}
+
+// elsewhere takes the result from another place than the cache.
+func (w *work) elsewhere(ctx context.Context, parent digest.Digest) (bool, error) {
+	r := w.run
+	for _, from := range r.opts.CacheFrom {
+		l, chainID, ok := from.Find(w.key(parent))
+		if !ok || chainID != cache.ChainID(parent, l.DiffID) {
+			continue
+		}
+		if err := r.p.Pins.Pin(ctx, lease.Blob(l.Descriptor.Digest)); err != nil {
+			return false, err
+		}
+		if _, err := r.p.Content.Stat(ctx, l.Descriptor.Digest); errdefs.IsNotFound(err) {
+			continue
+		} else if err != nil {
+			return false, err
+		}
+		w.s.res = r.known(w.parent, l, chainID)
+		_ = w.record(ctx) // the next build asks the cache alone, once the layer is here
+		return true, nil
+	}
+	return false, nil
 }
 
 // record remembers the step's result, which is ready.

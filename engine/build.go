@@ -4,39 +4,18 @@ import (
 	"context"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/camada/camada/build"
-	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/progress"
-	"github.com/camada/camada/reference"
 )
 
 // Build builds an image, for one platform or several, and makes what the outputs say of it: without any, it is stored and
 // named. The names move only when all of the image is durable.
 func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sink) (BuildResult, error) {
 	sink = progress.Or(sink)
-	refs := make([]reference.Reference, len(opts.Tags))
-	for i, t := range opts.Tags {
-		var err error
-		if refs[i], err = tagOnly(t); err != nil {
-			return BuildResult{}, err
-		}
-	}
-	platforms, err := parsePlatforms(opts.Platforms)
+	plan, err := planBuild(&opts)
 	if err != nil {
-		return BuildResult{}, err
-	}
-	notes, err := parseAnnotations(opts.Annotations)
-	if err != nil {
-		return BuildResult{}, err
-	}
-	o := build.Options{
-		Context: opts.ContextDir, Dockerfile: opts.File, Source: opts.Dockerfile, Target: opts.Target,
-		BuildArgs: opts.BuildArgs, NoCache: opts.NoCache, NoCacheStages: opts.NoCacheFilter, Pull: opts.Pull, Labels: opts.Labels,
-	}
-	if o.SourceDateEpoch, err = parseEpoch(opts.SourceDateEpoch); err != nil {
 		return BuildResult{}, err
 	}
 	snaps, err := e.snapshots(ctx)
@@ -56,12 +35,22 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	if opts.watch == nil && (opts.SBOM || opts.Provenance != ProvenanceNone) {
 		opts.watch = &watches{}
 	}
-	rec := e.record(opts)
-	res, err := e.buildAll(ctx, b, o, platforms, notes, rec, sink)
-	if err == nil && opts.stores() {
-		err = e.complete(ctx, blobs, images, res)
-	}
+	sources := e.openCaches(ctx, plan.cacheFrom, blobs)
+	defer sources.close()
+	res, rec, steps, err := e.attempts(ctx, &opts, sources, blobs, func(from []build.Lookup, rec *recording, sink progress.Sink) (*built, error) {
+		o := plan.options
+		o.CacheFrom = from
+		res, err := e.buildAll(ctx, b, o, plan.platforms, plan.notes, rec, sink)
+		if err == nil && opts.stores() {
+			err = e.complete(ctx, blobs, images, res)
+		}
+		return res, err
+	})
 	if err != nil {
+		return BuildResult{History: rec.finish(nil, err)}, err
+	}
+	caches := &cacheWriter{e: e, specs: plan.cacheTo, recs: &steps.recs, blobs: blobs, res: res, sink: sink}
+	if err := caches.write(ctx, true); err != nil {
 		return BuildResult{History: rec.finish(nil, err)}, err
 	}
 	out := BuildResult{Descriptor: res.descriptor, Warnings: res.images[0].Warnings}
@@ -74,7 +63,10 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	if err := e.attestAll(ctx, opts, started); err != nil {
 		return BuildResult{History: rec.finish(nil, err)}, err
 	}
-	out.Tags, err = e.deliver(ctx, opts.Outputs, refs, res, sink)
+	out.Tags, err = e.deliver(ctx, opts.Outputs, plan.refs, res, sink)
+	if err == nil {
+		err = caches.write(ctx, false)
+	}
 	out.History = rec.finish(out.Tags, err)
 	return out, err
 }
@@ -92,17 +84,4 @@ func (e *Engine) complete(ctx context.Context, blobs *lazy, images *bases, res *
 		}
 	}
 	return images.name(ctx)
-}
-
-// parseEpoch reads SOURCE_DATE_EPOCH; nil when it is "".
-func parseEpoch(s string) (*time.Time, error) {
-	if s == "" {
-		return nil, nil
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 {
-		return nil, errdefs.Invalid("SOURCE_DATE_EPOCH=%q: want seconds since 1970", s)
-	}
-	t := time.Unix(n, 0).UTC()
-	return &t, nil
 }

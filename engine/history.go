@@ -64,6 +64,8 @@ type recording struct {
 	// watch is told too; unrecorded keeps nothing.
 	watch      *watches
 	unrecorded bool
+	// also is told of the steps too; may be nil.
+	also build.Observer
 
 	mu   sync.Mutex
 	recs []*history.Recorder
@@ -72,6 +74,14 @@ type recording struct {
 
 func (e *Engine) record(opts BuildOptions) *recording {
 	return &recording{h: e.history(), start: startOf(opts), watch: opts.watch, unrecorded: opts.unrecorded}
+}
+
+// observers are those of one build, and who is told of all.
+func (r *recording) observers(of ...build.Observer) observers {
+	if r.also != nil {
+		of = append(of, r.also)
+	}
+	return of
 }
 
 // build builds for one platform, and keeps what was done.
@@ -83,13 +93,13 @@ func (r *recording) build(ctx context.Context, b *build.Builder, o build.Options
 	}
 	w := r.watch.begin(s.Platform)
 	if r.unrecorded {
-		o.Observer = observers{w}
+		o.Observer = r.observers(w)
 		res, err := b.Build(ctx, o, sink)
 		w.end(res)
 		return res, err
 	}
 	rec := r.h.Record(s)
-	o.Observer = observers{rec, w}
+	o.Observer = r.observers(rec, w)
 	res, err := b.Build(ctx, o, sink)
 	w.end(res)
 	end := history.End{Err: err, Canceled: ctx.Err() != nil}

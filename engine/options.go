@@ -38,6 +38,8 @@ type BuildOptions struct {
 	// SBOM attaches a list of the image's packages, Provenance how it was built: ProvenanceNone, Min or Max.
 	SBOM       bool
 	Provenance string
+	// CacheFrom and CacheTo are places of build cache, as buildx writes them: type=registry|local|inline,..., or a name.
+	CacheFrom, CacheTo []string
 	// SourceDateEpoch is seconds since 1970 as text; "" leaves the choice to build.
 	SourceDateEpoch string
 

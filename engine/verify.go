@@ -69,7 +69,9 @@ type ConfigDifference struct {
 // delivered as opts say only when both builds gave the same one; otherwise the result has no names.
 func (e *Engine) Verify(ctx context.Context, opts BuildOptions, how VerifyOptions, sink progress.Sink) (BuildResult, *VerifyReport, error) {
 	sink = progress.Or(sink)
+	opts.CacheFrom = nil // both builds are made here
 	first := opts
+	first.CacheTo = nil
 	first.Tags, first.Outputs, first.SBOM, first.Provenance = nil, []BuildOutput{{Type: OutputNone}}, false, ""
 	first.watch = &watches{}
 	one, err := e.Build(ctx, first, sink)

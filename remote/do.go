@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/camada/camada/errdefs"
@@ -79,6 +80,9 @@ func (h *host) tries(ctx context.Context, c call) (*http.Response, error) {
 			err = errdefs.With(errdefs.ErrUnavailable, err)
 			if isUnknownHost(err) {
 				return nil, err
+			}
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				tries = min(tries, 2) // nobody is there, not even a proxy that has to wake somebody
 			}
 		case slices.Contains(c.want, res.StatusCode):
 			return res, nil

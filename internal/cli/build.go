@@ -22,6 +22,8 @@ type buildOptions struct {
 	noCache       bool
 	pull          bool
 	noCacheFilter []string
+	cacheFrom     []string
+	cacheTo       []string
 	platforms     []string
 	labels        []string
 	annotations   []string
@@ -51,6 +53,7 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 		Example: `  camada build -t app .
   camada build -t app:1.2 -t app:latest -f docker/Dockerfile --build-arg VERSION=1.2 .
   camada build --target test --progress=plain .
+  camada build --push -t reg.lan/app --cache-from reg.lan/app:cache --cache-to type=registry,ref=reg.lan/app:cache,mode=max .
   camada build --platform linux/amd64,linux/arm64 -t app .
   camada build --explain -t app .           # and say why steps were executed
   camada build -o out .                     # the files of the result in a directory
@@ -71,6 +74,8 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 	f.StringArrayVar(&o.buildArgs, "build-arg", nil, "value of an ARG, `NAME=VALUE`; NAME alone takes it from the environment")
 	f.BoolVar(&o.noCache, "no-cache", false, "run every step again")
 	f.BoolVar(&o.pull, "pull", false, "always look for a newer base image")
+	f.StringArrayVar(&o.cacheFrom, "cache-from", nil, "`source` of build cache: a name in a registry, type=registry,ref=NAME or type=local,src=DIRECTORY; may be given again")
+	f.StringArrayVar(&o.cacheTo, "cache-to", nil, "`place` that gets the build cache: type=registry,ref=NAME, type=local,dest=DIRECTORY or type=inline, with mode=min|max; may be given again")
 	f.StringArrayVar(&o.noCacheFilter, "no-cache-filter", nil, "`stage` that is built without cache; may be given again")
 	f.StringArrayVar(&o.platforms, "platform", nil, "`platform` of the image, e.g. linux/amd64; several make an index")
 	f.StringArrayVar(&o.labels, "label", nil, "`NAME=VALUE` for the image's config")
@@ -95,7 +100,7 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 	opts := engine.BuildOptions{
 		ContextDir: dir, File: o.file, Tags: o.tags, Target: o.target, NoCache: o.noCache, Pull: o.pull,
-		NoCacheFilter: commaList(o.noCacheFilter), Platforms: o.platforms, Annotations: o.annotations, SourceDateEpoch: os.Getenv("SOURCE_DATE_EPOCH"),
+		NoCacheFilter: commaList(o.noCacheFilter), CacheFrom: o.cacheFrom, CacheTo: o.cacheTo, Platforms: o.platforms, Annotations: o.annotations, SourceDateEpoch: os.Getenv("SOURCE_DATE_EPOCH"),
 	}
 	var err error
 	if opts.BuildArgs, err = keyValues("--build-arg", o.buildArgs, os.LookupEnv); err != nil {

@@ -1,4 +1,0 @@
-package engine
-
-// cacheSource is a source of build cache.
-type cacheSource struct{}

@@ -1,0 +1,160 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/camada/camada/build"
+	"github.com/camada/camada/build/cache"
+	"github.com/camada/camada/build/cache/carry"
+	"github.com/camada/camada/content"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/image/layoutdir"
+	"github.com/camada/camada/progress"
+	"github.com/camada/camada/transfer"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// collector gathers the results of steps, for a cache that is written.
+type collector struct{ recs carry.Records }
+
+// Planned implements build.Observer.
+func (*collector) Planned(build.Plan) {}
+
+// Ended implements build.Observer.
+func (c *collector) Ended(s build.Step) {
+	if s.Err != nil || s.Definition == "" || s.Layer.Descriptor.Digest == "" {
+		return
+	}
+	c.recs.Add(cache.NewKey(s.Definition, s.Inputs, s.Parent), s.Layer, s.ChainID)
+}
+
+// cacheWriter writes what a build did to where --cache-to says.
+type cacheWriter struct {
+	e     *Engine
+	specs []*cacheSpec
+	recs  *carry.Records
+	blobs *lazy
+	res   *built
+	sink  progress.Sink
+}
+
+// write writes the caches that are with the image, or those that are not.
+func (w *cacheWriter) write(ctx context.Context, inline bool) error {
+	for i, s := range w.specs {
+		if (s.kind == cacheInline) != inline {
+			continue
+		}
+		ev := progress.Event{ID: fmt.Sprintf("cache-to-%d", i), Name: "exporting cache to " + s.String()}
+		w.sink.Emit(ev)
+		err := w.one(ctx, s)
+		ev.State = progress.Done
+		if err != nil {
+			err = fmt.Errorf("export cache to %s: %w", s, err)
+			ev.State, ev.Err = progress.Failed, err
+		}
+		w.sink.Emit(ev)
+		if err != nil && (!s.ignoreError || ctx.Err() != nil) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *cacheWriter) one(ctx context.Context, s *cacheSpec) error {
+	var subject *ocispec.Descriptor
+	if s.kind == cacheInline {
+		subject = &w.res.descriptor
+	}
+	a, err := w.recs.Encode(w.layers(ctx, s.max), subject)
+	if err != nil {
+		return err
+	}
+	if err := w.put(ctx, s, a, s.entry()); err != nil || !s.mounts {
+		return err
+	}
+	return w.mounts(ctx, s, subject)
+}
+
+// entry is the tag of the cache.
+func (c *cacheSpec) entry() string {
+	if c.kind == cacheRegistry {
+		return c.ref.Tag
+	}
+	return c.tag
+}
+
+// layers are those that go with the cache: of all steps, or only of those in the image. What nobody has is left out.
+func (w *cacheWriter) layers(ctx context.Context, all bool) []ocispec.Descriptor {
+	wanted := make(map[digest.Digest]bool)
+	for _, img := range w.res.images {
+		for _, l := range img.Layers {
+			wanted[l.Digest] = true
+		}
+	}
+	var out []ocispec.Descriptor
+	for _, d := range w.recs.Layers() {
+		if (all || wanted[d.Digest]) && w.blobs.has(ctx, d.Digest) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// put stores an artifact at the place of a spec.
+func (w *cacheWriter) put(ctx context.Context, s *cacheSpec, a carry.Artifact, tag string) error {
+	src := withDocuments{w.blobs, a.Documents}
+	o := transfer.Options{Concurrency: transfers, Progress: renamed{w.sink, "cache-", "export"}}
+	switch s.kind {
+	case cacheRegistry:
+		repo := w.e.registries().Repository(s.ref)
+		target := repo.Target(tag, a.Manifest)
+		target.MountFrom = func(d digest.Digest) []string { return w.blobs.repositories(d, repo.Host()) }
+		return transfer.Push(ctx, src, target, a.Manifest, o)
+	case cacheLocal:
+		dir, err := layoutdir.Create(s.dir)
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		if err := transfer.Copy(ctx, src, dir, a.Manifest, o); err != nil {
+			return err
+		}
+		return dir.Add(a.Manifest, tag)
+	}
+	o.Progress = nil
+	if err := transfer.Copy(ctx, src, w.e.content, a.Manifest, o); err != nil {
+		return err
+	}
+	return w.e.addReferrer(ctx, a.Manifest)
+}
+
+// withDocuments is a source with some more blobs.
+type withDocuments struct {
+	content.Provider
+	docs map[digest.Digest][]byte
+}
+
+// Open implements content.Provider.
+func (d withDocuments) Open(ctx context.Context, desc ocispec.Descriptor) (content.Reader, error) {
+	if data, ok := d.docs[desc.Digest]; ok {
+		return inMemory{bytes.NewReader(data)}, nil
+	}
+	return d.Provider.Open(ctx, desc)
+}
+
+// has reports whether a blob is here, or at a place that says that it has it.
+func (l *lazy) has(ctx context.Context, d digest.Digest) bool {
+	if _, err := l.Store.Stat(ctx, d); !errdefs.IsNotFound(err) {
+		return err == nil
+	}
+	places, _ := l.of(d)
+	for _, p := range places {
+		if p.cache == nil || p.cache.has(d) {
+			return true
+		}
+	}
+	return false
+}
