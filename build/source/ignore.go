@@ -161,40 +161,27 @@ func (ig *ignore) mayHaveExceptions(dir string) bool {
 
 // excluded tells whether a path is out, by itself or with a directory above it.
 func (ig *ignore) excluded(name string) bool {
-	if ig == nil || name == "" {
-		return false
-	}
-	out, err := ig.m.MatchesOrParentMatches(name)
+	out, _, err := ig.info(name)
 	return err == nil && out
 }
 
-// by says which line leaves a path out: the last one that decided; "" when none does.
+// by says which line leaves a path out: the one after which it is out for good; "" when none does.
 func (ig *ignore) by(name string) string {
 	if !ig.excluded(name) {
 		return ""
 	}
-	// The line is the first after which the path is out for good.
-	for n := len(ig.Patterns); n > 0; n-- {
-		m, err := newMatcher(ig.Patterns[:n-1])
-		if err != nil {
+	last := len(ig.Patterns)
+	for last > 1 {
+		before, err := newIgnore(Ignore{Patterns: ig.Patterns[:last-1]})
+		if err != nil || !before.excluded(name) {
 			break
 		}
-		out := false
-		if m != nil {
-			out, _ = m.MatchesOrParentMatches(name)
-		}
-		if out {
-			continue
-		}
-		if n <= len(ig.Lines) {
-			return fmt.Sprintf("line %d of %s (%s)", ig.Lines[n-1], ig.Name, ig.Patterns[n-1])
-		}
-		break
+		last--
 	}
-	if ig.Name != "" {
-		return ig.Name
+	if last > len(ig.Lines) {
+		return ignoreName
 	}
-	return ignoreName
+	return fmt.Sprintf("line %d of %s (%s)", ig.Lines[last-1], ig.Name, ig.Patterns[last-1])
 }
 
 // info returns what the patterns say of a directory at name, from the root down.

@@ -65,6 +65,9 @@ func (t *Tree) Select(ctx context.Context, pattern string, f Filter) ([]Match, e
 	var out []Match
 	for _, n := range names {
 		m, err := t.match(ctx, path.Join(literal, n), include, f)
+		if errdefs.IsNotFound(err) && t.ignore.excluded(path.Join(literal, n)) {
+			continue // a directory of which .dockerignore left nothing
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -118,6 +121,14 @@ func (t *Tree) match(ctx context.Context, name, include string, f Filter) (Match
 	if !e.dir.loaded {
 		e.dir.match, e.dir.ignored = info, out
 	}
+	if out { // it is there only if something in it is
+		if err := t.loadAll(ctx, e, real); err != nil {
+			return Match{}, err
+		}
+		if prune(e); len(e.dir.entries) == 0 {
+			return Match{}, t.missing(name, real)
+		}
+	}
 	if f.Parents || len(f.Exclude) > 0 {
 		m.sel, err = t.selectBelow(ctx, e, real, include, f)
 		return m, err
@@ -169,8 +180,10 @@ func (t *Tree) notSelected(m Match, include string, f Filter) error {
 
 // missing says why nothing is at name; real is where the way ended.
 func (t *Tree) missing(name, real string) error {
-	if by := t.ignore.by(real); by != "" {
+	if by := t.ignore.by(real); by != "" && real == name {
 		return errdefs.NotFound("%s is left out by %s", name, by)
+	} else if by != "" {
+		return errdefs.NotFound("%s leads to %s, which is left out by %s", name, real, by)
 	}
 	if real != name {
 		return errdefs.NotFound("%s is a link to %s, which is not there", name, real)

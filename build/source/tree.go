@@ -221,6 +221,9 @@ func (t *Tree) resolve(name string) (string, *Entry, error) {
 			at, e = child, next
 			continue
 		}
+		if t.ignore.excluded(child) {
+			return child, nil, errdefs.NotFound("%s does not exist", child)
+		}
 		if links++; links > maxLinks {
 			return child, nil, errdefs.Invalid("%s: too many symbolic links", name)
 		}
