@@ -132,7 +132,11 @@ func (r *run) script(f *op.File) (string, error) {
 		return "", fmt.Errorf("keep script: %w", err)
 	}
 	tmp := filepath.Join(filepath.Dir(dir), name+".tmp")
-	if err := os.WriteFile(tmp, []byte(f.Data), 0o755); err != nil {
+	err = os.WriteFile(tmp, []byte(f.Data), 0o755)
+	if err == nil { // for every user of the step, whatever the umask here is
+		err = errors.Join(os.Chmod(tmp, 0o755), os.Chmod(dir, 0o755))
+	}
+	if err != nil {
 		return "", fmt.Errorf("keep script: %w", err)
 	}
 	if err := os.Rename(tmp, path); err != nil {

@@ -85,9 +85,14 @@ func (n *bridged) disconnect() {
 	}
 }
 
-// rewrite replaces the content of a file that is mounted somewhere, and so must stay the same file.
+// rewrite replaces the content of a file that is mounted somewhere, and so must stay the same file. Every user of the
+// container can read it, whatever the umask here is.
 func rewrite(name string, b []byte) error {
-	if err := os.WriteFile(name, b, 0o644); err != nil {
+	err := os.WriteFile(name, b, 0o644)
+	if err == nil {
+		err = os.Chmod(name, 0o644)
+	}
+	if err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Base(name), err)
 	}
 	return nil

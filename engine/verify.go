@@ -53,10 +53,17 @@ type StepDifference struct {
 	// After names an earlier step that differs and that this one reads: it may be the cause. It is empty for a cause.
 	After string `json:"after,omitempty"`
 	// Files are what differs in the layer; More is how many are left out.
-	Files []compare.Change `json:"files,omitempty"`
+	Files []FileDifference `json:"files,omitempty"`
 	More  int              `json:"more,omitempty"`
 	// Note says why Files is empty, when it is.
 	Note string `json:"note,omitempty"`
+}
+
+// FileDifference is a file that differs.
+type FileDifference struct {
+	compare.Change
+	// Hint says what is known of the file, and what to do; it may be empty.
+	Hint string `json:"hint,omitempty"`
 }
 
 // ConfigDifference is a value of a config.

@@ -88,7 +88,7 @@ func (c *comparison) layers(ctx context.Context, d *StepDifference, a, b build.S
 	defer second.Close()
 	err = compare.Layers(ctx, first, second, compare.Options{}, func(ch compare.Change) error {
 		if len(d.Files) < maxFiles {
-			d.Files = append(d.Files, ch)
+			d.Files = append(d.Files, FileDifference{ch, hint(ch)})
 		} else {
 			d.More++
 		}

@@ -67,8 +67,15 @@ func (e *Engine) volumeSource(s string) (string, error) {
 			return "", errdefs.Invalid("%q is not a name for a volume: want letters, digits, '_', '.' and '-'", s)
 		}
 		dir := filepath.Join(e.root, "volumes", s, "_data")
+		_, err := os.Lstat(dir)
+		there := err == nil
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return "", fmt.Errorf("make the volume: %w", err)
+		}
+		if !there { // for every user of the container, whatever the umask here is
+			if err := os.Chmod(dir, 0o755); err != nil {
+				return "", fmt.Errorf("make the volume: %w", err)
+			}
 		}
 		return dir, nil
 	}

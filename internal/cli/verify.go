@@ -17,8 +17,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxShownFiles is how many files of one step are shown as text; JSON has more.
-const maxShownFiles = 20
+// maxShownFiles is how many files of one step are shown as text, and maxShownRanges how many ranges of one file; JSON has more.
+const (
+	maxShownFiles  = 20
+	maxShownRanges = 3
+)
 
 // varyProcess changes what a second build must not depend on: the mask of new files, the time zone and language of this
 // process, and how many processors it and the steps have.
@@ -128,10 +131,13 @@ func writeDifferences(w io.Writer, rep *engine.VerifyReport) {
 			if i == maxShownFiles {
 				break
 			}
-			writeChange(w, f)
+			writeChange(w, f.Change)
+			if f.Hint != "" {
+				fmt.Fprintf(w, "    hint: %s\n", f.Hint)
+			}
 		}
 		if n := max(0, len(s.Files)-maxShownFiles) + s.More; n > 0 {
-			fmt.Fprintf(w, "  and %s more\n", plural(n, "file"))
+			fmt.Fprintf(w, "  and %s\n", plural(n, "more file"))
 		}
 	}
 	if len(rep.Config) > 0 {
@@ -186,13 +192,16 @@ func writeChange(w io.Writer, c compare.Change) {
 		return
 	}
 	fmt.Fprintf(w, "    content: %s of %d differ\n", plural(int(c.Content.Bytes), "byte"), max(c.Content.FirstSize, c.Content.SecondSize))
-	for _, r := range c.Content.Ranges {
+	for i, r := range c.Content.Ranges {
+		if i == maxShownRanges {
+			break
+		}
 		fmt.Fprintf(w, "      bytes %d to %d\n", r.Start, r.End-1)
 		hexdump(w, "-", r.From, r.First)
 		hexdump(w, "+", r.From, r.Second)
 	}
-	if c.Content.More > 0 {
-		fmt.Fprintf(w, "      and %s more\n", plural(int(c.Content.More), "range"))
+	if more := max(0, len(c.Content.Ranges)-maxShownRanges) + int(c.Content.More); more > 0 {
+		fmt.Fprintf(w, "      and %s\n", plural(more, "more range"))
 	}
 }
 
