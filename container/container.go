@@ -13,6 +13,7 @@ package container
 import (
 	"context"
 	"os"
+	"time"
 
 	"github.com/camada/camada/mount"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -37,6 +38,12 @@ type Config struct {
 	// program: it may block until the program shall be executed. An error ends
 	// the container.
 	Created func(ctx context.Context, pid int) error
+	// Detached are mounts that are attached nowhere, by the Source of the mounts of the spec whose Type is
+	// TypeDetached. They stay the caller's.
+	Detached map[string]*os.File
+	// MountPoint is called for each file or directory that Start makes in Rootfs because a mount has to be put on
+	// something: in the order in which they are made, by the caller's goroutine, also when Start fails in the end.
+	MountPoint func(MountPoint)
 	// ExtraFiles are inherited from descriptor 3 on.
 	ExtraFiles []*os.File
 	// DieWithParent kills the container when the process that called Start dies.
@@ -44,6 +51,17 @@ type Config struct {
 	// Init runs a small first process that reaps orphans and forwards signals.
 	// The main function of the calling program has to serve it: see IsInit.
 	Init bool
+}
+
+// TypeDetached is the type of a mount of the spec that the caller has made: see Config.Detached.
+const TypeDetached = "detached"
+
+// MountPoint is an empty file or directory that was made for a mount.
+type MountPoint struct {
+	// Path in the root file system: absolute, and free of symbolic links.
+	Path string
+	// Before and After are the modification times of its directory before and after it was made.
+	Before, After time.Time
 }
 
 // ExitStatus is how a container's process ended.

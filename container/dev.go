@@ -28,7 +28,7 @@ func defaultDevices() []specs.LinuxDevice {
 // populateDev makes the devices and links of /dev, unless /dev is a bind of the host's.
 func (t *tree) populateDev(spec *specs.Spec) error {
 	for _, m := range spec.Mounts {
-		if path.Clean(m.Destination) == "/dev" && (m.Type == "bind" || parseOptions(m.Options).bind) {
+		if path.Clean(m.Destination) == "/dev" && (m.Type == "bind" || m.Type == TypeDetached || parseOptions(m.Options).bind) {
 			return nil
 		}
 	}

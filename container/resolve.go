@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/camada/camada/errdefs"
 	"golang.org/x/sys/unix"
@@ -109,6 +110,10 @@ func (t *tree) create(base *os.File, rel string, kind targetKind) error {
 	}
 	defer unix.Close(dir)
 	name := path.Base(rel)
+	var note func()
+	if base == t.root && t.mountPoint != nil {
+		note = t.noteMountPoint(dir, rel)
+	}
 	if kind == directory {
 		err = unix.Mkdirat(dir, name, 0o755)
 	} else {
@@ -117,10 +122,26 @@ func (t *tree) create(base *os.File, rel string, kind targetKind) error {
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return &os.PathError{Op: "create", Path: "/" + rel, Err: err}
 	}
+	if err == nil && note != nil {
+		note()
+	}
 	if t.uid != 0 || t.gid != 0 {
 		_ = unix.Fchownat(dir, name, t.uid, t.gid, unix.AT_SYMLINK_NOFOLLOW)
 	}
 	return nil
+}
+
+// noteMountPoint returns a function that tells the caller of Start that rel was made in the directory dir.
+func (t *tree) noteMountPoint(dir int, rel string) func() {
+	mtime := func() time.Time {
+		var st unix.Stat_t
+		if unix.Fstat(dir, &st) != nil {
+			return time.Time{}
+		}
+		return time.Unix(st.Mtim.Unix())
+	}
+	before := mtime()
+	return func() { t.mountPoint(MountPoint{Path: "/" + rel, Before: before, After: mtime()}) }
 }
 
 // openDir opens a directory below base that is free of links.

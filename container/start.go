@@ -193,7 +193,7 @@ func (s *starter) makeTree() error {
 	if err != nil {
 		return fmt.Errorf("root file system: %w", err)
 	}
-	s.tree = &tree{p: s.p, root: root, close: []*os.File{root}}
+	s.tree = &tree{p: s.p, root: root, close: []*os.File{root}, detached: s.cfg.Detached, mountPoint: s.cfg.MountPoint}
 	if s.group != nil {
 		s.tree.groups = s.group.Dirs()
 	}
@@ -281,6 +281,7 @@ func (s *starter) makeMounts() error {
 	}
 	if cwd := s.spec.Process.Cwd; cwd != "" {
 		// Docker makes a working directory that is not there; a read-only root refuses later.
+		t.mountPoint = nil // it is no mount point, and stays
 		_, _ = t.resolve(cwd, directory)
 	}
 	t.enterRoot()

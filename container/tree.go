@@ -32,6 +32,9 @@ type tree struct {
 	// ptyName is its slave, as the container names it.
 	ptyName string
 	close   []*os.File
+	// detached and mountPoint are those of the Config.
+	detached   map[string]*os.File
+	mountPoint func(MountPoint)
 }
 
 // entry is one mount.
@@ -78,6 +81,8 @@ func (t *tree) prepare(mounts []specs.Mount) error {
 func (t *tree) add(m specs.Mount) error {
 	o := parseOptions(m.Options)
 	switch {
+	case m.Type == TypeDetached:
+		return t.addDetached(m, o)
 	case m.Type == "bind" || o.bind:
 		return t.addBind(m.Source, m.Destination, o)
 	case m.Type == "proc" || m.Type == "sysfs" || m.Type == "mqueue":
@@ -155,7 +160,25 @@ func (t *tree) addBind(source, destination string, o mountOptions) error {
 	if err != nil {
 		return &os.PathError{Op: "bind", Path: source, Err: err}
 	}
-	f := t.own(fd, source)
+	return t.addTree(t.own(fd, source), destination, o)
+}
+
+// addDetached takes a mount of the caller's. The mount is the same whichever descriptor it is attached by, so it is used once.
+func (t *tree) addDetached(m specs.Mount, o mountOptions) error {
+	f := t.detached[m.Source]
+	if f == nil {
+		return errdefs.Invalid("there is no detached mount %q", m.Source)
+	}
+	return t.addTree(f, m.Destination, o)
+}
+
+// addTree puts a mount that is attached nowhere in its place.
+func (t *tree) addTree(f *os.File, destination string, o mountOptions) error {
+	fd, source := int(f.Fd()), f.Name()
+	recursive := uint(0)
+	if o.recursive {
+		recursive = unix.AT_RECURSIVE
+	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return &os.PathError{Op: "stat", Path: source, Err: err}
@@ -167,7 +190,7 @@ func (t *tree) addBind(source, destination string, o mountOptions) error {
 	if attr.Propagation == 0 {
 		attr.Propagation = unix.MS_PRIVATE
 	}
-	err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|recursive, &attr)
+	err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|recursive, &attr)
 	if errors.Is(err, unix.EPERM) && attr.Attr_clr != 0 {
 		// In a user namespace a mount keeps the restrictions that it came with.
 		attr.Attr_clr &= unix.MOUNT_ATTR__ATIME & attr.Attr_set

@@ -84,16 +84,9 @@ func layerwiseIn(release string) bool {
 
 // openTree clones the mount that shows path, without the mounts below.
 func openTree(path string, attrs int) (int, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	fd, err := cloneFD(unix.AT_FDCWD, path, 0, attrs)
 	if err != nil {
-		return -1, fmt.Errorf("open_tree %s: %w", path, err)
-	}
-	// A clone of a shared mount is shared: what is mounted on it must not
-	// appear elsewhere.
-	err = setAttrs(fd, "", unix.AT_EMPTY_PATH, attrs, unix.MS_PRIVATE)
-	if err != nil && attrs != 0 {
-		unix.Close(fd)
-		return -1, fmt.Errorf("mount_setattr: %w", err)
+		return -1, fmt.Errorf("%s: %w", path, err)
 	}
 	return fd, nil
 }

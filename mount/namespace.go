@@ -42,10 +42,7 @@ func onThread(fn func()) {
 }
 
 func threadMount(m Mount, attrs int) (int, error) {
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return -1, fmt.Errorf("unshare mount namespace: %w", err)
-	}
-	if err := Propagation("/", Private|Recursive); err != nil {
+	if err := privateNamespace(); err != nil {
 		return -1, err
 	}
 	prefix := m.prefix()
