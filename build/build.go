@@ -19,7 +19,8 @@
 //     which come from archives that the step unpacked, stay.
 //   - RUN steps see SOURCE_DATE_EPOCH, unless the build argument or ENV of that name
 //     says otherwise, and always the same host name.
-//   - Files of the context belong to root unless --chown says otherwise.
+//   - Files of the context belong to root unless --chown says otherwise. That is so where they are mounted, too;
+//     there they have the epoch as their time, or their own in steps that mount a cache.
 //
 // # The cache
 //
@@ -33,6 +34,7 @@ import (
 	"time"
 
 	"github.com/camada/camada/build/cache"
+	"github.com/camada/camada/build/graph"
 	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/dockerfile"
@@ -154,6 +156,10 @@ type Options struct {
 	SourceDateEpoch *time.Time
 	// Network of RUN steps; "" is op.NetworkDefault.
 	Network op.Network
+	// Settings of all RUN steps.
+	Settings op.Settings
+	// Allow is what RUN steps may ask for.
+	Allow graph.Entitlements
 	// Labels are added to the image.
 	Labels map[string]string
 	// Annotations are those of the image's manifest.

@@ -88,7 +88,14 @@ func (w *work) command(ctx context.Context, o *op.Run, id string) error {
 	if err != nil {
 		return err
 	}
+	mounts, release, err := w.stepMounts(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer release()
 	req := op.RunRequest{
+		StepMounts: mounts, Insecure: o.Insecure, Devices: o.Devices, Settings: o.Settings,
+
 		ID: "build" + strings.ToLower(rand.Text()[:16]), Root: root, Args: o.Args, Cwd: o.Cwd, User: o.User,
 		Network: o.Network, Platform: o.Platform, Hostname: op.Hostname, Env: slices.Concat(o.Env, o.Proxy),
 		Stdout: &logWriter{w: w}, Stderr: &logWriter{w: w, stderr: true},

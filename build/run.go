@@ -50,6 +50,9 @@ type run struct {
 	basesMu sync.Mutex
 	bases   map[digest.Digest]*result // of base layers, by what is in and below them
 
+	boundMu sync.Mutex
+	bound   map[string]*boundContext // by what of the context they are
+
 	ctxOnce sync.Once
 	ctxTree *source.Tree
 	ctxErr  error
@@ -105,6 +108,7 @@ func (b *Builder) read(opts Options, sink progress.Sink) (*run, error) {
 func (r *run) graphOptions() graph.Options {
 	o := graph.Options{
 		Images: r.images, Target: r.opts.Target, Args: r.opts.BuildArgs, Platform: r.opts.Platform, Network: r.opts.Network, Prefix: r.opts.Prefix,
+		Settings: r.opts.Settings, Allow: r.opts.Allow,
 	}
 	if r.opts.Context != "" {
 		if ignore, err := source.IgnoreFile(r.opts.Context, r.opts.Dockerfile); err == nil { // else the first COPY says it

@@ -204,6 +204,8 @@ type work struct {
 	// definition and ins are what the key is made of.
 	definition string
 	ins        []string
+	// shown are the digests of what the mounts of a RUN show, "" for none.
+	shown []digest.Digest
 	// flight is what other builds wait for; nil when this one does not make the result.
 	flight *flight
 	// context is what a local copy takes, miss why the cache did not serve, started when that was known.
@@ -217,6 +219,9 @@ func (w *work) inputs(ctx context.Context) error {
 	r := w.run
 	w.definition = w.s.v.Op.Definition()
 	w.ins = []string{"epoch=" + strconv.FormatInt(r.epoch.Unix(), 10), "compression=" + string(r.opts.compressionOf())}
+	if o, ok := w.s.v.Op.(*op.Run); ok {
+		return w.mountInputs(ctx, o)
+	}
 	c, ok := w.s.v.Op.(*op.Copy)
 	if !ok {
 		return nil

@@ -3,7 +3,6 @@ package dockerfile
 import (
 	"bytes"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -36,8 +35,6 @@ func (f *File) directives(src []byte, check string) error {
 // triggers; those of the file have been checked by Parse.
 func (f *File) CheckCommand(c instructions.Command) error {
 	switch c := c.(type) {
-	case *instructions.RunCommand:
-		return f.checkRun(c)
 	case *instructions.CopyCommand:
 		for _, s := range c.SourcePaths {
 			if isURL(s) || isGit(s) {
@@ -46,29 +43,6 @@ func (f *File) CheckCommand(c instructions.Command) error {
 		}
 	case *instructions.OnbuildCommand:
 		return f.checkOnbuild(c)
-	}
-	return nil
-}
-
-func (f *File) checkRun(c *instructions.RunCommand) error {
-	used := slices.Sorted(slices.Values(c.FlagsUsed))
-	for _, flag := range used {
-		switch flag {
-		case "mount":
-			return f.unsupported(c.Location(), "RUN --mount", "")
-		case "device":
-			return f.unsupported(c.Location(), "RUN --device", "")
-		case "network":
-			if instructions.GetNetwork(c) == instructions.NetworkHost {
-				return f.unsupported(c.Location(), "RUN --network=host", "")
-			}
-		case "security":
-			if instructions.GetSecurity(c) != instructions.SecuritySandbox {
-				return f.unsupported(c.Location(), "RUN --security=insecure", "")
-			}
-		default:
-			return f.unsupported(c.Location(), "RUN --"+flag, "")
-		}
 	}
 	return nil
 }

@@ -88,6 +88,22 @@ func (f *File) CopyFrom(i int, from string, loc []parser.Range) (int, error) {
 	return j, nil
 }
 
+// MountFrom returns the stage that from=NAME of a mount in stage i means, or -1 when it means an image. Unlike in
+// COPY, a number means no stage.
+func (f *File) MountFrom(i int, from string, loc []parser.Range) (int, error) {
+	j := f.stageByName(from, len(f.Stages))
+	switch {
+	case j == i:
+		return -1, f.Invalid(loc, "", "stage %s mounts from itself", f.Stages[i].Title())
+	case j > i:
+		if cycle := f.Cycle(i, j); cycle != "" {
+			return -1, f.Invalid(loc, "", "cycle of stages: %s", cycle)
+		}
+		return -1, f.Invalid(loc, "move stage "+f.Stages[j].Title()+" before it", "RUN --mount: stage %s, which from=%s names, comes later, at line %d", f.Stages[j].Title(), from, firstLine(f.Stages[j].Location))
+	}
+	return j, nil
+}
+
 func (f *File) stageByName(name string, before int) int {
 	for j := before - 1; j >= 0; j-- {
 		if f.Stages[j].Name != "" && strings.EqualFold(f.Stages[j].Name, name) {
@@ -149,6 +165,13 @@ func (f *File) deps(n int) []int {
 		out = append(out, b)
 	}
 	for _, c := range f.Stages[n].Commands {
+		if run, ok := c.(*instructions.RunCommand); ok {
+			for _, m := range instructions.GetMounts(run) {
+				if j := f.stageByName(m.From, len(f.Stages)); j >= 0 && m.From != "" {
+					out = append(out, j)
+				}
+			}
+		}
 		cp, ok := c.(*instructions.CopyCommand)
 		if !ok || cp.From == "" {
 			continue

@@ -14,7 +14,7 @@ import (
 // named. The names move only when all of the image is durable.
 func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sink) (BuildResult, error) {
 	sink = progress.Or(sink)
-	plan, err := planBuild(&opts)
+	plan, err := e.planBuild(&opts)
 	if err != nil {
 		return BuildResult{}, err
 	}
@@ -29,7 +29,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	images := &bases{e: e, blobs: blobs}
 	b := build.New(build.Parts{
 		Content: blobs, Snapshots: snaps, CacheDir: orElse(opts.cacheDir, filepath.Join(e.root, "cache")),
-		Executor: &executor{e: e}, Images: images, Pins: e.lease, Fetcher: fetcher,
+		Executor: plan.exec, Images: images, Pins: e.lease, Fetcher: fetcher,
 	})
 	started := time.Now()
 	if opts.watch == nil && (opts.SBOM || opts.Provenance != ProvenanceNone) {

@@ -18,10 +18,12 @@ type buildPlan struct {
 	options   build.Options
 	// cacheFrom and cacheTo are the places of cache.
 	cacheFrom, cacheTo []*cacheSpec
+	// exec runs the steps.
+	exec *executor
 }
 
 // planBuild reads the options. All mistakes in them are found before anything is done.
-func planBuild(opts *BuildOptions) (*buildPlan, error) {
+func (e *Engine) planBuild(opts *BuildOptions) (*buildPlan, error) {
 	p := &buildPlan{refs: make([]reference.Reference, len(opts.Tags)), options: build.Options{
 		Context: opts.ContextDir, Dockerfile: opts.File, Source: opts.Dockerfile, Target: opts.Target,
 		BuildArgs: opts.BuildArgs, NoCache: opts.NoCache, NoCacheStages: opts.NoCacheFilter, Pull: opts.Pull, Labels: opts.Labels,
@@ -42,6 +44,9 @@ func planBuild(opts *BuildOptions) (*buildPlan, error) {
 		return nil, err
 	}
 	if p.cacheFrom, err = parseCacheSpecs("--cache-from", opts.CacheFrom); err != nil {
+		return nil, err
+	}
+	if p.exec, err = e.stepExecutor(opts.Run, &p.options); err != nil {
 		return nil, err
 	}
 	p.cacheTo, err = parseCacheSpecs("--cache-to", opts.CacheTo)

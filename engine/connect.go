@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/network"
 	"github.com/camada/camada/userns"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -52,6 +53,7 @@ func inUserNamespace() bool {
 // bridged connects one container to the bridge and writes its network files.
 type bridged struct {
 	stateDir, id, files, hostname string
+	hosts                         []op.Host // more lines of /etc/hosts
 	ports                         []network.PortMapping
 	result                        network.Result
 	connected                     bool
@@ -63,7 +65,7 @@ func (n *bridged) connect(ctx context.Context, pid int) error {
 		return err
 	}
 	n.result, n.connected = res, true
-	if err := rewrite(filepath.Join(n.files, "hosts"), network.Hosts(res.Address.Addr(), n.hostname, "", nil)); err != nil {
+	if err := rewrite(filepath.Join(n.files, "hosts"), network.Hosts(res.Address.Addr(), n.hostname, "", hostLines(n.hosts, res.Gateway))); err != nil {
 		return err
 	}
 	if !res.Nameserver.IsValid() {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/camada/camada/container"
 	"github.com/camada/camada/container/record"
 	"github.com/camada/camada/container/spec"
+	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/mount"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/userns"
@@ -24,7 +26,14 @@ import (
 )
 
 // executor runs the RUN steps of builds, and the steps of bases, in containers that leave nothing behind.
-type executor struct{ e *Engine }
+type executor struct {
+	e *Engine
+	// secrets, agents, limits and devices are what the user of a build gives its steps.
+	secrets secrets
+	agents  agents
+	limits  BuildRun
+	devices deviceGrants
+}
 
 // Run implements op.Executor.
 func (x *executor) Run(ctx context.Context, req op.RunRequest) error {
@@ -45,11 +54,21 @@ func (x *executor) Run(ctx context.Context, req op.RunRequest) error {
 			return fmt.Errorf("prepare the step's root file system: %w", err)
 		}
 	}
-	stubs := &stubs{root: req.Root}
-	s, err := x.spec(id, req, files, stubs)
+	mounts, err := x.stepMounts(ctx, req.StepMounts)
 	if err != nil {
 		return err
 	}
+	defer mounts.Close()
+	s, err := x.spec(id, req, files, mounts)
+	if err != nil {
+		return err
+	}
+	if req.Settings.CgroupParent != "" {
+		if err := noteGroup(files, id, s.Linux.CgroupsPath); err != nil {
+			return err
+		}
+	}
+	stubs := &stubs{root: req.Root}
 	connect, disconnect, err := x.network(id, req, files)
 	if err != nil {
 		return err
@@ -61,6 +80,7 @@ func (x *executor) Run(ctx context.Context, req op.RunRequest) error {
 	}
 	proc, err := container.Start(ctx, container.Config{
 		ID: id, Spec: s, Rootfs: req.Root, Stdout: out, Stderr: errs, Network: connect, DieWithParent: true,
+		Detached: mounts.detached, MountPoint: stubs.add,
 	})
 	out.Close()
 	errs.Close()
@@ -94,20 +114,21 @@ func (x *executor) Run(ctx context.Context, req op.RunRequest) error {
 	return err
 }
 
-func (x *executor) spec(id string, req op.RunRequest, files string, stubs *stubs) (*specs.Spec, error) {
+func (x *executor) spec(id string, req op.RunRequest, files string, step *stepMounts) (*specs.Spec, error) {
 	user, err := stepUser(req)
 	if err != nil {
 		return nil, err
 	}
-	env := req.Env
-	if !hasEnv(env, "HOME") {
-		env = append(append([]string{}, env...), "HOME="+orElse(user.Home, "/"))
+	if len(req.Devices) > 0 {
+		return nil, errdefs.Unsupported("RUN --device is not supported yet")
 	}
-	var mounts []specs.Mount
-	if req.Network != op.NetworkNone { // without a network the root file system's own files serve
-		if mounts, err = networkFiles(files, req.Hostname, req.Network == op.NetworkHost || x.hostOnly()); err != nil {
-			return nil, err
-		}
+	env := withEnv(req.Env, step.env)
+	if !hasEnv(env, "HOME") {
+		env = append(env, "HOME="+orElse(user.Home, "/"))
+	}
+	mounts, err := x.stepFiles(req, files)
+	if err != nil {
+		return nil, err
 	}
 	// The host name is the kernel's only, as in BuildKit: what a package notes of it would get into the image.
 	mounts = slices.DeleteFunc(mounts, func(m specs.Mount) bool { return m.Destination == "/etc/hostname" })
@@ -118,17 +139,22 @@ func (x *executor) spec(id string, req op.RunRequest, files string, stubs *stubs
 		}
 		mounts = append(mounts, specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: options})
 	}
+	if n := req.Settings.ShmSize; n > 0 {
+		mounts = append(mounts, specs.Mount{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=" + strconv.FormatInt(n, 10)}})
+	}
+	mounts = append(visible(mounts, step.mounts), step.mounts...)
 	s, err := spec.New(spec.Options{
 		Args: req.Args, Env: env, Cwd: req.Cwd, User: user, Hostname: req.Hostname, Mounts: mounts,
 		HostNetwork: req.Network == op.NetworkHost || req.Network == op.NetworkDefault && x.hostOnly(),
-		CgroupsPath: x.e.cgroupsPath(id), UserNamespace: inUserNamespace(),
+		CgroupsPath: x.e.cgroupsPathIn(req.Settings.CgroupParent, id), UserNamespace: inUserNamespace(), Privileged: req.Insecure,
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range s.Mounts {
-		stubs.note(m.Destination)
+	for _, u := range req.Settings.Ulimits {
+		s.Process.Rlimits = append(s.Process.Rlimits, specs.POSIXRlimit{Type: "RLIMIT_" + strings.ToUpper(u.Name), Soft: uint64(u.Soft), Hard: uint64(u.Hard)})
 	}
+	x.limits.limits(s.Linux.Resources)
 	return s, nil
 }
 
@@ -167,7 +193,7 @@ func (x *executor) network(id string, req op.RunRequest, files string) (connect 
 	if req.Network != op.NetworkDefault && req.Network != "" || x.hostOnly() {
 		return nil, func() {}, nil
 	}
-	n := &bridged{stateDir: x.e.networkDir(), id: id, files: files, hostname: req.Hostname}
+	n := &bridged{stateDir: x.e.networkDir(), id: id, files: files, hostname: req.Hostname, hosts: req.Settings.Hosts}
 	return n.connect, n.disconnect, nil
 }
 
@@ -196,58 +222,6 @@ func outputs(stdout, stderr io.Writer) (out, errs *os.File, finish func(), err e
 		return nil, nil, nil, err
 	}
 	return out, errs, wg.Wait, nil
-}
-
-// stubs are mount points that the root file system did not have: they are made for the run, and removed again when
-// nothing was put there, so that they do not get into the layer.
-type stubs struct {
-	root  mount.Mount
-	paths []string
-}
-
-// note remembers a mount point, and its parents, that are not there yet.
-func (s *stubs) note(target string) {
-	for p := filepath.Clean(target); p != "/" && p != "."; p = filepath.Dir(p) {
-		if s.there(p) {
-			return
-		}
-		s.paths = append(s.paths, p)
-	}
-}
-
-func (s *stubs) there(p string) bool {
-	dirs := append([]string{s.root.Source, s.root.Upper}, s.root.Lower...)
-	for _, d := range dirs {
-		if d == "" {
-			continue
-		}
-		if _, err := os.Lstat(filepath.Join(d, p)); err == nil {
-			return true
-		}
-	}
-	return false
-}
-
-// remove removes the stubs that are empty. The paths have no link in them that a step made: nothing was there before, and
-// what is there now is removed only when it is an empty directory or file itself.
-func (s *stubs) remove() {
-	top := orElse(s.root.Upper, s.root.Source)
-	if top == "" {
-		return
-	}
-	root, err := os.OpenRoot(top)
-	if err != nil {
-		return
-	}
-	defer root.Close()
-	for _, p := range s.paths {
-		name := strings.TrimPrefix(p, "/")
-		st, err := root.Lstat(name)
-		if err != nil || !st.IsDir() && (!st.Mode().IsRegular() || st.Size() > 0) {
-			continue
-		}
-		_ = root.Remove(name) // a directory that is not empty stays
-	}
 }
 
 // stepRunner runs the steps of a base in one root file system. Their output is shown only when one fails.

@@ -33,6 +33,8 @@ type BuildOptions struct {
 	Labels map[string]string
 	// Annotations are TYPE:KEY=VALUE as buildx has them: see parseAnnotations.
 	Annotations []string
+	// Run is what RUN steps get.
+	Run BuildRun
 	// Outputs are what is made of the result; none stores and tags it.
 	Outputs []BuildOutput
 	// SBOM attaches a list of the image's packages, Provenance how it was built: ProvenanceNone, Min or Max.
@@ -297,8 +299,8 @@ type GCOptions struct {
 
 // GCResult is what GC removed.
 type GCResult struct {
-	Blobs, Snapshots, CacheRecords, Ingests int
-	Bytes                                   int64
+	Blobs, Snapshots, CacheRecords, CacheMounts, Ingests int
+	Bytes                                                int64
 	// Builds are entries of the build history.
 	Builds int
 }

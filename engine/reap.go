@@ -74,6 +74,9 @@ func (e *Engine) reap(ctx context.Context) error {
 		if live[tempResource(id)] {
 			continue
 		}
+		if err := removeNotedGroup(ctx, filepath.Join(e.root, "tmp", id)); err != nil {
+			return err
+		}
 		if err := os.RemoveAll(filepath.Join(e.root, "tmp", id)); err != nil {
 			return fmt.Errorf("remove a temporary directory: %w", err)
 		}

@@ -99,6 +99,10 @@ func (e *Engine) GC(ctx context.Context, opts GCOptions) (GCResult, error) {
 	if err != nil {
 		return GCResult{}, err
 	}
+	mounts, mountBytes, err := e.expireMounts(ctx, time.Now().Add(-opts.KeepCache), opts.DryRun)
+	if err != nil {
+		return GCResult{}, err
+	}
 	res, err := gc.Collect(ctx, store, gc.Options{DryRun: opts.DryRun})
 	if err != nil {
 		return GCResult{}, err
@@ -106,7 +110,7 @@ func (e *Engine) GC(ctx context.Context, opts GCOptions) (GCResult, error) {
 	if !opts.DryRun {
 		err = errors.Join(snaps.Recover(ctx), e.buildCache().Prune(ctx, store.Blobs.(*local.Store)), snaps.MarkDurable(ctx))
 	}
-	return GCResult{Blobs: res.Blobs.Count, Snapshots: res.Snapshots.Count, CacheRecords: records, Ingests: res.Ingests.Count, Builds: builds, Bytes: res.Freed() + fetched}, err
+	return GCResult{Blobs: res.Blobs.Count, Snapshots: res.Snapshots.Count, CacheRecords: records, CacheMounts: mounts, Ingests: res.Ingests.Count, Builds: builds, Bytes: res.Freed() + fetched + mountBytes}, err
 }
 
 // DiskUsage tells what the store takes.
@@ -129,7 +133,11 @@ func (e *Engine) DiskUsage(ctx context.Context) ([]UsageRow, error) {
 			running++
 		}
 	}
-	other, files, err := size(filepath.Join(e.root, "cache"))
+	other, files, err := sizeBut(filepath.Join(e.root, "cache"), e.mountDir())
+	if err != nil {
+		return nil, err
+	}
+	mounts, err := e.mountUsage(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -138,12 +146,19 @@ func (e *Engine) DiskUsage(ctx context.Context) ([]UsageRow, error) {
 		{Type: "Snapshots", Total: u.Snapshots.Count, Active: u.Snapshots.Count - u.ReclaimableSnapshots.Count, Bytes: u.Snapshots.Bytes, Reclaimable: u.ReclaimableSnapshots.Bytes},
 		{Type: "Containers", Total: len(list), Active: running},
 		{Type: "Cache", Total: files, Bytes: other, Reclaimable: other},
+		mounts,
 	}, nil
 }
 
 // size adds up what the files below dir take.
-func size(dir string) (bytes int64, files int, err error) {
-	err = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
+func size(dir string) (bytes int64, files int, err error) { return sizeBut(dir, "") }
+
+// sizeBut is size without one directory.
+func sizeBut(dir, but string) (bytes int64, files int, err error) {
+	err = filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
+		if name == but {
+			return filepath.SkipDir
+		}
 		if err != nil || !d.Type().IsRegular() {
 			if errors.Is(err, os.ErrNotExist) {
 				return nil

@@ -19,7 +19,7 @@ const historyComment = "buildkit.dockerfile.v0"
 func (st *stage) command(ctx context.Context, c instructions.Command) error {
 	switch c := c.(type) {
 	case *instructions.RunCommand:
-		return st.run(c)
+		return st.run(ctx, c)
 	case *instructions.CopyCommand:
 		return st.copy(ctx, c)
 	case *instructions.AddCommand:

@@ -92,6 +92,10 @@ type Options struct {
 	AllStages bool
 	// Ignored tells whether the .dockerignore file leaves a path of the context out for sure; nil is a context without one.
 	Ignored func(path string) bool
+	// Settings of all RUN steps.
+	Settings op.Settings
+	// Allow is what RUN steps may ask for.
+	Allow Entitlements
 }
 
 // Build makes the graph of the target. Errors that belong to a line are *dockerfile.Error.

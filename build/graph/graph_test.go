@@ -129,7 +129,7 @@ func TestTriggersOfImages(t *testing.T) {
 	s := &shelf{images: map[string]image.Config{
 		"on":    withLayer(func(c *image.Config) { c.Config.OnBuild = []string{"COPY --from=tools /x /y", "RUN <<E\na\nE"} }),
 		"tools": withLayer(nil),
-		"bad":   withLayer(func(c *image.Config) { c.Config.OnBuild = []string{"RUN --mount=type=cache,target=/x y"} }),
+		"bad":   withLayer(func(c *image.Config) { c.Config.OnBuild = []string{"RUN --mount=type=cash,target=/x y"} }),
 		"worse": withLayer(func(c *image.Config) { c.Config.OnBuild = []string{"# check=skip=all\nFROM x"} }),
 	}}
 	g, err := buildGraph(t, "FROM on\nRUN z\n", s, Options{})
@@ -164,7 +164,7 @@ func TestForeignSystem(t *testing.T) {
 }
 
 func TestNetwork(t *testing.T) {
-	g, err := buildGraph(t, "FROM scratch\nRUN a\nRUN --network=none b\n", &shelf{}, Options{Network: op.NetworkHost})
+	g, err := buildGraph(t, "FROM scratch\nRUN a\nRUN --network=none b\n", &shelf{}, Options{Network: op.NetworkHost, Allow: Entitlements{HostNetwork: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func (st *stage) noteArg(c *instructions.ArgCommand, kv instructions.KeyValuePai
 	st.noted.args[kv.Key] = argInfo{OutlineArg: OutlineArg{Name: kv.Key, Description: kv.DocComment, Value: value, Location: c.Location()}}
 }
 
-// noteMounts notes the secrets, the agents and the stages that a RUN mounts.
+// noteMounts notes the secrets and the agents that a RUN mounts.
 func (st *stage) noteMounts(c *instructions.RunCommand) {
 	for _, m := range instructions.GetMounts(c) {
 		id := cmp.Or(m.Source, m.CacheID)
@@ -90,11 +90,6 @@ func (st *stage) noteMounts(c *instructions.RunCommand) {
 			st.note(&st.noted.secrets, id, s)
 		case instructions.MountTypeSSH:
 			st.note(&st.noted.ssh, cmp.Or(id, "default"), s)
-		}
-		if m.From != "" {
-			if i, err := st.b.f.CopyFrom(st.def.Index, m.From, c.Location()); err == nil && i >= 0 {
-				st.noted.needs = append(st.noted.needs, i)
-			}
 		}
 	}
 }

@@ -29,17 +29,19 @@ func (st *stage) title(c instructions.Command) string {
 		code = s.String()
 	}
 	lex := shell.NewLex(st.b.f.Escape)
-	if _, ok := c.(*instructions.RunCommand); ok {
+	var env shell.EnvGetter = st.scope
+	if r, ok := c.(*instructions.RunCommand); ok {
 		lex.RawQuotes, lex.RawEscapes, lex.SkipUnsetEnv = true, true, true
+		env = masked{st.scope, secretVars(r)}
 	}
-	if w, _, err := lex.ProcessWord(code, st.scope); err == nil {
+	if w, _, err := lex.ProcessWord(code, env); err == nil {
 		code = w
 	}
 	name, rest, _ := strings.Cut(code, " ")
 	return strings.ToUpper(name) + " " + rest
 }
 
-func (st *stage) run(c *instructions.RunCommand) error {
+func (st *stage) run(ctx context.Context, c *instructions.RunCommand) error {
 	st.noteMounts(c)
 	args, script, note, err := runArgs(c)
 	if err != nil {
@@ -53,7 +55,7 @@ func (st *stage) run(c *instructions.RunCommand) error {
 	}
 	r := &op.Run{
 		Args: args, Env: st.scope.Environ(), Cwd: path.Join("/", st.img.Config.WorkingDir), User: st.img.Config.User,
-		Network: st.b.opts.Network, Script: script, Proxy: st.proxyEnv(),
+		Network: st.b.opts.Network, Settings: st.b.opts.Settings, Script: script, Proxy: st.proxyEnv(),
 	}
 	if p := platform.Normalize(st.platform); p.Architecture != st.b.host.Architecture || p.OS != st.b.host.OS {
 		r.Platform = platform.Format(p)
@@ -61,7 +63,18 @@ func (st *stage) run(c *instructions.RunCommand) error {
 	if n := op.Network(instructions.GetNetwork(c)); n != op.NetworkDefault {
 		r.Network = n
 	}
-	st.add(&Vertex{Op: r, Location: c.Location()}, st.title(c)+note)
+	r.Insecure = instructions.GetSecurity(c) == instructions.SecurityInsecure
+	for _, d := range instructions.GetDevices(c) {
+		r.Devices = append(r.Devices, op.Device{Name: d.Name, Required: d.Required})
+	}
+	if err := st.b.opts.Allow.check(r); err != nil {
+		return err
+	}
+	v := &Vertex{Op: r, Location: c.Location()}
+	if err := st.mounts(ctx, c, v, r); err != nil {
+		return err
+	}
+	st.add(v, st.title(c)+note)
 	st.history("RUN "+strings.Join(append(st.declaredArgs(), args...), " ")+linked, false)
 	return nil
 }
@@ -179,22 +192,11 @@ func (st *stage) copy(ctx context.Context, c *instructions.CopyCommand) error {
 		if err != nil {
 			return err
 		}
-		if i >= 0 {
-			st.noted.needs = append(st.noted.needs, i)
-			src, err := st.b.stage(ctx, i)
-			if err != nil {
-				return err
-			}
-			v.Sources = []*Vertex{src.top}
-		} else {
-			var src *Vertex
-			if c.From != dockerfile.Scratch {
-				if src, err = st.b.image(ctx, c.From, st.b.platform, c.Location(), st.def.Index); err != nil {
-					return err
-				}
-			}
-			v.Sources = []*Vertex{src}
+		src, err := st.tree(ctx, i, c.From, c.Location())
+		if err != nil {
+			return err
 		}
+		v.Sources = []*Vertex{src}
 	}
 	return st.files(v, o, "COPY", c, &c.SourcesAndDest)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/camada/camada/mount"
+	"github.com/opencontainers/go-digest"
 )
 
 // Network says what a RUN step can reach.
@@ -36,6 +37,18 @@ type BindMount struct {
 	ReadOnly bool
 }
 
+// StepMount is a mount of RUN --mount with what it shows. What a secret or an agent is, the executor knows.
+type StepMount struct {
+	Mount
+	// Tree is the file system of a bind, and Path what is shown of it, looked up as in a chroot.
+	Tree mount.Mount
+	Path string
+	// From is the digest of what a new cache directory begins with, "" for nothing, and Fill writes it
+	// as an uncompressed tar, in which it is called TreeName.
+	From digest.Digest
+	Fill func(ctx context.Context, w io.Writer) error
+}
+
 // RunRequest is one RUN step to be executed.
 type RunRequest struct {
 	// ID is unique on the host; made of [a-z0-9].
@@ -62,6 +75,14 @@ type RunRequest struct {
 	Hostname string
 	// Mounts are made besides the default ones.
 	Mounts []BindMount
+	// StepMounts are those of RUN --mount, in the order in which they are made.
+	StepMounts []StepMount
+	// Insecure gives the program all rights.
+	Insecure bool
+	// Devices are those that it may use.
+	Devices []Device
+	// Settings are what the command line says.
+	Settings Settings
 	// Stdout and Stderr receive the output. They may be called from different
 	// goroutines. Standard input is empty.
 	Stdout, Stderr io.Writer

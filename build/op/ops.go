@@ -24,39 +24,6 @@ type File struct {
 	Data string `json:"data"`
 }
 
-// Run executes a program in a container on top of the parent.
-type Run struct {
-	Args    []string
-	Env     []string
-	Cwd     string
-	User    string
-	Network Network
-	// Platform is what the program is made for, as os/arch[/variant]; "" is the machine's own.
-	Platform string
-	// Proxy is more environment, which is no part of the definition.
-	Proxy []string
-	// Script, when not nil, is a file that the program finds as
-	// ScriptDir/<name>, executable.
-	Script *File
-}
-
-// ScriptDir is where the script of a heredoc with a "#!" line is seen.
-const ScriptDir = "/dev/pipes"
-
-// Definition returns the op as JSON without Proxy.
-func (r *Run) Definition() string {
-	return definition("run.v1", struct {
-		Args    []string `json:"args"`
-		Env     []string `json:"env"`
-		Cwd     string   `json:"cwd"`
-		User    string   `json:"user,omitempty"`
-		Network Network  `json:"network,omitempty"`
-		Script  *File    `json:"script,omitempty"`
-		// Only of other machines' programs, whose results may differ from those of one's own.
-		Platform string `json:"platform,omitempty"`
-	}{r.Args, r.Env, r.Cwd, r.User, r.Network, r.Script, r.Platform})
-}
-
 // Copy makes a layer of files of the context, of another stage or image, or of the Dockerfile.
 type Copy struct {
 	// Sources are paths below the root of the context or of the other tree,

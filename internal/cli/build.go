@@ -29,6 +29,7 @@ type buildOptions struct {
 	annotations   []string
 	outputs       []string
 	push, load    bool
+	run           buildRunOptions
 	progress      string
 	iidFile       string
 	metadataFile  string
@@ -62,6 +63,7 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
   camada build --sbom --provenance=mode=max -t app .
   camada build --check .                    # what the build checks have to say, and no build
   camada build --call outline .             # the arguments and secrets that the build takes
+  camada build --secret id=token,env=TOKEN --ssh default -t app .
   camada build -t app - < Dockerfile        # a Dockerfile without a context`,
 		Args:        args(1, 1),
 		Annotations: map[string]string{inNamespace: "yes"},
@@ -86,6 +88,7 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 	f.StringVar(&o.verify, "verify", "", "build twice, the second time without cache and in other surroundings, and compare; `format` is text (the default), json or a Go template")
 	f.Lookup("verify").NoOptDefVal = "text"
 	o.attest.flags(f)
+	o.run.addFlags(f)
 	f.StringVar(&o.progress, "progress", "auto", "how to show progress: `"+display.Modes+"`")
 	f.StringVar(&o.iidFile, "iidfile", "", "write the image's ID to a `file`")
 	f.StringVar(&o.metadataFile, "metadata-file", "", "write what was built to a `file`, as JSON")
@@ -107,6 +110,10 @@ func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 		return err
 	}
 	if opts.Labels, err = labels(o.labels); err != nil {
+		return err
+	}
+	a.warnIgnored(cmd)
+	if opts.Run, err = o.run.settings(); err != nil {
 		return err
 	}
 	if err := a.readDockerfile(&opts); err != nil {

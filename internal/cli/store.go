@@ -38,8 +38,8 @@ container and no running camada needs. It runs beside everything else.`,
 				if o.DryRun {
 					verb = "would remove"
 				}
-				fmt.Fprintf(a.stdout, "%s %s, %s, %s and %s: %s\n", verb, plural(res.Blobs, "blob"), plural(res.Snapshots, "snapshot"),
-					plural(res.CacheRecords, "cache record"), plural(res.Ingests, "unfinished write"), display.Bytes(res.Bytes))
+				fmt.Fprintf(a.stdout, "%s %s, %s, %s, %s and %s: %s\n", verb, plural(res.Blobs, "blob"), plural(res.Snapshots, "snapshot"),
+					plural(res.CacheRecords, "cache record"), plural(res.CacheMounts, "cache mount"), plural(res.Ingests, "unfinished write"), display.Bytes(res.Bytes))
 				return nil
 			})
 		},
