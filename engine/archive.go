@@ -25,6 +25,9 @@ import (
 // Save writes images to an archive or a directory.
 func (e *Engine) Save(ctx context.Context, opts SaveOptions) error {
 	images, err := e.toSave(ctx, opts.Images)
+	if err == nil && opts.Referrers {
+		images, err = e.withReferrers(ctx, images, opts.Format)
+	}
 	if err != nil {
 		return err
 	}
@@ -106,6 +109,9 @@ func (e *Engine) Load(ctx context.Context, opts LoadOptions, sink progress.Sink)
 		loaded, err = e.loadDir(ctx, opts.Directory, sink)
 	} else {
 		loaded, err = tarball.Load(ctx, opts.Input, e.content, tarball.LoadOptions{Progress: sink})
+	}
+	if err == nil {
+		loaded, err = e.loadedImages(ctx, loaded)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)

@@ -263,6 +263,8 @@ type SaveOptions struct {
 	Images []string
 	// Format is auto, oci-archive, docker-archive or oci-dir.
 	Format string
+	// Referrers saves what is about the images too, beside them.
+	Referrers bool
 	// Writer takes an archive, Directory an oci-dir.
 	Writer    *os.File
 	Directory string

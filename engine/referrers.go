@@ -3,9 +3,13 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
+	"github.com/camada/camada/image/tarball"
+	"github.com/camada/camada/progress"
+	"github.com/camada/camada/transfer"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -59,17 +63,11 @@ func (e *Engine) referrersOf(ctx context.Context, subject digest.Digest, artifac
 // about lists all that is about an image, about the manifests of it that are in the store, and about those in turn:
 // subjects before what refers to them, each once. It is what is copied along with the image.
 func (e *Engine) about(ctx context.Context, root ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	var queue, out []ocispec.Descriptor
-	missing := image.WalkOptions{Missing: func(ocispec.Descriptor) error { return nil }}
-	err := image.Walk(ctx, e.content, root, missing, func(d ocispec.Descriptor) error {
-		if image.IsIndex(d.MediaType) || image.IsManifest(d.MediaType) {
-			queue = append(queue, d)
-		}
-		return nil
-	})
+	queue, err := e.manifests(ctx, root)
 	if err != nil {
 		return nil, err
 	}
+	var out []ocispec.Descriptor
 	seen := map[digest.Digest]bool{}
 	for _, d := range queue {
 		seen[d.Digest] = true
@@ -105,4 +103,107 @@ func (e *Engine) parts(ctx context.Context, d ocispec.Descriptor) (subject ocisp
 		subject = *m.Subject
 	}
 	return subject, m.Layers, err
+}
+
+// withReferrers adds to images what is about them, without names.
+func (e *Engine) withReferrers(ctx context.Context, images []tarball.Image, format string) ([]tarball.Image, error) {
+	if format == "docker-archive" {
+		return nil, errdefs.Unsupported("a docker archive holds images alone; save what refers to them with --format oci-archive or oci-dir")
+	}
+	all := slices.Clone(images)
+	for _, img := range images {
+		about, err := e.about(ctx, img.Descriptor)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range about {
+			if !slices.ContainsFunc(all, func(i tarball.Image) bool { return i.Descriptor.Digest == d.Digest }) {
+				all = append(all, tarball.Image{Descriptor: d})
+			}
+		}
+	}
+	return all, nil
+}
+
+// loadedImages notes the nameless manifests of an archive that are about others of the store, and returns the rest: the images.
+func (e *Engine) loadedImages(ctx context.Context, loaded []tarball.Loaded) ([]tarball.Loaded, error) {
+	var images []tarball.Loaded
+	for _, l := range loaded {
+		if len(l.Names) > 0 || l.RefName != "" {
+			images = append(images, l)
+			continue
+		}
+		subject, _, ok, err := image.Referrer(ctx, e.content, l.Descriptor)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			_, err = e.content.Stat(ctx, subject.Digest)
+		}
+		switch {
+		case !ok || errdefs.IsNotFound(err):
+			images = append(images, l)
+		case err != nil:
+			return nil, err
+		default:
+			if err := e.addReferrer(ctx, l.Descriptor); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return images, nil
+}
+
+// FetchReferrers brings what is about an image from the registry of its name, and what is about that in turn. It returns how many
+// manifests came.
+func (e *Engine) FetchReferrers(ctx context.Context, name string, sink progress.Sink) (int, error) {
+	f, err := e.resolve(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	if f.ref.Repository == "" {
+		return 0, errdefs.Invalid("%s: a registry is asked by a name, not by an ID", name)
+	}
+	repo := e.registries().Repository(f.ref)
+	queue, err := e.manifests(ctx, f.descriptor)
+	if err != nil {
+		return 0, err
+	}
+	n, seen := 0, map[digest.Digest]bool{}
+	for ; len(queue) > 0; queue = queue[1:] {
+		list, err := repo.Referrers(ctx, queue[0].Digest, "")
+		if err != nil {
+			return n, err
+		}
+		for _, d := range list {
+			if seen[d.Digest] {
+				continue
+			}
+			if n++; n > maxAbout {
+				return n, errdefs.Limit("more than %d manifests refer to %s", maxAbout, name)
+			}
+			seen[d.Digest] = true
+			if err := transfer.Copy(ctx, repo, e.content, d, transfer.Options{Concurrency: transfers, Resume: true, Progress: sink}); err != nil {
+				return n, fmt.Errorf("fetch what refers to %s: %w", name, err)
+			}
+			if err := e.addReferrer(ctx, d); err != nil {
+				return n, err
+			}
+			queue = append(queue, d)
+		}
+	}
+	return n, nil
+}
+
+// manifests are the indexes and manifests of an image that are in the store.
+func (e *Engine) manifests(ctx context.Context, root ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	var out []ocispec.Descriptor
+	missing := image.WalkOptions{Missing: func(ocispec.Descriptor) error { return nil }}
+	err := image.Walk(ctx, e.content, root, missing, func(d ocispec.Descriptor) error {
+		if image.IsIndex(d.MediaType) || image.IsManifest(d.MediaType) {
+			out = append(out, d)
+		}
+		return nil
+	})
+	return out, err
 }

@@ -14,16 +14,22 @@ import (
 
 func (a *app) referrersCommand() *cobra.Command {
 	var how, artifactType string
-	var noTrunc bool
+	var noTrunc, fetch bool
 	cmd := &cobra.Command{
 		Use: "referrers [OPTIONS] IMAGE", Short: "List what is attached to an image: SBOM, provenance, signatures",
 		Long: `List the manifests that refer to an image: its SBOM, its provenance, signatures and whatever else names it as
 its subject. They belong to the image's digest, never change it, and go where it goes.`,
 		Example: `  camada referrers app
+  camada referrers --fetch ghcr.io/o/app    # bring what the registry has
   camada referrers --format '{{.Digest}} {{.Predicate}}' app`,
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
+				if fetch {
+					if _, err := e.FetchReferrers(cmd.Context(), args[0], nil); err != nil {
+						return err
+					}
+				}
 				rows, err := e.Referrers(cmd.Context(), args[0], artifactType)
 				if err != nil {
 					return err
@@ -39,6 +45,7 @@ its subject. They belong to the image's digest, never change it, and go where it
 		},
 	}
 	cmd.Flags().StringVar(&artifactType, "artifact-type", "", "only those of this `type`")
+	cmd.Flags().BoolVar(&fetch, "fetch", false, "bring them from the registry of the image's name before")
 	cmd.Flags().BoolVar(&noTrunc, "no-trunc", false, "do not shorten")
 	cmd.Flags().StringVar(&how, "format", "", "table, json or a Go `template`")
 	return cmd

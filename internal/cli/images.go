@@ -209,6 +209,7 @@ Formats:
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "`file` to write (default: standard output)")
 	cmd.Flags().StringVar(&o.Format, "format", "auto", "`auto`, oci-archive, docker-archive or oci-dir")
+	cmd.Flags().BoolVar(&o.Referrers, "referrers", false, "save what is attached to the images too: SBOM, provenance, signatures (oci formats)")
 	return cmd
 }
 
