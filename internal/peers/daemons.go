@@ -41,21 +41,46 @@ func (p *Peers) StartBuildkit() {
 // StartRegistry starts crane's registry, stops it at the end of the test, and returns its address.
 func (p *Peers) StartRegistry() string {
 	p.t.Helper()
+	address := p.freeAddress()
+	p.start("", listens(address), "crane", "registry", "serve", "--address", address)
+	return address
+}
+
+// StartDistribution starts a registry of the distribution project, by the name of its program: docker-registry is its second, registry
+// its third major version. users, a file of htpasswd, lets in only those; "" lets in all.
+func (p *Peers) StartDistribution(program, users string) string {
+	p.t.Helper()
+	address := p.freeAddress()
+	config := "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: " + p.Path(program) + "}}\nhttp: {addr: " + address + "}\n"
+	if users != "" {
+		config += "auth: {htpasswd: {realm: test, path: " + users + "}}\n"
+	}
+	p.Write(program+".yml", config)
+	p.start("", listens(address), program, "serve", p.Path(program+".yml"))
+	return address
+}
+
+// freeAddress is an address of this machine that nobody listens at.
+func (p *Peers) freeAddress() string {
+	p.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	address := l.Addr().String()
-	l.Close()
-	p.start("", func() bool {
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// listens tells whether somebody listens at an address.
+func listens(address string) func() bool {
+	return func() bool {
 		c, err := net.Dial("tcp", address)
 		if err != nil {
 			return false
 		}
 		c.Close()
 		return true
-	}, "crane", "registry", "serve", "--address", address)
-	return address
+	}
 }
 
 // start starts a daemon and waits until it answers. A machine may have no room for a daemon (no

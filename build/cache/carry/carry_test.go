@@ -153,3 +153,54 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestMounts(t *testing.T) {
+	ctx := context.Background()
+	mount := func(id string) carry.Mount {
+		_, l, _ := step(id, "", id)
+		return carry.Mount{Key: digest.FromString(id), ID: id, Layer: l}
+	}
+	a, err := carry.EncodeMounts([]carry.Mount{mount("/b"), mount("/a")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := carry.EncodeMounts([]carry.Mount{mount("/a"), mount("/b")}, nil); err != nil || b.Manifest.Digest != a.Manifest.Digest {
+		t.Errorf("the order matters: %v", err)
+	}
+	m := store(t, a)
+	got, err := carry.ReadMounts(ctx, m, a.Manifest)
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%v, %v", got, err)
+	}
+	for _, g := range got {
+		if w := mount(g.ID); g.Key != w.Key || g.Layer.DiffID != w.Layer.DiffID {
+			t.Errorf("%+v, want %+v", g, w)
+		}
+	}
+	if _, _, err := carry.Read(ctx, m, a.Manifest); !errdefs.IsUnsupported(err) {
+		t.Errorf("mounts read as records: %v", err)
+	}
+	for _, bad := range []string{`{"mounts":[{}]}`, `{"mounts":[{"key":"sha256:x"}]}`, `[`} {
+		if _, err := carry.ParseMounts([]byte(bad)); !errdefs.IsCorrupt(err) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+func FuzzParseMounts(f *testing.F) {
+	f.Add([]byte(`{"mounts":[]}`))
+	f.Add([]byte(`{"mounts":[{"key":"sha256:ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb","id":"/x","layer":{"descriptor":{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d","size":7},"diffID":"sha256:3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d","size":9}}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		mounts, err := carry.ParseMounts(data)
+		if err != nil {
+			return
+		}
+		a, err := carry.EncodeMounts(mounts, nil)
+		if err != nil {
+			t.Skip(err)
+		}
+		if _, err := carry.ReadMounts(context.Background(), store(t, a), a.Manifest); err != nil {
+			t.Errorf("what was read cannot be read again: %v", err)
+		}
+	})
+}
