@@ -149,9 +149,6 @@ func (x *copier) add(it Item, from, dest string, e *source.Entry) error {
 		return nil // a socket means nothing without the process behind it
 	}
 	keep := x.op.From || it.Unpacked
-	if !keep && (typ == archive.TypeChar || typ == archive.TypeBlock) {
-		return errdefs.Invalid("/%s is a device; devices of the context are not copied", from)
-	}
 	there, err := x.at(dest)
 	if err != nil {
 		return err

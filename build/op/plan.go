@@ -158,9 +158,19 @@ func (p *Plan) mkdirAll(name string) error {
 	return p.put(name, &node{typ: archive.TypeDir, perm: p.dirPerm, uid: p.dirUID, gid: p.dirGID, fresh: true})
 }
 
+// maxName is the longest file name that Linux has.
+const maxName = 255
+
 // put adds a node and, as the target has them, the directories above it: a layer says what
 // the directories on the way are, because not every reader of layers asks below.
 func (p *Plan) put(name string, n *node) error {
+	base := path.Base(name)
+	if len(base) > maxName {
+		return errdefs.Invalid("/%.50s...: a name has more than %d bytes", name, maxName)
+	}
+	if strings.HasPrefix(base, archive.WhiteoutPrefix) {
+		return errdefs.Invalid("/%s: in a layer, a name that begins with %s says that a file is gone; leave it out with .dockerignore or --exclude", name, archive.WhiteoutPrefix)
+	}
 	p.nodes[name] = n
 	for dir := parentOf(name); dir != "" && p.nodes[dir] == nil; dir = parentOf(dir) {
 		if p.target == nil {

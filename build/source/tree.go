@@ -222,7 +222,7 @@ func (t *Tree) resolve(name string) (string, *Entry, error) {
 			continue
 		}
 		if t.ignore.excluded(child) {
-			return child, nil, errdefs.NotFound("%s does not exist", child)
+			return path.Join(child, path.Join(rest...)), nil, errdefs.NotFound("%s does not exist", child)
 		}
 		if links++; links > maxLinks {
 			return child, nil, errdefs.Invalid("%s: too many symbolic links", name)
