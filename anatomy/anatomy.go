@@ -42,7 +42,8 @@ type Layer struct {
 	Created     time.Time
 	// Unpacked is the sum of the sizes of its files, Wasted what later layers hide of it, in bytes.
 	Unpacked, Wasted int64
-	// Files are its entries that are no marks; Added, Changed and Removed what it did to the layers below.
+	// Files are its entries that are no marks; Added, Changed and Removed what it did to the layers below. Directories that are only implied
+	// by what is in them are not counted.
 	Files, Added, Changed, Removed int
 }
 

@@ -83,6 +83,13 @@ func (n *Node) Children() []*Node {
 	return slices.SortedFunc(maps.Values(n.kids), func(a, b *Node) int { return strings.Compare(a.Name, b.Name) })
 }
 
+// EachChild calls fn for each child, in no order.
+func (n *Node) EachChild(fn func(*Node)) {
+	for _, k := range n.kids {
+		fn(k)
+	}
+}
+
 // At is what the path is when layer and those below it are stacked; nil when it is not there.
 func (n *Node) At(layer int) *Version {
 	for i := len(n.Versions) - 1; i >= 0; i-- {

@@ -25,11 +25,15 @@ func (a *Image) measure() {
 			l := &a.Layers[v.Layer]
 			switch v.Change {
 			case Added:
-				l.Added++
+				if v.Entry != nil {
+					l.Added++
+				}
 			case Replaced, Meta:
 				l.Changed++
 			case Gone:
-				l.Removed++
+				if n.Versions[i-1].Entry != nil {
+					l.Removed++
+				}
 			}
 		}
 		if v := n.top(); v != nil && v.Target != nil {

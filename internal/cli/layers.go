@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
 	"github.com/camada/camada/anatomy"
 	"github.com/camada/camada/engine"
+	"github.com/camada/camada/internal/cli/browse"
 	"github.com/camada/camada/internal/cli/format"
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
@@ -34,6 +36,7 @@ name of an image in a registry, of which nothing is kept but the lists of its la
 The efficiency is dive's: of each path the smallest version, over all versions. The limits make the command fail (exit code 1) when the
 image is worse, as a gate for CI.`,
 		Example: `  camada layers app
+  camada layers -i app
   camada layers app.tar
   camada layers --efficiency-min 0.95 --wasted-max 20MB registry.example.com/app:1.2
   camada layers --format '{{range .Layers}}{{.Size}} {{.Instruction}}{{"\n"}}{{end}}' app`,
@@ -44,6 +47,9 @@ image is worse, as a gate for CI.`,
 				return err
 			}
 			return a.opened(cmd.Context(), args[0], o.platform, func(_ *engine.Engine, img *engine.Opened) error {
+				if o.interactive {
+					return a.browse(cmd, img)
+				}
 				r := img.Report()
 				if o.how != "" && o.how != "table" {
 					err = format.Show(a.stdout, o.how, r)
@@ -56,6 +62,7 @@ image is worse, as a gate for CI.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.how, "format", "", "table, json or a Go `template`")
+	f.BoolVarP(&o.interactive, "interactive", "i", false, "browse layers and files in the terminal")
 	f.StringVar(&o.platform, "platform", "", "os/arch[/variant] of an image for several")
 	f.BoolVar(&o.noTrunc, "no-trunc", false, "do not shorten, and list all that is wasted")
 	f.IntVar(&o.top, "top", 10, "list so many of the files that waste most")
@@ -63,6 +70,15 @@ image is worse, as a gate for CI.`,
 	f.StringVar(&o.bytes, "wasted-max", "", "fail when more `bytes` than these are wasted (20MB)")
 	f.StringVar(&o.share, "wasted-percent-max", "", "fail when more than this `percentage` of what is above the base is wasted")
 	return cmd
+}
+
+// browse shows an image full-screen.
+func (a *app) browse(cmd *cobra.Command, img *engine.Opened) error {
+	out, ok := a.stdout.(*os.File)
+	if !ok || !isTerminal(out) || !isTerminal(a.stdin) {
+		return usage(cmd, "-i needs a terminal for input and output")
+	}
+	return browse.Run(cmd.Context(), a.stdin, out, img.Image, browse.Options{Name: img.Name, Color: color(out), Human: engine.HumanSize})
 }
 
 // opened runs fn on an image, wherever it lies.
