@@ -2,6 +2,9 @@ package engine
 
 import (
 	"context"
+	"encoding/hex"
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -11,9 +14,12 @@ import (
 	"github.com/camada/camada/build/explain"
 	"github.com/camada/camada/build/history"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/layer/index"
 	"github.com/camada/camada/platform"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/reference"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 )
 
 // BuildRow is one line of builds.
@@ -43,12 +49,15 @@ func startOf(opts BuildOptions) history.Start {
 		Context: opts.ContextDir, Dockerfile: opts.File, Target: opts.Target, Args: opts.BuildArgs, Tags: opts.Tags,
 		NoCache: opts.NoCache, EpochGiven: opts.SourceDateEpoch != "" || opts.BuildArgs["SOURCE_DATE_EPOCH"] != "",
 	}
-	if s.Context != "" && !strings.Contains(s.Context, "://") {
+	if _, err := os.Stat(s.Context); err == nil { // not a URL
 		s.Context = realPath(s.Context)
 	}
 	switch {
 	case opts.Dockerfile != nil:
 		s.Dockerfile = ""
+		if len(opts.Tags) > 0 {
+			s.Project = opts.Tags[0]
+		}
 	case s.Dockerfile != "":
 		s.Dockerfile = realPath(s.Dockerfile)
 	case s.Context != "":
@@ -184,12 +193,12 @@ func (e *Engine) buildMatcher(ctx context.Context, name string) (func(*history.B
 	if name == "" {
 		return nil, nil
 	}
-	dir := ""
-	if strings.ContainsAny(name, "/.") {
-		dir = realPath(name)
-	}
 	f, err := e.resolve(ctx, name)
 	found := err == nil
+	dir := ""
+	if info, err := os.Stat(name); err == nil && info.IsDir() && (!found || strings.ContainsAny(name, "/.")) {
+		dir = realPath(name)
+	}
 	familiar := name
 	if ref, err := reference.Parse(name); err == nil {
 		familiar = ref.Familiar()
@@ -248,5 +257,45 @@ func (e *Engine) Explain(ctx context.Context, name string) (*explain.Report, err
 		return nil, err
 	}
 	h := e.history()
-	return explain.Build(ctx, b, explain.Parts{Before: h.Before, Files: h.Files})
+	return explain.Build(ctx, b, explain.Parts{Before: h.Before, Files: h.Files, Layer: e.listLayer})
+}
+
+// listLayer lists a layer whose list is kept; no layer is read for it.
+func (e *Engine) listLayer(diffID digest.Digest) ([]explain.LayerFile, error) {
+	x, err := e.indexes().Get(diffID)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]explain.LayerFile, 0, len(x.Entries))
+	for i := range x.Entries {
+		f := &x.Entries[i]
+		l := explain.LayerFile{Path: f.Path, Gone: f.Kind == index.Whiteout, Opaque: f.Kind == index.Opaque}
+		if !f.Kind.IsMark() {
+			l.Mode, l.Link, l.Owner = f.Mode|typeOf(f.Kind), f.Link, fmt.Sprintf("%d:%d", f.UID, f.GID)
+			if f.HasSum {
+				l.Digest = hex.EncodeToString(f.Sum[:])
+			}
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+// typeOf is the file type of a kind, as st_mode has it.
+func typeOf(k index.Kind) uint32 {
+	switch k {
+	case index.Reg, index.Link:
+		return unix.S_IFREG
+	case index.Symlink:
+		return unix.S_IFLNK
+	case index.Char:
+		return unix.S_IFCHR
+	case index.Block:
+		return unix.S_IFBLK
+	case index.Dir:
+		return unix.S_IFDIR
+	case index.Fifo:
+		return unix.S_IFIFO
+	}
+	return 0
 }

@@ -147,9 +147,10 @@ func (x *explainer) env(i int, a, b json.RawMessage) []Reason {
 // variable tells how an ARG or ENV changed.
 func (x *explainer) variable(i int, name, old, cur string, was, is bool) Reason {
 	p := x.peers[i]
-	args := x.cur.Plan.Vertices[i].Args
+	args, oldArgs := x.cur.Plan.Vertices[i].Args, p.b.Plan.Vertices[p.id].Args
+	declared := slices.Contains(args, name) && slices.Contains(oldArgs, name)
 	if !is {
-		args = p.b.Plan.Vertices[p.id].Args
+		args = oldArgs
 	}
 	kind, what := Env, "ENV "+name
 	if slices.Contains(args, name) {
@@ -161,6 +162,10 @@ func (x *explainer) variable(i int, name, old, cur string, was, is bool) Reason 
 	}
 	r := changed(kind, what, name, old, cur)
 	switch {
+	case !was && declared:
+		r.Text = what + " is " + short(cur) + ", and had no value before"
+	case !is && declared:
+		r.Text = what + " was " + short(old) + ", and has no value now"
 	case !was:
 		r.Text = what + " is " + short(cur) + ", and was not declared before"
 	case !is:

@@ -17,11 +17,14 @@ type Parts struct {
 	Before func(ctx context.Context, b *history.Build, fn func(*history.Build) bool) error
 	// Files tells what differs between two lists of files; see history.History.
 	Files func(before, after digest.Digest, fn func(f history.File, before bool) error) error
+	// Layer lists what is in a layer; an error when that is not known. nil knows no layer.
+	Layer func(diffID digest.Digest) ([]LayerFile, error)
 }
 
 // explainer compares one build with earlier ones.
 type explainer struct {
 	files  func(before, after digest.Digest, fn func(f history.File, before bool) error) error
+	layer  func(diffID digest.Digest) ([]LayerFile, error)
 	cur    *history.Build
 	before []*history.Build
 	// peers are the same steps of earlier builds, by place.
@@ -39,7 +42,7 @@ type peer struct {
 
 // Build explains b.
 func Build(ctx context.Context, b *history.Build, p Parts) (*Report, error) {
-	x := &explainer{files: p.Files, cur: b, made: map[string]string{}, failed: map[string]string{}, texts: map[*history.Build][]string{}}
+	x := &explainer{files: p.Files, layer: p.Layer, cur: b, made: map[string]string{}, failed: map[string]string{}, texts: map[*history.Build][]string{}}
 	err := p.Before(ctx, b, func(o *history.Build) bool {
 		x.before = append(x.before, o)
 		return len(x.before) < maxBefore

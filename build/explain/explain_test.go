@@ -17,9 +17,11 @@ import (
 	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/content/local"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/layer/index"
 	"github.com/camada/camada/lease"
 	"github.com/camada/camada/platform"
 	"github.com/camada/camada/snapshot/native"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -137,9 +139,26 @@ func (f *fixture) explain(id string) *explain.Report {
 	f.t.Helper()
 	b, err := f.h.Find(f.t.Context(), id)
 	must(f.t, err)
-	r, err := explain.Build(f.t.Context(), b, explain.Parts{Before: f.h.Before, Files: f.h.Files})
+	r, err := explain.Build(f.t.Context(), b, explain.Parts{Before: f.h.Before, Files: f.h.Files, Layer: f.layer})
 	must(f.t, err)
 	return r
+}
+
+// layer lists a layer as the builder's own lists have it.
+func (f *fixture) layer(diffID digest.Digest) ([]explain.LayerFile, error) {
+	x, err := index.Open(filepath.Join(f.root, "cache/layers")).Get(diffID)
+	if err != nil {
+		return nil, err
+	}
+	var out []explain.LayerFile
+	for _, e := range x.Entries {
+		l := explain.LayerFile{Path: e.Path, Gone: e.Kind == index.Whiteout, Opaque: e.Kind == index.Opaque, Link: e.Link, Mode: 0o100000 | e.Mode}
+		if e.HasSum {
+			l.Digest = fmt.Sprintf("%x", e.Sum)
+		}
+		out = append(out, l)
+	}
+	return out, nil
 }
 
 // short is a report in lines: "outcome name: kind text | kind text".
@@ -241,6 +260,8 @@ func reasonCases() []reasonCase {
 			"executed RUN write /v …: argument: ARG V changed from 1 to 2"},
 		{"argument of COPY", "FROM scratch\nARG V=a\nCOPY src/$V /x\n", "FROM scratch\nARG V=a\nCOPY src/$V /x\n", arg("V", "b"),
 			"executed COPY src/b /x: argument: build argument V is b, and was not set before | option: what it copies, with variables resolved, changed from src/a to src/b | files:…"},
+		{"argument without a value", "FROM scratch\nARG V\nRUN write /v 1\n", "FROM scratch\nARG V\nRUN write /v 1\n", arg("V", "1"),
+			"executed RUN write /v 1: argument: build argument V is 1, and had no value before"},
 		{"argument declared", "FROM scratch\nRUN write /v 1\n", "FROM scratch\nARG V=1\nRUN write /v 1\n", nil,
 			"executed RUN write /v 1: argument: ARG V is 1, and was not declared before"},
 		{"argument gone", "FROM scratch\nARG V=1\nRUN write /v 1\n", "FROM scratch\nRUN write /v 1\n", nil,
@@ -274,7 +295,11 @@ func reasonCases() []reasonCase {
 			f.opts.Platform = &ocispec.Platform{OS: "linux", Architecture: "arm64"}
 		}, "base FROM full/base…: base: the base image…\nexecuted RUN write /v 1: platform: platform changed from linux/amd64 to linux/arm64 | base:…"},
 		{"copied stage", "FROM scratch AS a\nRUN write /o 1\nFROM scratch\nCOPY --from=a /o /p\n", "FROM scratch AS a\nRUN write /o 2\nFROM scratch\nCOPY --from=a /o /p\n", nil,
-			"executed RUN write /o 2: instruction:…\nexecuted COPY --from=a /o /p: source: what it reads from, [a 1/1] RUN write /o 2 was executed again and its result differs"},
+			"executed RUN write /o 2: instruction:…\nexecuted COPY --from=a /o /p: source: what it reads from, [a 1/1] RUN write /o 2 was executed again and its result differs; of the files that are copied: 1 changed (changed /o [content] 6b86100644>d473100644)"},
+		{"copied stage, other files", "FROM scratch AS a\nRUN write /o 1\nRUN write /q 1\nFROM scratch\nCOPY --from=a /o /p\n", "FROM scratch AS a\nRUN write /o 1\nRUN write /q 2\nFROM scratch\nCOPY --from=a /o /p\n", nil,
+			"cached RUN write /o 1:\nexecuted RUN write /q 2: instruction:…\nexecuted COPY --from=a /o /p: source: what it reads from, [a 2/2] RUN write /q 2 was executed again and its result differs; the files that are copied are the same"},
+		{"copied stage, new file", "FROM scratch AS a\nRUN write /o1 1\nFROM scratch\nCOPY --from=a /o* /p/\n", "FROM scratch AS a\nRUN write /o2 1\nFROM scratch\nCOPY --from=a /o* /p/\n", nil,
+			"executed RUN write /o2 1: instruction:…\nexecuted COPY --from=a /o* /p/: source: …: 1 added, 1 removed (removed /o1 [] 6b86100644>) (added /o2 [] >6b86100644)"},
 		{"copied image", "FROM scratch\nCOPY --from=base /base /p\n", "FROM scratch\nCOPY --from=base /base /p\n", func(f *fixture) { f.image("base", "new") },
 			"base …:…\nexecuted COPY --from=base /base /p: base: the base image full/base moved from sha256:… to sha256:…"},
 		{"same result", "FROM scratch\nRUN write /o 1\nRUN write /p 1\n", "FROM scratch\nRUN write  /o 1\nRUN write /p 1\n", nil,

@@ -200,6 +200,7 @@ func (x *explainer) sources(i int, old, cur string) []Reason {
 			if why, ok := x.moved(id, p.b, oldID, "what it reads from,"); ok {
 				if found = true; why.Kind == Parent {
 					why.Kind = Source
+					x.tellCopied(&why, i, id, oldID)
 				}
 				out = append(out, why)
 				break
@@ -217,6 +218,30 @@ func (x *explainer) sources(i int, old, cur string) []Reason {
 		out = append(out, r)
 	}
 	return out
+}
+
+// tellCopied adds which of the copied files differ.
+func (x *explainer) tellCopied(r *Reason, i, id, oldID int) {
+	changes, ok := x.copied(i, id, x.peers[i].b, oldID)
+	if !ok {
+		return
+	}
+	var n [3]int
+	for _, c := range changes {
+		switch c.Change {
+		case "added":
+			n[1]++
+		case "removed":
+			n[2]++
+		default:
+			n[0]++
+		}
+	}
+	if r.Changes = changes; len(changes) == 0 {
+		r.Text += "; the files that are copied are the same"
+		return
+	}
+	r.Text += "; of the files that are copied: " + counts(n[0], n[1], n[2])
 }
 
 // named are the sources of a step whose chainIDs stand in an input.

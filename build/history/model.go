@@ -22,9 +22,10 @@ const (
 // Start is what is known when a build begins.
 type Start struct {
 	// Context and Dockerfile say what is built, as names that stay the same from build to
-	// build: absolute paths or URLs. Dockerfile is "" when it came from standard input.
+	// build: absolute paths or URLs. What came from standard input has none; Project tells such builds apart.
 	Context    string `json:"context,omitempty"`
 	Dockerfile string `json:"dockerfile,omitempty"`
+	Project    string `json:"project,omitempty"`
 	// Target is the stage that was asked for; "" is the last.
 	Target string `json:"target,omitempty"`
 	// Platform is what was built for.

@@ -150,7 +150,7 @@ func (h *History) Before(ctx context.Context, b *Build, fn func(*Build) bool) er
 		return p == project && name < b.file
 	}
 	return h.each2(ctx, want, func(o *Build) bool {
-		return o.Context != b.Context || o.Dockerfile != b.Dockerfile || fn(o)
+		return o.Context != b.Context || o.Dockerfile != b.Dockerfile || o.Project != b.Project || fn(o)
 	})
 }
 

@@ -295,7 +295,7 @@ func nameOf(t time.Time, s Start, id string) string {
 
 // projectOf tells in eight hex digits what is built.
 func projectOf(s Start) string {
-	sum := sha256.Sum256([]byte(s.Context + "\x00" + s.Dockerfile))
+	sum := sha256.Sum256([]byte(s.Context + "\x00" + s.Dockerfile + "\x00" + s.Project))
 	return hex.EncodeToString(sum[:4])
 }
 
