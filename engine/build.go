@@ -37,6 +37,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	}
 	sources := e.openCaches(ctx, plan.cacheFrom, blobs)
 	defer sources.close()
+	plan.exec.carried = newCarriedMounts(sources, blobs)
 	res, rec, steps, err := e.attempts(ctx, &opts, sources, blobs, func(from []build.Lookup, rec *recording, sink progress.Sink) (*built, error) {
 		o := plan.options
 		o.CacheFrom = from
@@ -49,7 +50,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	if err != nil {
 		return BuildResult{History: rec.finish(nil, err)}, err
 	}
-	caches := &cacheWriter{e: e, specs: plan.cacheTo, recs: &steps.recs, blobs: blobs, res: res, sink: sink}
+	caches := &cacheWriter{e: e, specs: plan.cacheTo, steps: steps, carried: plan.exec.carried, blobs: blobs, res: res, sink: sink}
 	if err := caches.write(ctx, true); err != nil {
 		return BuildResult{History: rec.finish(nil, err)}, err
 	}

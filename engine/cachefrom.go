@@ -32,7 +32,7 @@ type cacheSource struct {
 	// restricted says that only records are left whose layers the source has.
 	restricted bool
 	// mounts are the cache mounts that the source has.
-	mounts []carriedMount
+	mounts []carry.Mount
 }
 
 var _ build.Lookup = (*cacheSource)(nil)
@@ -124,9 +124,7 @@ func (e *Engine) openCache(ctx context.Context, s *cacheSpec) ([]*cacheSource, e
 	docs := &documents{store: e.content, src: repo, kept: make(map[digest.Digest][]byte)}
 	p := place{src: repo, name: s.ref.FamiliarName(), host: s.ref.Host, repository: s.ref.Repository}
 	mountsAt := func() (ocispec.Descriptor, error) { return repo.Resolve(ctx, mountsTag(s.ref.Tag)) }
-	referrers := func(d digest.Digest) ([]ocispec.Descriptor, error) {
-		return repo.Referrers(ctx, d, carry.ArtifactType)
-	}
+	referrers := func(d digest.Digest, kind string) ([]ocispec.Descriptor, error) { return repo.Referrers(ctx, d, kind) }
 	return readCaches(ctx, s, docs, desc, p, referrers, mountsAt, func() {})
 }
 
@@ -148,32 +146,33 @@ func (e *Engine) openLocalCache(ctx context.Context, s *cacheSpec) ([]*cacheSour
 		dir.Close()
 		return nil, err
 	}
-	none := func(digest.Digest) ([]ocispec.Descriptor, error) { return nil, nil }
+	none := func(digest.Digest, string) ([]ocispec.Descriptor, error) { return nil, nil }
 	mountsAt := func() (ocispec.Descriptor, error) { return find(mountsTag(s.tag)) }
 	out, err := readCaches(ctx, s, dir, desc, place{src: dir, name: s.dir}, none, mountsAt, func() { dir.Close() })
-	if err != nil {
+	if out == nil {
 		dir.Close()
 	}
 	return out, err
 }
 
-// readCaches reads the cache that desc is, or those that refer to the image that it is.
+// readCaches reads the cache that desc is, or those that refer to the image that it is. Cache mounts that cannot be read are an error
+// beside the caches, which serve all the same.
 func readCaches(ctx context.Context, s *cacheSpec, p content.Provider, desc ocispec.Descriptor, at place,
-	referrers func(digest.Digest) ([]ocispec.Descriptor, error), mounts func() (ocispec.Descriptor, error), closing func()) ([]*cacheSource, error) {
+	referrers func(digest.Digest, string) ([]ocispec.Descriptor, error), mounts func() (ocispec.Descriptor, error), closing func()) ([]*cacheSource, error) {
 	if !image.IsIndex(desc.MediaType) {
 		recs, blobs, err := carry.Read(ctx, p, desc)
 		if err == nil {
 			c := newCacheSource(s, recs, blobs, at, closing)
-			if c.mounts, err = readMounts(ctx, p, at, mounts); err != nil {
-				return nil, fmt.Errorf("its cache mounts: %w", err)
+			if c.mounts, err = readMounts(ctx, p, mounts); err != nil {
+				err = fmt.Errorf("its cache mounts: %w", err)
 			}
-			return []*cacheSource{c}, nil
+			return []*cacheSource{c}, err
 		}
 		if !errdefs.IsUnsupported(err) {
 			return nil, err
 		}
 	}
-	list, err := referrers(desc.Digest)
+	list, err := referrers(desc.Digest, carry.ArtifactType)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +190,17 @@ func readCaches(ctx context.Context, s *cacheSpec, p content.Provider, desc ocis
 		}
 		return nil, err
 	}
-	return out, nil
+	out[0].mounts, err = readMounts(ctx, p, func() (ocispec.Descriptor, error) {
+		list, err := referrers(desc.Digest, carry.MountsType)
+		if err == nil && len(list) == 0 {
+			err = errdefs.NotFound("there are none")
+		}
+		if err != nil {
+			return ocispec.Descriptor{}, err
+		}
+		return list[0], nil
+	})
+	return out, err
 }
 
 func newCacheSource(s *cacheSpec, recs *carry.Records, blobs []ocispec.Descriptor, at place, closing func()) *cacheSource {

@@ -137,9 +137,7 @@ func (c *cacheSpec) options(flag string, attrs map[string]string) error {
 			}
 			c.max = v == "max"
 		case "mounts":
-			if c.mounts, err = onOff(v); c.mounts {
-				return errdefs.Unsupported("mounts=%s: cache mounts cannot be carried yet", v)
-			}
+			c.mounts, err = onOff(v)
 		case "ignore-error":
 			c.ignoreError, err = onOff(v)
 		default:

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/camada/camada/build"
 	"github.com/camada/camada/build/cache"
 	"github.com/camada/camada/build/cache/carry"
+	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image/layoutdir"
@@ -18,10 +20,39 @@ import (
 )
 
 // collector gathers the results of steps, for a cache that is written.
-type collector struct{ recs carry.Records }
+type collector struct {
+	recs carry.Records
+
+	mu  sync.Mutex
+	ids map[string]bool // of cache mounts
+}
 
 // Planned implements build.Observer.
-func (*collector) Planned(build.Plan) {}
+func (c *collector) Planned(p build.Plan) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, v := range p.Graph.Vertices {
+		run, ok := v.Op.(*op.Run)
+		if !ok {
+			continue
+		}
+		for _, m := range run.Mounts {
+			if m.Type == op.MountCache {
+				if c.ids == nil {
+					c.ids = make(map[string]bool)
+				}
+				c.ids[m.CacheID] = true
+			}
+		}
+	}
+}
+
+// mountIDs are the ids of the cache mounts of all steps.
+func (c *collector) mountIDs() map[string]bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ids
+}
 
 // Ended implements build.Observer.
 func (c *collector) Ended(s build.Step) {
@@ -35,10 +66,13 @@ func (c *collector) Ended(s build.Step) {
 type cacheWriter struct {
 	e     *Engine
 	specs []*cacheSpec
-	recs  *carry.Records
-	blobs *lazy
-	res   *built
-	sink  progress.Sink
+	steps *collector
+	// carried are the cache mounts of the sources.
+	carried *carriedMounts
+	packed  packer
+	blobs   *lazy
+	res     *built
+	sink    progress.Sink
 }
 
 // write writes the caches that are with the image, or those that are not.
@@ -68,7 +102,7 @@ func (w *cacheWriter) one(ctx context.Context, s *cacheSpec) error {
 	if s.kind == cacheInline {
 		subject = &w.res.descriptor
 	}
-	a, err := w.recs.Encode(w.layers(ctx, s.max), subject)
+	a, err := w.steps.recs.Encode(w.layers(ctx, s.max), subject)
 	if err != nil {
 		return err
 	}
@@ -95,7 +129,7 @@ func (w *cacheWriter) layers(ctx context.Context, all bool) []ocispec.Descriptor
 		}
 	}
 	var out []ocispec.Descriptor
-	for _, d := range w.recs.Layers() {
+	for _, d := range w.steps.recs.Layers() {
 		if (all || wanted[d.Digest]) && w.blobs.has(ctx, d.Digest) {
 			out = append(out, d)
 		}

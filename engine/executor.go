@@ -33,6 +33,8 @@ type executor struct {
 	agents  agents
 	limits  BuildRun
 	devices deviceGrants
+	// carried are what cache mounts that are new here can begin with.
+	carried *carriedMounts
 }
 
 // Run implements op.Executor.

@@ -262,7 +262,7 @@ func TestCacheExportFails(t *testing.T) {
 
 func TestCacheSpecs(t *testing.T) {
 	for in, want := range map[string]errdefs.Class{
-		"app:1": "", "type=registry,ref=app": "", "type=local,dest=x,mode=max,tag=t": "", "type=inline": "", "type=inline,mode=max": "",
+		"app:1": "", "type=registry,ref=app": "", "type=local,dest=x,mode=max,tag=t": "", "type=inline": "", "type=inline,mode=max,mounts=true": "",
 		"type=registry,ref=a,oci-mediatypes=true,image-manifest=true,compression=zstd,ignore-error=true": "",
 		"type=gha": errdefs.ErrUnsupported, "type=registry": errdefs.ErrInvalid, "ref=a": errdefs.ErrInvalid, "type=local,src=x": errdefs.ErrInvalid,
 		"type=registry,ref=a,mode=mid": errdefs.ErrInvalid, "type=registry,ref=a,nonsense=1": errdefs.ErrInvalid, "a,b": errdefs.ErrInvalid,

@@ -83,7 +83,17 @@ func (s *stepMounts) part(tree mount.Mount, name string, m op.Mount) error {
 // cacheMount mounts a cache directory, or a directory in one.
 func (x *executor) cacheMount(ctx context.Context, s *stepMounts, m op.StepMount) error {
 	key := cachemount.Key{ID: m.CacheID, From: m.From, Mode: m.Mode, UID: m.UID, GID: m.GID}
-	h, err := x.acquire(ctx, s, key, cachemount.Options{Sharing: m.Sharing, Fill: m.Fill})
+	opts := cachemount.Options{Sharing: m.Sharing, Fill: m.Fill}
+	carried := x.carried.fill(key)
+	if carried != nil {
+		opts.Fill = carried
+	}
+	h, err := x.acquire(ctx, s, key, opts)
+	if err != nil && carried != nil && ctx.Err() == nil {
+		// What another machine had is gone: it begins as it would without.
+		opts.Fill = m.Fill
+		h, err = x.acquire(ctx, s, key, opts)
+	}
 	if err != nil {
 		return err
 	}

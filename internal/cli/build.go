@@ -77,7 +77,7 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 	f.BoolVar(&o.noCache, "no-cache", false, "run every step again")
 	f.BoolVar(&o.pull, "pull", false, "always look for a newer base image")
 	f.StringArrayVar(&o.cacheFrom, "cache-from", nil, "`source` of build cache: a name in a registry, type=registry,ref=NAME or type=local,src=DIRECTORY; may be given again")
-	f.StringArrayVar(&o.cacheTo, "cache-to", nil, "`place` that gets the build cache: type=registry,ref=NAME, type=local,dest=DIRECTORY or type=inline, with mode=min|max; may be given again")
+	f.StringArrayVar(&o.cacheTo, "cache-to", nil, "`place` that gets the build cache: type=registry,ref=NAME, type=local,dest=DIRECTORY or type=inline, with mode=min|max and mounts=true; may be given again")
 	f.StringArrayVar(&o.noCacheFilter, "no-cache-filter", nil, "`stage` that is built without cache; may be given again")
 	f.StringArrayVar(&o.platforms, "platform", nil, "`platform` of the image, e.g. linux/amd64; several make an index")
 	f.StringArrayVar(&o.labels, "label", nil, "`NAME=VALUE` for the image's config")
