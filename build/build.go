@@ -133,6 +133,11 @@ type Parts struct {
 type Options struct {
 	// Context is the directory that COPY and ADD read. "" is no context.
 	Context string
+	// Fetched tells that Context is a copy, made for this build, of what came from elsewhere. Then Dockerfile is a path in
+	// it, and no link in it leads out of it.
+	Fetched bool
+	// Contexts finds named contexts; nil knows none.
+	Contexts Contexts
 	// Dockerfile is the path of the Dockerfile; "" is "Dockerfile" in Context.
 	// With Source it is only the name that messages use.
 	Dockerfile string

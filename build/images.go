@@ -27,6 +27,11 @@ func (i *images) Base(ctx context.Context, name string, p ocispec.Platform) (*gr
 	if err != nil {
 		return nil, err
 	}
+	return i.use(ctx, name, b)
+}
+
+// use makes of an image what the graph knows of it, and keeps it until the end of the build.
+func (i *images) use(ctx context.Context, name string, b Base) (*graph.Base, error) {
 	base := &graph.Base{Name: b.Name, Manifest: b.Manifest, Layers: b.Layers}
 	if len(b.Config) > maxConfig {
 		return nil, errdefs.Limit("image %s: its config has %d bytes", name, len(b.Config))
@@ -43,7 +48,7 @@ func (i *images) Base(ctx context.Context, name string, p ocispec.Platform) (*gr
 	for _, l := range b.Layers {
 		rs = append(rs, lease.Blob(l.Digest))
 	}
-	return base, r.p.Pins.Pin(ctx, rs...)
+	return base, i.r.p.Pins.Pin(ctx, rs...)
 }
 
 // fitHistory gives a foreign image as many history entries with a layer as

@@ -14,7 +14,6 @@ import (
 	"github.com/camada/camada/build/cache"
 	"github.com/camada/camada/build/exporter"
 	"github.com/camada/camada/build/graph"
-	"github.com/camada/camada/build/source"
 	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/layer"
@@ -53,10 +52,7 @@ type run struct {
 	boundMu sync.Mutex
 	bound   map[string]*boundContext // by what of the context they are
 
-	ctxOnce sync.Once
-	ctxTree *source.Tree
-	ctxErr  error
-	hashes  *source.Hashes
+	contexts contexts
 }
 
 func (b *Builder) build(ctx context.Context, opts Options, sink progress.Sink) (*Result, error) {
@@ -107,11 +103,11 @@ func (b *Builder) read(opts Options, sink progress.Sink) (*run, error) {
 // graphOptions are the options of the build's graph.
 func (r *run) graphOptions() graph.Options {
 	o := graph.Options{
-		Images: r.images, Target: r.opts.Target, Args: r.opts.BuildArgs, Platform: r.opts.Platform, Network: r.opts.Network, Prefix: r.opts.Prefix,
+		Images: r.images, Contexts: r, Target: r.opts.Target, Args: r.opts.BuildArgs, Platform: r.opts.Platform, Network: r.opts.Network, Prefix: r.opts.Prefix,
 		Settings: r.opts.Settings, Allow: r.opts.Allow,
 	}
 	if r.opts.Context != "" {
-		if ignore, err := source.IgnoreFile(r.opts.Context, r.opts.Dockerfile); err == nil { // else the first COPY says it
+		if ignore, err := ignoreOf(r.mainContext(), r.opts.Dockerfile); err == nil { // else the first COPY says it
 			o.Ignored = ignore.Out()
 		}
 	}
@@ -121,13 +117,15 @@ func (r *run) graphOptions() graph.Options {
 // close leaves nothing of the build behind but what is finished.
 func (r *run) close() {
 	r.snaps.removeAll()
-	if r.ctxTree != nil {
-		r.ctxTree.Close()
-	}
+	r.closeContexts()
 }
 
 // readDockerfile returns what messages call the file, its path ("" for none) and its text.
 func readDockerfile(opts Options) (name, path string, src []byte, err error) {
+	if opts.Source == nil && opts.Fetched {
+		name, src, err = fetchedDockerfile(opts)
+		return name, name, src, err
+	}
 	if opts.Source != nil {
 		if opts.Dockerfile == "" {
 			return "Dockerfile", "", opts.Source, nil
@@ -181,7 +179,7 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 	}
 	wg.Wait()
 	r.writing.Wait()
-	if saveErr := r.hashes.Save(); saveErr != nil && ctx.Err() == nil {
+	if saveErr := r.saveHashes(); saveErr != nil && ctx.Err() == nil {
 		r.file.Remark("the hashes of the context were not kept: %s", saveErr)
 	}
 	if err := context.Cause(stepCtx); err != nil {
@@ -235,27 +233,6 @@ func (r *run) export(ctx context.Context) (*Result, error) {
 		res.Layers[i] = l.Descriptor
 	}
 	return res, nil
-}
-
-// context opens the build context, once.
-func (r *run) context() (*source.Tree, error) {
-	r.ctxOnce.Do(func() {
-		if r.opts.Context == "" {
-			r.ctxErr = errdefs.Invalid("there is no build context to copy from")
-			return
-		}
-		ignore, err := source.IgnoreFile(r.opts.Context, r.opts.Dockerfile)
-		if err != nil {
-			r.ctxErr = err
-			return
-		}
-		if r.hashes, err = source.OpenHashes(filepath.Join(r.p.CacheDir, "context"), r.opts.Context); err != nil {
-			r.ctxErr = err
-			return
-		}
-		r.ctxTree, r.ctxErr = source.Open(r.opts.Context, source.Options{Ignore: ignore, Hashes: r.hashes})
-	})
-	return r.ctxTree, r.ctxErr
 }
 
 // event is the beginning of each event of a vertex.

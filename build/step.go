@@ -237,11 +237,15 @@ func (w *work) inputs(ctx context.Context) error {
 		w.ins = append(w.ins, "from="+chainID.String())
 		return nil
 	}
-	tree, err := r.context()
+	tree, err := r.contextOf(w.s.v.Context)
 	if err != nil {
 		return err
 	}
-	if w.items, err = match(ctx, tree, c, "build context"); err != nil {
+	where := "build context"
+	if w.s.v.Context != "" {
+		where = "context " + w.s.v.Context
+	}
+	if w.items, err = match(ctx, tree, c, where); err != nil {
 		return err
 	}
 	dgst, err := tree.Digest(ctx, matchesOf(w.items))

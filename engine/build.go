@@ -22,11 +22,14 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	if err != nil {
 		return BuildResult{}, err
 	}
-	fetcher := newFetcher(e)
-	defer fetcher.close()
 	blobs := newLazy(e.content, sink)
 	defer blobs.wait()
 	images := &bases{e: e, blobs: blobs}
+	fetcher, done, err := e.openSources(ctx, &opts, images, &plan.options, sink)
+	if err != nil {
+		return BuildResult{}, err
+	}
+	defer done()
 	b := build.New(build.Parts{
 		Content: blobs, Snapshots: snaps, CacheDir: orElse(opts.cacheDir, filepath.Join(e.root, "cache")),
 		Executor: plan.exec, Images: images, Pins: e.lease, Fetcher: fetcher,

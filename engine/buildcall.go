@@ -11,7 +11,7 @@ import (
 
 // CheckBuild runs the build checks and executes nothing. See build.Builder.Check.
 func (e *Engine) CheckBuild(ctx context.Context, opts BuildOptions) (*build.Checked, error) {
-	b, o, done, err := e.reader(opts)
+	b, o, done, err := e.reader(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -21,7 +21,7 @@ func (e *Engine) CheckBuild(ctx context.Context, opts BuildOptions) (*build.Chec
 
 // OutlineBuild tells what a build of the target can be given. It executes nothing. See build.Builder.Outline.
 func (e *Engine) OutlineBuild(ctx context.Context, opts BuildOptions) (*build.Outline, error) {
-	b, o, done, err := e.reader(opts)
+	b, o, done, err := e.reader(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -30,8 +30,8 @@ func (e *Engine) OutlineBuild(ctx context.Context, opts BuildOptions) (*build.Ou
 }
 
 // BuildTargets lists the stages of the Dockerfile. See build.Builder.Targets.
-func (e *Engine) BuildTargets(opts BuildOptions) (*build.Targets, error) {
-	b, o, done, err := e.reader(opts)
+func (e *Engine) BuildTargets(ctx context.Context, opts BuildOptions) (*build.Targets, error) {
+	b, o, done, err := e.reader(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -40,9 +40,9 @@ func (e *Engine) BuildTargets(opts BuildOptions) (*build.Targets, error) {
 }
 
 // reader returns a builder that can read Dockerfiles and the configs of base images, but make nothing. done ends it.
-func (e *Engine) reader(opts BuildOptions) (b *build.Builder, o build.Options, done func(), err error) {
+func (e *Engine) reader(ctx context.Context, opts BuildOptions) (b *build.Builder, o build.Options, done func(), err error) {
 	o = build.Options{
-		Context: opts.ContextDir, Dockerfile: opts.File, Source: opts.Dockerfile, Target: opts.Target, BuildArgs: opts.BuildArgs, Pull: opts.Pull,
+		Target: opts.Target, BuildArgs: opts.BuildArgs, Pull: opts.Pull,
 		Allow: graph.Entitlements{HostNetwork: true, Insecure: true}, // nothing is executed
 	}
 	platforms, err := parsePlatforms(opts.Platforms)
@@ -51,6 +51,14 @@ func (e *Engine) reader(opts BuildOptions) (b *build.Builder, o build.Options, d
 	}
 	o.Platform = platforms[0] // the first one of a build is the one that remarks on the Dockerfile
 	blobs := newLazy(e.content, progress.Or(nil))
-	b = build.New(build.Parts{Content: blobs, CacheDir: filepath.Join(e.root, "cache"), Images: &bases{e: e, blobs: blobs}, Pins: e.lease})
-	return b, o, blobs.wait, nil
+	images := &bases{e: e, blobs: blobs}
+	_, closeSources, err := e.openSources(ctx, &opts, images, &o, progress.Or(nil))
+	if err != nil {
+		return nil, o, nil, err
+	}
+	b = build.New(build.Parts{Content: blobs, CacheDir: filepath.Join(e.root, "cache"), Images: images, Pins: e.lease})
+	return b, o, func() {
+		blobs.wait()
+		closeSources()
+	}, nil
 }

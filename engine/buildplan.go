@@ -25,7 +25,7 @@ type buildPlan struct {
 // planBuild reads the options. All mistakes in them are found before anything is done.
 func (e *Engine) planBuild(opts *BuildOptions) (*buildPlan, error) {
 	p := &buildPlan{refs: make([]reference.Reference, len(opts.Tags)), options: build.Options{
-		Context: opts.ContextDir, Dockerfile: opts.File, Source: opts.Dockerfile, Target: opts.Target,
+		Target:    opts.Target,
 		BuildArgs: opts.BuildArgs, NoCache: opts.NoCache, NoCacheStages: opts.NoCacheFilter, Pull: opts.Pull, Labels: opts.Labels,
 	}}
 	var err error

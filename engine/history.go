@@ -14,6 +14,7 @@ import (
 	"github.com/camada/camada/build/explain"
 	"github.com/camada/camada/build/history"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/fetch"
 	"github.com/camada/camada/layer/index"
 	"github.com/camada/camada/platform"
 	"github.com/camada/camada/progress"
@@ -49,10 +50,15 @@ func startOf(opts BuildOptions) history.Start {
 		Context: opts.ContextDir, Dockerfile: opts.File, Target: opts.Target, Args: opts.BuildArgs, Tags: opts.Tags,
 		NoCache: opts.NoCache, EpochGiven: opts.SourceDateEpoch != "" || opts.BuildArgs["SOURCE_DATE_EPOCH"] != "",
 	}
-	if _, err := os.Stat(s.Context); err == nil { // not a URL
+	local, err := isDirectory(s.Context)
+	if local = local && err == nil; local {
 		s.Context = realPath(s.Context)
+	} else {
+		s.Context = fetch.Redact(s.Context)
 	}
 	switch {
+	case opts.Dockerfile == nil && !local && s.Context != "":
+		s.Dockerfile = fetch.Redact(s.Dockerfile)
 	case opts.Dockerfile != nil:
 		s.Dockerfile = ""
 		if len(opts.Tags) > 0 {

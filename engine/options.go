@@ -12,9 +12,18 @@ import (
 
 // BuildOptions say what Build builds.
 type BuildOptions struct {
-	// ContextDir is the directory that COPY and ADD read; "" is none.
+	// ContextDir is what COPY and ADD read: a directory, the URL of an archive or of a Dockerfile, a git repository with
+	// #ref:directory, "-" for what Stdin has; "" is none.
 	ContextDir string
-	// File is the Dockerfile; "" is Dockerfile in ContextDir.
+	// Stdin is an archive or a Dockerfile, for ContextDir "-".
+	Stdin io.Reader
+	// Contexts are named contexts: directories, URLs and repositories as ContextDir has them, docker-image://NAME, or
+	// oci-layout://DIRECTORY[:tag][@digest].
+	Contexts map[string]string
+	// ContextImages are named contexts that are images of the store.
+	ContextImages map[string]ocispec.Descriptor
+	// File is the Dockerfile; "" is Dockerfile in ContextDir. It can be a URL. In a context that is not a directory of this
+	// machine it is a path there, unless it is absolute.
 	File string
 	// Dockerfile is the text of the Dockerfile when it comes from neither.
 	Dockerfile []byte
@@ -42,6 +51,7 @@ type BuildOptions struct {
 	Provenance string
 	// CacheFrom and CacheTo are places of build cache, as buildx writes them: type=registry|local|inline,..., or a name.
 	CacheFrom, CacheTo []string
+	stdin              *stdinContext // what came from Stdin
 	// SourceDateEpoch is seconds since 1970 as text; "" leaves the choice to build.
 	SourceDateEpoch string
 

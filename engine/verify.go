@@ -77,6 +77,11 @@ type ConfigDifference struct {
 func (e *Engine) Verify(ctx context.Context, opts BuildOptions, how VerifyOptions, sink progress.Sink) (BuildResult, *VerifyReport, error) {
 	sink = progress.Or(sink)
 	opts.CacheFrom = nil // both builds are made here
+	taken, err := e.takeStdin(ctx, &opts)
+	if err != nil {
+		return BuildResult{}, nil, err
+	}
+	defer taken()
 	first := opts
 	first.CacheTo = nil
 	first.Tags, first.Outputs, first.SBOM, first.Provenance = nil, []BuildOutput{{Type: OutputNone}}, false, ""

@@ -264,3 +264,13 @@ func validRef(s string) bool {
 	}
 	return true
 }
+
+// LocalGit is a repository in a directory of this machine, whose path is absolute, at ref[:subdir].
+func LocalGit(dir, fragment string) (Git, error) {
+	ref, subdir, _ := strings.Cut(fragment, ":")
+	g := Git{Remote: "file://" + dir, Ref: ref, Subdir: cleanSubdir(subdir)}
+	if strings.ContainsFunc(dir, unicode.IsControl) {
+		return Git{}, errdefs.Invalid("git repository %q: its path has control characters", dir)
+	}
+	return g, g.Check()
+}

@@ -45,6 +45,8 @@ type Vertex struct {
 	// Sources are what it reads besides Parent, each once; a nil element stands for an empty
 	// file system. An *op.Copy with From has one: what it copies from.
 	Sources []*Vertex
+	// Context is the name of the named context that an *op.Copy without From reads; "" is the build context.
+	Context string
 	// Base is set for a vertex that is an image.
 	Base *Base
 	// Op is set for all others.
@@ -78,6 +80,8 @@ type Graph struct {
 // Options choose what of the Dockerfile is built.
 type Options struct {
 	Images Images
+	// Contexts finds named contexts; nil knows none.
+	Contexts Contexts
 	// Target is a stage's name or number; "" is the last.
 	Target string
 	// Args are the user's values for ARG.

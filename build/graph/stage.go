@@ -30,6 +30,7 @@ type builder struct {
 	stages   []*stage // by index; nil until needed
 	making   []bool   // by index: stages that are being made
 	images   map[string]*Vertex
+	contexts map[string]*Context // by ContextName; nil for what is none
 	vertices []*Vertex
 }
 
@@ -48,6 +49,8 @@ type stage struct {
 	base *Base
 	// baseHistory is how many history entries came from base.
 	baseHistory int
+	// context is the named context that stands for the stage, when it is a directory.
+	context string
 	// onbuild are the stage's own ONBUILD instructions.
 	onbuild []string
 	cmdSet  bool
@@ -73,12 +76,19 @@ func (b *builder) stage(ctx context.Context, i int) (*stage, error) {
 		return nil, err
 	}
 	st := &stage{b: b, def: &b.f.Stages[i], platform: b.platform}
+	if p := b.froms[i].platform; p != nil {
+		st.platform = *p
+	}
 	if b.making[i] {
 		return nil, b.f.Invalid(st.def.Location, "", "stage %s needs itself", st.def.Title())
 	}
 	b.making[i] = true
 	defer func() { b.making[i] = false }()
 	st.noted = noted{args: b.globalArgs(), used: b.froms[i].args}
+	if replaced, err := st.named(ctx); err != nil || replaced {
+		b.stages[i] = st
+		return st, err
+	}
 	triggers, err := st.from(ctx)
 	if err != nil {
 		return nil, err
@@ -166,10 +176,6 @@ func (st *stage) from(ctx context.Context) ([]string, error) {
 	b, def := st.b, st.def
 	name := b.froms[def.Index].name
 	st.baseName = name
-	if p := b.froms[def.Index].platform; p != nil {
-		st.platform = *p
-	}
-	var err error
 	var triggers []string
 	if i := b.f.BaseStage(def.Index, name); i >= 0 {
 		parent, err := b.stage(ctx, i)
@@ -183,10 +189,12 @@ func (st *stage) from(ctx context.Context) ([]string, error) {
 		triggers = parent.onbuild
 	} else if name == dockerfile.Scratch {
 		st.img = emptyImage(st.platform)
-	} else {
-		if triggers, err = st.fromImage(ctx, name); err != nil {
-			return nil, err
-		}
+	} else if c, err := b.named(ctx, name, st.platform, def.Location); err != nil {
+		return nil, err
+	} else if c != nil {
+		triggers = st.fromContext(c)
+	} else if triggers, err = st.fromImage(ctx, name); err != nil {
+		return nil, err
 	}
 	return triggers, st.ready()
 }
@@ -208,15 +216,20 @@ func (st *stage) fromImage(ctx context.Context, name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	st.base, st.img = base, base.Image.Clone()
-	st.img.Created = nil
-	st.baseHistory = len(st.img.History)
+	st.startFrom(base)
 	triggers := st.img.Config.OnBuild
 	st.img.Config.OnBuild = nil
 	if len(base.Layers) > 0 {
 		st.top = st.add(&Vertex{Base: base, Location: def.Location}, "FROM "+base.Name)
 	}
 	return triggers, nil
+}
+
+// startFrom takes the config of an image.
+func (st *stage) startFrom(base *Base) {
+	st.base, st.img = base, base.Image.Clone()
+	st.img.Created = nil
+	st.baseHistory = len(st.img.History)
 }
 
 // ready fills in what every stage has, whatever it starts from.
@@ -287,6 +300,11 @@ func (b *builder) image(ctx context.Context, name string, p ocispec.Platform, lo
 	key := platform.Format(p) + " " + name
 	if v, ok := b.images[key]; ok {
 		return v, nil
+	}
+	if c, err := b.named(ctx, name, p, loc); err != nil {
+		return nil, err
+	} else if c != nil {
+		return b.top(c, loc), nil
 	}
 	base, err := b.base(ctx, name, p, loc, index)
 	if err != nil {

@@ -192,6 +192,13 @@ func (st *stage) copy(ctx context.Context, c *instructions.CopyCommand) error {
 		if err != nil {
 			return err
 		}
+		if v.Context, err = st.directory(ctx, i, c.From, c.Location()); err != nil {
+			return err
+		}
+		if v.Context != "" {
+			o.From = false // what is copied is read where it is
+			return st.files(v, o, "COPY", c, &c.SourcesAndDest)
+		}
 		src, err := st.tree(ctx, i, c.From, c.Location())
 		if err != nil {
 			return err

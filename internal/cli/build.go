@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -16,6 +15,7 @@ import (
 
 type buildOptions struct {
 	tags          []string
+	contexts      []string
 	file          string
 	target        string
 	buildArgs     []string
@@ -44,9 +44,10 @@ type buildOptions struct {
 func (a *app) buildCommand() *cobra.Command {
 	var o buildOptions
 	cmd := &cobra.Command{
-		Use:   "build [OPTIONS] DIRECTORY",
+		Use:   "build [OPTIONS] PATH|URL|-",
 		Short: "Build an image from a Dockerfile",
-		Long: `Build an image from a Dockerfile and a directory of files, the context.
+		Long: `Build an image from a Dockerfile and a tree of files, the context: a directory, an archive on standard
+input or at a URL, or a git repository with #ref:directory.
 
 The result depends on the Dockerfile, the context, the build arguments and the base images, and
 on nothing else: the same inputs give the same digest on every machine. Times in the image are
@@ -64,14 +65,18 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
   camada build --check .                    # what the build checks have to say, and no build
   camada build --call outline .             # the arguments and secrets that the build takes
   camada build --secret id=token,env=TOKEN --ssh default -t app .
-  camada build -t app - < Dockerfile        # a Dockerfile without a context`,
+  camada build -t app - < Dockerfile        # a Dockerfile without a context
+  camada build -t app - < context.tar.gz
+  camada build -t app https://example.com/app.git#v1.2:docker
+  camada build --build-context lib=../lib --build-context debian=docker-image://mirror/debian .`,
 		Args:        args(1, 1),
 		Annotations: map[string]string{inNamespace: "yes"},
 		RunE:        func(cmd *cobra.Command, args []string) error { return a.runBuild(cmd, o, args[0]) },
 	}
 	f := cmd.Flags()
 	f.StringArrayVarP(&o.tags, "tag", "t", nil, "`name` of the image, \"name:tag\"; may be given again")
-	f.StringVarP(&o.file, "file", "f", "", "the Dockerfile (default: `DIRECTORY/Dockerfile`); - reads standard input")
+	f.StringVarP(&o.file, "file", "f", "", "the Dockerfile (default: `PATH/Dockerfile`), a URL, or - for standard input")
+	f.StringArrayVar(&o.contexts, "build-context", nil, "`NAME=VALUE`: what FROM, --from and from= mean by a name: a directory, URL, docker-image://NAME or oci-layout://DIR")
 	f.StringVar(&o.target, "target", "", "`stage` to build")
 	f.StringArrayVar(&o.buildArgs, "build-arg", nil, "value of an ARG, `NAME=VALUE`; NAME alone takes it from the environment")
 	f.BoolVar(&o.noCache, "no-cache", false, "run every step again")
@@ -116,7 +121,7 @@ func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 	if opts.Run, err = o.run.settings(); err != nil {
 		return err
 	}
-	if err := a.readDockerfile(&opts); err != nil {
+	if err := a.readContext(&opts, o.contexts); err != nil {
 		return err
 	}
 	if o.explain != "" && o.explain != explainText && o.explain != explainJSON {
@@ -171,30 +176,6 @@ func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 		a.printWarnings(res.Warnings)
 	}
 	return writeResults(o, res)
-}
-
-// readDockerfile reads a Dockerfile from standard input where one of the two dashes asks for it.
-func (a *app) readDockerfile(opts *engine.BuildOptions) error {
-	if opts.ContextDir != "-" && opts.File != "-" {
-		return nil
-	}
-	if opts.ContextDir == "-" && opts.File != "" {
-		return errdefs.Invalid("the context and -f cannot both be given when the Dockerfile comes from standard input")
-	}
-	const limit = 1 << 20
-	b, err := io.ReadAll(io.LimitReader(a.stdin, limit+1))
-	if err != nil {
-		return fmt.Errorf("read the Dockerfile from standard input: %w", err)
-	}
-	if len(b) > limit {
-		return errdefs.Limit("the Dockerfile on standard input is larger than %d bytes; archives as context are not supported yet", limit)
-	}
-	opts.Dockerfile = b
-	if opts.ContextDir == "-" {
-		opts.ContextDir = ""
-	}
-	opts.File = ""
-	return nil
 }
 
 // buildMetadata is the content of --metadata-file, with buildx's names.

@@ -64,7 +64,7 @@ func (a *app) callBuild(cmd *cobra.Command, c call, opts engine.BuildOptions) er
 	return a.with(cmd.Context(), func(e *engine.Engine) error {
 		switch c.name {
 		case callTargets:
-			t, err := e.BuildTargets(opts)
+			t, err := e.BuildTargets(cmd.Context(), opts)
 			if err != nil {
 				return err
 			}
