@@ -42,7 +42,10 @@ type External struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	// HiddenArgs are the names of arguments whose values are left out: they look like secrets.
 	HiddenArgs []string `json:"hiddenArgs,omitempty"`
-	NoCache    bool     `json:"noCache,omitempty"`
+	// Secrets and SSH are the IDs of what steps could use; their values are nowhere.
+	Secrets []string `json:"secrets,omitempty"`
+	SSH     []string `json:"ssh,omitempty"`
+	NoCache bool     `json:"noCache,omitempty"`
 }
 
 // Internal is what the builder chose.

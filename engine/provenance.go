@@ -36,6 +36,12 @@ func (e *Engine) provenance(opts BuildOptions, b *watchedBuild, started time.Tim
 		ext.Source = attest.Scrub(opts.ContextDir)
 	}
 	if opts.Provenance == ProvenanceMax {
+		for _, s := range opts.Run.Secrets {
+			ext.Secrets = append(ext.Secrets, s.ID)
+		}
+		for _, a := range opts.Run.Agents {
+			ext.SSH = append(ext.SSH, a.ID)
+		}
 		in := &p.BuildDefinition.InternalParameters
 		in.DockerfileText = string(b.plan.Source)
 		in.Steps = stepsOf(b, hiddenValues(opts.BuildArgs))

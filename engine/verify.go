@@ -85,7 +85,7 @@ func (e *Engine) Verify(ctx context.Context, opts BuildOptions, how VerifyOption
 	first := opts
 	first.CacheTo = nil
 	first.Tags, first.Outputs, first.SBOM, first.Provenance = nil, []BuildOutput{{Type: OutputNone}}, false, ""
-	first.watch = &watches{}
+	first.CacheTo, first.watch = nil, &watches{}
 	one, err := e.Build(ctx, first, sink)
 	if err != nil {
 		return BuildResult{}, nil, fmt.Errorf("first build: %w", err)
@@ -131,7 +131,7 @@ func (e *Engine) otherBuild(ctx context.Context, opts BuildOptions) (second Buil
 		return second, nil, nil, err
 	}
 	second = opts
-	second.NoCache, second.NoCacheFilter, second.unrecorded = true, nil, true
+	second.NoCache, second.NoCacheFilter, second.CacheFrom, second.unrecorded = true, nil, nil, true
 	second.cacheDir = filepath.Join(dir, "cache")
 	second.watch = &watches{}
 	varied = []string{"no cache, and none of what earlier builds remembered"}

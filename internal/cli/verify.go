@@ -191,7 +191,7 @@ func writeChange(w io.Writer, c compare.Change) {
 	if c.Content == nil {
 		return
 	}
-	fmt.Fprintf(w, "    content: %s of %d differ\n", plural(int(c.Content.Bytes), "byte"), max(c.Content.FirstSize, c.Content.SecondSize))
+	fmt.Fprintf(w, "    content: %d of %s\n", c.Content.Bytes, plural(int(max(c.Content.FirstSize, c.Content.SecondSize)), "byte"))
 	for i, r := range c.Content.Ranges {
 		if i == maxShownRanges {
 			break
