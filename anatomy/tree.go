@@ -160,6 +160,43 @@ type merger struct {
 	dir     *Node
 	dirName string
 	links   int // that the current name went through
+	// Nodes and their first versions are made in blocks: there are as many as files.
+	nodes    []Node
+	versions []Version
+}
+
+// block is how many nodes are made at once.
+const block = 512
+
+// kid returns a child, made when it is not there.
+func (m *merger) kid(n *Node, name string) *Node {
+	k := n.kids[name]
+	if k != nil {
+		return k
+	}
+	if n.kids == nil {
+		n.kids = make(map[string]*Node)
+	}
+	if len(m.nodes) == 0 {
+		m.nodes = make([]Node, block)
+	}
+	k, m.nodes = &m.nodes[0], m.nodes[1:]
+	k.Name, k.Parent = name, n
+	n.kids[name] = k
+	return k
+}
+
+// push gives a node one more version.
+func (m *merger) push(n *Node, v Version) {
+	if n.Versions != nil {
+		n.Versions = append(n.Versions, v)
+		return
+	}
+	if len(m.versions) == 0 {
+		m.versions = make([]Version, block)
+	}
+	m.versions[0] = v
+	n.Versions, m.versions = m.versions[:1:1], m.versions[1:]
 }
 
 func (m *merger) layer(i int) {
@@ -173,7 +210,8 @@ func (m *merger) layer(i int) {
 			m.hideKids(m.parent(e.Path, true), e.Path)
 			m.dir, m.dirName = m.a.root, "."
 		case index.Whiteout:
-			if n := m.parent(path.Dir(e.Path), true).kids[path.Base(e.Path)]; n != nil {
+			dir, base := split(e.Path)
+			if n := m.parent(dir, true).kids[base]; n != nil {
 				m.hide(n, e.Path)
 			}
 			m.dir, m.dirName = m.a.root, "."
@@ -188,11 +226,20 @@ func (m *merger) find(name string) *Node {
 	if name == "." {
 		return m.a.root
 	}
-	dir := m.parent(path.Dir(name), false)
-	if dir == nil {
+	dir, base := split(name)
+	n := m.parent(dir, false)
+	if n == nil {
 		return nil
 	}
-	return dir.kids[path.Base(name)]
+	return n.kids[base]
+}
+
+// split parts a clean path at its last slash.
+func split(name string) (dir, base string) {
+	if i := strings.LastIndexByte(name, '/'); i >= 0 {
+		return name[:i], name[i+1:]
+	}
+	return ".", name
 }
 
 // parent returns the directory that name leads to, through symbolic links as an extraction goes. With create it is made.
@@ -244,35 +291,22 @@ func (m *merger) walk(n *Node, name string, create bool) *Node {
 				return nil
 			}
 			if next == nil {
-				next = n.kid(part)
+				next = m.kid(n, part)
 			}
 			change := Added
 			if v != nil {
 				change = Replaced
 			}
-			next.Versions = append(next.Versions, Version{Layer: m.i, Change: change})
+			m.push(next, Version{Layer: m.i, Change: change})
 		}
 		n = next
 	}
 	return n
 }
 
-// kid returns a child, made when it is not there.
-func (n *Node) kid(name string) *Node {
-	k := n.kids[name]
-	if k == nil {
-		if n.kids == nil {
-			n.kids = make(map[string]*Node)
-		}
-		k = &Node{Name: name, Parent: n}
-		n.kids[name] = k
-	}
-	return k
-}
-
 func (m *merger) hide(n *Node, by string) {
 	if n.top() != nil {
-		n.Versions = append(n.Versions, Version{Layer: m.i, Change: Gone, By: by})
+		m.push(n, Version{Layer: m.i, Change: Gone, By: by})
 		m.hideKids(n, by)
 	}
 }
@@ -287,7 +321,8 @@ func (m *merger) hideKids(n *Node, by string) {
 func (m *merger) add(e *index.Entry) {
 	n := m.a.root
 	if e.Path != "." {
-		n = m.parent(path.Dir(e.Path), true).kid(path.Base(e.Path))
+		dir, base := split(e.Path)
+		n = m.kid(m.parent(dir, true), base)
 	}
 	v := Version{Layer: m.i, Entry: e}
 	if e.Kind == index.Link {
@@ -306,7 +341,7 @@ func (m *merger) add(e *index.Entry) {
 		old.Entry = e
 		return
 	}
-	n.Versions = append(n.Versions, v)
+	m.push(n, v)
 }
 
 // target finds the file that a hard link means: in its own layer, or below.

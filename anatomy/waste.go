@@ -19,10 +19,14 @@ func (a *Image) measure() {
 		}
 	}
 	needed := map[*index.Entry]bool{}
+	var hidden []*Version
 	a.Each(func(n *Node) {
 		for i := range n.Versions {
 			v := &n.Versions[i]
 			l := &a.Layers[v.Layer]
+			if v.Entry != nil && v.Entry.Size > 0 && i < len(n.Versions)-1 {
+				hidden = append(hidden, v)
+			}
 			switch v.Change {
 			case Added:
 				if v.Entry != nil {
@@ -40,25 +44,12 @@ func (a *Image) measure() {
 			needed[v.Target] = true
 		}
 	})
-	a.Each(func(n *Node) {
-		for _, v := range n.hidden() {
-			// A file whose other name is there still is no waste.
-			if !needed[v.Entry] {
-				a.Layers[v.Layer].Wasted += v.Entry.Size
-			}
-		}
-	})
-}
-
-// hidden are the versions with an entry that do not show.
-func (n *Node) hidden() []Version {
-	var out []Version
-	for i, v := range n.Versions {
-		if v.Entry != nil && (i < len(n.Versions)-1) {
-			out = append(out, v)
+	for _, v := range hidden {
+		// A file whose other name is there still is no waste.
+		if !needed[v.Entry] {
+			a.Layers[v.Layer].Wasted += v.Entry.Size
 		}
 	}
-	return out
 }
 
 // Each calls fn for each path, a directory before what is in it.
