@@ -265,8 +265,10 @@ func mapRanges(ctx context.Context, pid, uid, gid int, uids, gids idRange) error
 		id      int
 		r       idRange
 	}{{"newuidmap", uid, uids}, {"newgidmap", gid, gids}} {
-		out, err := exec.CommandContext(ctx, m.program, strconv.Itoa(pid), "0", strconv.Itoa(m.id), "1",
-			"1", strconv.Itoa(m.r.start), strconv.Itoa(m.r.count)).CombinedOutput()
+		cmd := exec.CommandContext(ctx, m.program, strconv.Itoa(pid), "0", strconv.Itoa(m.id), "1",
+			"1", strconv.Itoa(m.r.start), strconv.Itoa(m.r.count))
+		cmd.Env = []string{} // it needs none, and the user's may have secrets in it
+		out, err := cmd.CombinedOutput()
 		if err != nil {
 			return errdefs.Unsupported("%s could not map the ids of the user namespace: %w: %s; check /etc/subuid, /etc/subgid and that the program is setuid root", m.program, err, strings.TrimSpace(string(out)))
 		}

@@ -15,7 +15,8 @@ import (
 
 // buildRunOptions are the flags of build for its RUN steps.
 type buildRunOptions struct {
-	secrets, agents        []string
+	secrets                secretsValue
+	agents                 []string
 	allow                  []string
 	network                string
 	addHosts               []string
@@ -30,7 +31,7 @@ type buildRunOptions struct {
 
 // addFlags adds the flags of the RUN steps to build's.
 func (o *buildRunOptions) addFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.secrets, "secret", nil, "secret for RUN --mount=type=secret: `id=NAME[,src=FILE|env=VARIABLE]`; may be given again")
+	f.Var(&o.secrets, "secret", "secret for RUN --mount=type=secret: `id=NAME[,src=FILE|env=VARIABLE]`; may be given again")
 	f.StringArrayVar(&o.agents, "ssh", nil, "agent or keys for RUN --mount=type=ssh: `default|NAME[=SOCKET|KEY[,KEY]]`; may be given again")
 	f.StringArrayVar(&o.allow, "allow", nil, "`entitlement` of RUN steps: network.host, security.insecure or device[=NAME]; may be given again")
 	f.StringVar(&o.network, "network", "default", "`network` of RUN steps: default, none or host")
@@ -113,23 +114,24 @@ func (o *buildRunOptions) settings() (engine.BuildRun, error) {
 // secretFields are the parts of --secret.
 type secretFields struct{ id, kind, src, env string }
 
+// splitSecret reads --secret. Its errors have no value in them: who made a mistake may have given the secret itself.
 func splitSecret(s string) (f secretFields, err error) {
 	r := csv.NewReader(strings.NewReader(s))
 	fields, err := r.Read()
 	if err != nil {
-		return f, errdefs.Invalid("--secret %q: want id=NAME[,src=FILE|env=VARIABLE]", s)
+		return f, errdefs.Invalid("--secret: want id=NAME[,src=FILE|env=VARIABLE]")
 	}
 	for _, field := range fields {
 		k, v, ok := strings.Cut(field, "=")
 		if !ok {
-			return f, errdefs.Invalid("--secret %q: %q is not KEY=VALUE", s, field)
+			return f, errdefs.Invalid("--secret: a part is not KEY=VALUE; want id=NAME[,src=FILE|env=VARIABLE]")
 		}
 		switch strings.ToLower(k) {
 		case "id":
 			f.id = v
 		case "type":
 			if v != "file" && v != "env" {
-				return f, errdefs.Invalid("--secret %q: type %q is not known; want file or env", s, v)
+				return f, errdefs.Invalid("--secret: type %q is not known; want file or env", v)
 			}
 			f.kind = v
 		case "src", "source":
@@ -137,11 +139,11 @@ func splitSecret(s string) (f secretFields, err error) {
 		case "env":
 			f.env = v
 		default:
-			return f, errdefs.Invalid("--secret %q: %q is not known; want id, type, src or env", s, k)
+			return f, errdefs.Invalid("--secret: %q is not known; want id, type, src or env", k)
 		}
 	}
 	if f.id == "" {
-		return f, errdefs.Invalid("--secret %q: id is missing", s)
+		return f, errdefs.Invalid("--secret: id is missing")
 	}
 	if f.kind == "env" && f.env == "" {
 		f.env, f.src = f.src, ""
