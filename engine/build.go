@@ -8,6 +8,7 @@ import (
 
 	"github.com/camada/camada/build"
 	"github.com/camada/camada/progress"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Build builds an image, for one platform or several, and makes what the outputs say of it: without any, it is stored and
@@ -45,10 +46,11 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 		o := plan.options
 		o.CacheFrom = from
 		res, err := e.buildAll(ctx, b, o, plan.platforms, plan.notes, rec, sink)
-		if err == nil && opts.stores() {
-			err = e.complete(ctx, blobs, images, res)
+		if err != nil {
+			return nil, err
 		}
-		return res, err
+		res.blobs = blobs
+		return res, e.complete(ctx, &opts, images, res)
 	})
 	if err != nil {
 		return BuildResult{History: rec.finish(nil, err)}, err
@@ -75,17 +77,29 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	return out, err
 }
 
-// stores reports whether an output needs the layers.
-func (o *BuildOptions) stores() bool {
-	return len(o.Outputs) == 0 || slices.ContainsFunc(o.Outputs, func(b BuildOutput) bool { return b.Type != OutputNone })
-}
-
-// complete fetches the layers of the result that are not in the store, and names base images that are whole now.
-func (e *Engine) complete(ctx context.Context, blobs *lazy, images *bases, res *built) error {
+// complete fetches the layers of the result that are not in the store, when an output needs them there, and names base images
+// that are whole now.
+func (e *Engine) complete(ctx context.Context, opts *BuildOptions, images *bases, res *built) error {
+	finish := func(context.Context, []ocispec.Descriptor) error { return nil }
+	for _, o := range opts.Outputs {
+		if o.Type == OutputImage && o.Push && o.NoStore {
+			finish = res.blobs.check
+		}
+	}
+	if opts.stores() {
+		finish = res.blobs.complete
+	}
 	for _, img := range res.images {
-		if err := blobs.complete(ctx, img.Layers); err != nil {
+		if err := finish(ctx, img.Layers); err != nil {
 			return err
 		}
 	}
 	return images.name(ctx)
+}
+
+// stores reports whether the layers have to be in the store.
+func (o *BuildOptions) stores() bool {
+	return o.SBOM || len(o.Outputs) == 0 || slices.ContainsFunc(o.Outputs, func(b BuildOutput) bool {
+		return b.Type != OutputNone && !(b.Type == OutputImage && b.Push && b.NoStore)
+	})
 }

@@ -186,6 +186,29 @@ func (l *lazy) complete(ctx context.Context, layers []ocispec.Descriptor) error 
 	return l.Store.Sync(ctx, dgsts...)
 }
 
+// check looks whether the layers that are not here are where they should be, and fetches those for which that is not certain.
+func (l *lazy) check(ctx context.Context, layers []ocispec.Descriptor) error {
+	var doubtful []ocispec.Descriptor
+	for _, d := range layers {
+		places, _ := l.of(d.Digest)
+		if places == nil {
+			continue
+		}
+		if _, err := l.Store.Stat(ctx, d.Digest); !errdefs.IsNotFound(err) {
+			continue
+		}
+		s, ok := places[0].src.(content.Statter)
+		if ok {
+			info, err := s.Stat(ctx, d.Digest)
+			ok = err == nil && info.Size == d.Size
+		}
+		if !ok {
+			doubtful = append(doubtful, d)
+		}
+	}
+	return l.complete(ctx, doubtful)
+}
+
 // fetch brings a blob here from the first place that has it.
 func (l *lazy) fetch(ctx context.Context, desc ocispec.Descriptor) error {
 	l.mu.Lock()

@@ -72,8 +72,9 @@ type BuildOutput struct {
 	Dest string
 	// Writer takes the archive of OutputTar, OutputOCI and OutputDocker.
 	Writer *os.File `json:"-"`
-	// Push sends an OutputImage to its registry too.
-	Push bool
+	// Push sends an OutputImage to its registry too; with NoStore the store gets no image then, and layers that are in
+	// registries already are not fetched.
+	Push, NoStore bool
 }
 
 // The types of outputs.

@@ -55,6 +55,12 @@ func (e *Engine) deliverOne(ctx context.Context, o BuildOutput, refs []reference
 		if o.Push && len(refs) == 0 {
 			return errdefs.Invalid("an image that is pushed needs a name; give one with -t")
 		}
+		if o.Push && o.NoStore {
+			for _, r := range refs {
+				*names = append(*names, r.Familiar())
+			}
+			return e.push(ctx, res.blobs, refs, res.descriptor, sink)
+		}
 		set, err := e.setTags(ctx, refs, res.descriptor, "build", "")
 		*names = append(*names, set...)
 		if err == nil && o.Push {

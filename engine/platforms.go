@@ -22,6 +22,8 @@ type built struct {
 	descriptor ocispec.Descriptor
 	// images are the builds, in the order of the platforms.
 	images []*build.Result
+	// blobs has their layers, or knows where they are.
+	blobs *lazy
 }
 
 // parsePlatforms reads the platforms of a build, each once; nil is the host's, unsaid.

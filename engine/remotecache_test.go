@@ -243,6 +243,49 @@ func TestInlineCache(t *testing.T) {
 	}
 }
 
+// TestLazyPush pushes an image whose layers are all in the registry, in other repositories.
+func TestLazyPush(t *testing.T) {
+	for name, lost := range map[string]bool{"mounted": false, "a layer is lost": true} {
+		t.Run(name, func(t *testing.T) {
+			reg := remotetest.Start(t)
+			o := project(t, pushBase(t, reg))
+			cacheRef, app := reg.Ref("cache:1").String(), reg.Ref("app:1").String()
+			o.CacheTo = []string{"type=registry,mode=max,ref=" + cacheRef}
+			here := machine(t)
+			first, _ := mustBuild(t, here, o)
+			if lost {
+				img, _, err := here.open(t.Context(), "app", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				reg.Remove(img.Layers[len(img.Layers)-1].Digest.String())
+			}
+			reg.Forget()
+			o.CacheTo, o.CacheFrom, o.Tags = nil, []string{cacheRef}, []string{app}
+			o.Outputs = []BuildOutput{{Type: OutputImage, Push: true, NoStore: true}}
+			got, _ := mustBuild(t, machine(t), o)
+			if got.Descriptor.Digest != first.Descriptor.Digest {
+				t.Errorf("digest %s, want %s", got.Descriptor.Digest, first.Descriptor.Digest)
+			}
+			// The config of the image is the only blob that is uploaded; those of the base and of the cache are read.
+			if up, down := len(reg.Calls("PUT uploads")), len(reg.Calls("GET blobs")); !lost && (up != 1 || down != 2) {
+				t.Errorf("%d uploads, %d blobs read: %v", up, down, reg.Calls(""))
+			}
+			last := machine(t)
+			if _, err := last.Pull(t.Context(), PullOptions{Image: app}, nil); err != nil {
+				t.Fatal(err)
+			}
+			f, err := last.resolve(t.Context(), app)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := last.whole(t.Context(), f.descriptor); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestCacheExportFails(t *testing.T) {
 	reg := remotetest.Start(t)
 	o := project(t, pushBase(t, reg))

@@ -36,6 +36,9 @@ func (a *app) openOutputs(o buildOptions) (*outputs, error) {
 		if o.push && out.list[i].Type == engine.OutputImage {
 			out.list[i].Push = true
 		}
+		if out.list[i].NoStore && !out.list[i].Push {
+			return nil, errors.Join(errdefs.Invalid("--output: store=false without push=true: nothing would become of the image; use type=cacheonly"), out.discard())
+		}
 	}
 	return &out, nil
 }
@@ -86,6 +89,7 @@ func (a *app) openOutput(s string, out *outputs) (engine.BuildOutput, error) {
 			if key == "push-by-digest" && on || key == "oci-mediatypes" && !on {
 				return b, errdefs.Unsupported("--output %s: %s=%s is not supported", s, key, v)
 			}
+			b.NoStore = b.NoStore || key == "store" && !on
 			delete(attrs, key)
 		}
 	}
