@@ -61,7 +61,7 @@ func (f *File) LaterStage(i int, name string) int {
 }
 
 // CopyFrom returns the stage that a --from in stage i means, or -1 when it
-// means an image. The stage may come later in the file, if it does not need stage i.
+// means an image. The stage may be a later one, which only a stage that no build needs may name; see Later.
 func (f *File) CopyFrom(i int, from string, loc []parser.Range) (int, error) {
 	res, err := shell.NewLex(f.Escape).ProcessWordWithMatches(from, shell.EnvsFromSlice(nil))
 	if err != nil {
@@ -102,6 +102,14 @@ func (f *File) MountFrom(i int, from string, loc []parser.Range) (int, error) {
 		return -1, f.Invalid(loc, "move stage "+f.Stages[j].Title()+" before it", "RUN --mount: stage %s, which from=%s names, comes later, at line %d", f.Stages[j].Title(), from, firstLine(f.Stages[j].Location))
 	}
 	return j, nil
+}
+
+// Later refuses stage j as a source of stage i when it comes after it.
+func (f *File) Later(i, j int, from string, loc []parser.Range) error {
+	if j <= i {
+		return nil
+	}
+	return f.Invalid(loc, "move stage "+f.Stages[j].Title()+" before it", "--from=%s: that stage comes later, at line %d", from, firstLine(f.Stages[j].Location))
 }
 
 func (f *File) stageByName(name string, before int) int {

@@ -29,7 +29,7 @@ func mistakes() []mistake {
 		{"base-typo", "FROM scratch AS build\nFROM biuld\n", 2, "did you mean build?"},
 		{"platform", "FROM --platform=x/y/z/q scratch\n", 1, "want os/architecture[/variant]"},
 		{"from-typo", "FROM scratch AS build\nFROM scratch\nCOPY --from=biuld /x /y\n", 3, "did you mean build?"},
-		{"from-later", "FROM scratch AS a\nCOPY --from=b /x /y\nFROM a AS b\n", 2, "cycle of stages: a -> b -> a"},
+		{"from-later", "FROM scratch AS a\nCOPY --from=b /x /y\nFROM scratch AS b\nFROM a\n", 2, "comes later, at line 3 (move stage b before it)"},
 		{"from-itself", "FROM scratch AS a\nCOPY --from=a /x /y\n", 2, "stage a copies from itself"},
 		{"from-number", "FROM scratch\nCOPY --from=3 /x /y\n", 2, "the file has stages 0 to 0"},
 		{"from-file", "FROM scratch AS a\nCOPY rootfs /\nFROM scratch\nCOPY --from=a /nosuch /\n", 4, `source "/nosuch" is not in the stage`},

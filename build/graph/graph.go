@@ -109,7 +109,7 @@ func Build(ctx context.Context, f *dockerfile.File, opts Options) (*Graph, error
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{f: f, opts: opts, host: platform.Host(), stages: make([]*stage, len(f.Stages)), making: make([]bool, len(f.Stages))}
+	b := &builder{f: f, opts: opts, host: platform.Host(), stages: make([]*stage, len(f.Stages))}
 	b.platform = b.host
 	if opts.Platform != nil {
 		b.platform = platform.Normalize(*opts.Platform)

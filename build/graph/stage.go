@@ -28,7 +28,6 @@ type builder struct {
 	global   *dockerfile.Scope
 	froms    []from   // by index
 	stages   []*stage // by index; nil until needed
-	making   []bool   // by index: stages that are being made
 	images   map[string]*Vertex
 	contexts map[string]*Context // by ContextName; nil for what is none
 	vertices []*Vertex
@@ -66,8 +65,8 @@ type stage struct {
 	baseName string
 }
 
-// stage returns stage i, made if it was not yet. A stage that needs itself is refused: most
-// are found when the file is read, those through ONBUILD triggers here.
+// stage returns stage i, made if it was not yet. What it needs has lower numbers
+// only, so this ends.
 func (b *builder) stage(ctx context.Context, i int) (*stage, error) {
 	if st := b.stages[i]; st != nil {
 		return st, nil
@@ -79,11 +78,6 @@ func (b *builder) stage(ctx context.Context, i int) (*stage, error) {
 	if p := b.froms[i].platform; p != nil {
 		st.platform = *p
 	}
-	if b.making[i] {
-		return nil, b.f.Invalid(st.def.Location, "", "stage %s needs itself", st.def.Title())
-	}
-	b.making[i] = true
-	defer func() { b.making[i] = false }()
 	st.noted = noted{args: b.globalArgs(), used: b.froms[i].args}
 	if replaced, err := st.named(ctx); err != nil || replaced {
 		b.stages[i] = st

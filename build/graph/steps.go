@@ -189,6 +189,9 @@ func (st *stage) copy(ctx context.Context, c *instructions.CopyCommand) error {
 	} else {
 		o.From = true
 		i, err := st.b.f.CopyFrom(st.def.Index, c.From, c.Location())
+		if err == nil {
+			err = st.b.f.Later(st.def.Index, i, c.From, c.Location())
+		}
 		if err != nil {
 			return err
 		}
