@@ -28,7 +28,7 @@ func (w *work) mountInputs(ctx context.Context, o *op.Run) error {
 		case op.FromEmpty:
 			continue
 		case op.FromContext:
-			w.shown[i], err = w.run.contextDigest(ctx, m.Source)
+			w.shown[i], err = w.contextDigest(ctx, m.Source)
 		default:
 			w.shown[i], err = w.run.treeDigest(ctx, w.run.of(w.s.v.Sources[m.From]), m.Source)
 		}
@@ -41,12 +41,17 @@ func (w *work) mountInputs(ctx context.Context, o *op.Run) error {
 }
 
 // contextDigest is that of a file or directory of the context.
-func (r *run) contextDigest(ctx context.Context, name string) (digest.Digest, error) {
-	tree, m, err := r.contextAt(ctx, name)
+func (w *work) contextDigest(ctx context.Context, name string) (digest.Digest, error) {
+	tree, m, err := w.run.contextAt(ctx, name)
 	if err != nil {
 		return "", err
 	}
-	return tree.Digest(ctx, []source.Match{m})
+	found := []source.Match{m}
+	d, err := tree.Digest(ctx, found)
+	if err == nil {
+		w.mounted = append(w.mounted, &ContextFiles{Digest: d, tree: tree, found: found})
+	}
+	return d, err
 }
 
 func (r *run) contextAt(ctx context.Context, name string) (*source.Tree, source.Match, error) {

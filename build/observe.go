@@ -48,6 +48,8 @@ type Step struct {
 	// Context is what the step copies from the build context, nil for nothing. It
 	// is valid until Ended returns.
 	Context *ContextFiles
+	// Mounted are the parts of the context that a RUN sees; they are valid until Ended returns too.
+	Mounted []*ContextFiles
 	// Err is why the step failed.
 	Err error
 }
@@ -96,7 +98,7 @@ func (w *work) observe(ctx context.Context, ended time.Time, err error) {
 	}
 	s := Step{
 		Vertex: w.s.v, Started: w.started, Ended: ended, Cached: w.s.cached, Miss: w.miss,
-		Definition: w.definition, Inputs: w.ins, Context: w.context, Err: err,
+		Definition: w.definition, Inputs: w.ins, Context: w.context, Mounted: w.mounted, Err: err,
 	}
 	tell := func() {
 		if w.parent.isReady() {

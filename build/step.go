@@ -210,6 +210,7 @@ type work struct {
 	flight *flight
 	// context is what a local copy takes, miss why the cache did not serve, started when that was known.
 	context *ContextFiles
+	mounted []*ContextFiles
 	miss    Miss
 	started time.Time
 }

@@ -67,6 +67,7 @@ func (w *watchedBuild) Ended(s build.Step) {
 	if w == nil {
 		return
 	}
+	s.Mounted = nil
 	if s.Context != nil { // its files are there during the call only
 		s.Context = &build.ContextFiles{Digest: s.Context.Digest}
 	}

@@ -74,7 +74,10 @@ func (a *accountant) builds() {
 		for l := range strings.Lines(string(data)) {
 			var line struct {
 				Begin struct{ Plan string }
-				Step  struct{ Files digest.Digest }
+				Step  struct {
+					Files   digest.Digest
+					Mounted []digest.Digest
+				}
 			}
 			if err := json.Unmarshal([]byte(l), &line); err != nil {
 				continue // torn
@@ -82,17 +85,19 @@ func (a *accountant) builds() {
 			if line.Begin.Plan != "" {
 				object(line.Begin.Plan)
 			}
-			if line.Step.Files == "" {
-				continue
-			}
-			list := "lists/" + line.Step.Files.Encoded()
-			a.history[list] = true
-			sums, err := os.ReadFile(filepath.Join(a.root, "history", list))
-			if err != nil {
-				a.t.Error(err)
-			}
-			for _, s := range slices.Collect(slices.Chunk(sums[strings.IndexByte(string(sums), '\n')+1:], 32)) {
-				object(digest.NewDigestFromBytes(digest.SHA256, s).Encoded())
+			for _, d := range append(line.Step.Mounted, line.Step.Files) {
+				if d == "" {
+					continue
+				}
+				list := "lists/" + d.Encoded()
+				a.history[list] = true
+				sums, err := os.ReadFile(filepath.Join(a.root, "history", list))
+				if err != nil {
+					a.t.Error(err)
+				}
+				for s := range slices.Chunk(sums[strings.IndexByte(string(sums), '\n')+1:], 32) {
+					object(digest.NewDigestFromBytes(digest.SHA256, s).Encoded())
+				}
 			}
 		}
 	}

@@ -72,13 +72,11 @@ type replay struct {
 	ref    *history.Build   // the youngest
 	// at says where a step of ref is in a build; -1 for nowhere.
 	at [][]int
-	// lists are the whole lists of files that were read.
-	lists map[digest.Digest]map[string]history.File
 }
 
 // Advise looks at builds of one Dockerfile, target and platform that succeeded, the oldest first, at least one.
 func Advise(ctx context.Context, builds []*history.Build, p Parts) (*Report, error) {
-	r := &replay{parts: p, builds: builds, ref: builds[len(builds)-1], lists: map[digest.Digest]map[string]history.File{}}
+	r := &replay{parts: p, builds: builds, ref: builds[len(builds)-1]}
 	out := &Report{Dockerfile: r.ref.Dockerfile}
 	for _, b := range builds {
 		r.at = append(r.at, explain.Pair(b, r.ref))
@@ -204,21 +202,16 @@ func (r *replay) newBytes(k, i int) int64 {
 	return s.Size
 }
 
-// files is the whole list of files that a step copied, by path.
-func (r *replay) files(list digest.Digest) (map[string]history.File, error) {
-	if have, ok := r.lists[list]; ok {
-		return have, nil
-	}
+// files are those of a list that match patterns, by path.
+func (r *replay) files(list digest.Digest, patterns []string) (map[string]history.File, error) {
 	out := map[string]history.File{}
 	err := r.parts.Files("", list, func(f history.File, _ bool) error {
-		out[f.Path] = f
+		if matchAny(patterns, f.Path) {
+			out[f.Path] = f
+		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	r.lists[list] = out
-	return out, nil
+	return out, err
 }
 
 // changed are the paths that differ between two lists, sorted.

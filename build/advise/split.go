@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/camada/camada/build/history"
 	"github.com/camada/camada/errdefs"
 	"github.com/opencontainers/go-digest"
 )
@@ -139,38 +138,27 @@ func (r *replay) place(k, c, i int, movers []int) string {
 
 // byRule replays step i as if only the files that it is known to read came before it.
 func (r *replay) byRule(c, i int, movers []int, patterns []string, out *saved) error {
-	seen, keys := map[string]bool{}, map[string]bool{}
+	seen, had := map[string]bool{}, map[string]bool{}
 	for k := range r.builds {
 		place := r.place(k, c, i, movers)
 		if place == "" {
 			continue
 		}
-		list, err := r.files(r.step(k, c).Files)
+		list, err := r.files(r.step(k, c).Files, patterns)
 		if err != nil {
 			return err
 		}
-		for _, p := range sorted(list) {
-			if matchAny(patterns, p) {
-				place += "\x02" + p + "\x02" + list[p].Digest + list[p].Link
-			}
+		for _, p := range keys(list) {
+			place += "\x02" + p + "\x02" + list[p].Digest + list[p].Link
 		}
 		s := r.step(k, i)
 		key := s.Parent.String() + "\x01" + place
-		if executed(s) && seen[place] && !keys[key] {
+		if executed(s) && seen[place] && !had[key] {
 			out.add(k, i, r.newBytes(k, i))
 		}
-		seen[place], keys[key] = true, true
+		seen[place], had[key] = true, true
 	}
 	return nil
-}
-
-func sorted(list map[string]history.File) []string {
-	out := make([]string, 0, len(list))
-	for p := range list {
-		out = append(out, p)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // made is a result that step i had at a place.
@@ -228,15 +216,11 @@ func (r *replay) ruleAdvice(c int, g group, s *saved) (Advice, error) {
 	if s.fill(&a); a.Helped == 0 {
 		return a, nil
 	}
-	list, err := r.files(r.ref.Steps[c].Files)
+	list, err := r.files(r.ref.Steps[c].Files, g.patterns)
 	if err != nil {
 		return a, err
 	}
-	for _, p := range sorted(list) {
-		if matchAny(g.patterns, p) && len(a.Files) < maxFiles {
-			a.Files = append(a.Files, p)
-		}
-	}
+	a.Files = keys(list)[:min(len(list), maxFiles)]
 	tools := slices.Compact(slices.Sorted(slices.Values(g.tools)))
 	first := r.linesOf(g.steps)
 	if len(a.Files) == 0 {

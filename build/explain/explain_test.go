@@ -294,6 +294,12 @@ func reasonCases() []reasonCase {
 			f.image("base linux/arm64", "arm")
 			f.opts.Platform = &ocispec.Platform{OS: "linux", Architecture: "arm64"}
 		}, "base FROM full/base…: base: the base image…\nexecuted RUN write /v 1: platform: platform changed from linux/amd64 to linux/arm64 | base:…"},
+		{"mounted file", "# syntax=docker/dockerfile:1\nFROM scratch\nRUN --mount=target=/m,source=src write /v 1\n", "# syntax=docker/dockerfile:1\nFROM scratch\nRUN --mount=target=/m,source=src write /v 1\n", func(f *fixture) { f.write("src/a", "other") },
+			"executed RUN --mount=target=/m,source=src write /v 1: files: mounted at /m: files of the context: 1 changed (changed src/a [content] ca97100644>d929100644)"},
+		{"mounted stage", "FROM scratch AS a\nRUN write /o 1\nFROM scratch\nRUN --mount=from=a,target=/m write /v 1\n", "FROM scratch AS a\nRUN write /o 2\nFROM scratch\nRUN --mount=from=a,target=/m write /v 1\n", nil,
+			"executed RUN write /o 2: instruction:…\nexecuted RUN --mount=from=a,target=/m write /v 1: mount: what is mounted at /m changed from sha256:… to sha256:…"},
+		{"mount option", "FROM scratch\nRUN --mount=type=tmpfs,target=/m write /v 1\n", "FROM scratch\nRUN --mount=type=tmpfs,target=/n write /v 1\n", nil,
+			"executed RUN --mount=type=tmpfs,target=/n write /v 1: instruction:…"},
 		{"copied stage", "FROM scratch AS a\nRUN write /o 1\nFROM scratch\nCOPY --from=a /o /p\n", "FROM scratch AS a\nRUN write /o 2\nFROM scratch\nCOPY --from=a /o /p\n", nil,
 			"executed RUN write /o 2: instruction:…\nexecuted COPY --from=a /o /p: source: what it reads from, [a 1/1] RUN write /o 2 was executed again and its result differs; of the files that are copied: 1 changed (changed /o [content] 6b86100644>d473100644)"},
 		{"copied stage, other files", "FROM scratch AS a\nRUN write /o 1\nRUN write /q 1\nFROM scratch\nCOPY --from=a /o /p\n", "FROM scratch AS a\nRUN write /o 1\nRUN write /q 2\nFROM scratch\nCOPY --from=a /o /p\n", nil,

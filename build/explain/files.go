@@ -7,6 +7,7 @@ import (
 
 	"github.com/camada/camada/build/history"
 	"github.com/camada/camada/errdefs"
+	"github.com/opencontainers/go-digest"
 )
 
 // context tells which files of the context changed.
@@ -18,6 +19,25 @@ func (x *explainer) context(i int, oldDigest, newDigest string) Reason {
 		r.Text = "files of the context changed; which ones was not kept"
 		return r
 	}
+	x.tellFiles(&r, old, cur)
+	return r
+}
+
+// mounted tells how what a RUN sees at a mount changed: files of the context, or of another step or image.
+func (x *explainer) mounted(i int, target, old, cur string) Reason {
+	p := x.peers[i]
+	was, is := digest.Digest(old), digest.Digest(cur)
+	if slices.Contains(p.b.Steps[p.id].Mounted, was) && slices.Contains(x.cur.Steps[i].Mounted, is) {
+		r := Reason{Kind: Files, Name: target, Old: old, New: cur}
+		x.tellFiles(&r, was, is)
+		r.Text = "mounted at " + target + ": " + r.Text
+		return r
+	}
+	return changed(Mount, "what is mounted at "+target, target, old, cur)
+}
+
+// tellFiles adds what differs between two lists of files.
+func (x *explainer) tellFiles(r *Reason, old, cur digest.Digest) {
 	was, is := map[string]history.File{}, map[string]history.File{}
 	err := x.files(old, cur, func(f history.File, before bool) error {
 		if before {
@@ -29,11 +49,11 @@ func (x *explainer) context(i int, oldDigest, newDigest string) Reason {
 	})
 	if errdefs.IsNotFound(err) || errdefs.IsCorrupt(err) {
 		r.Text = "files of the context changed; which ones is not kept any more"
-		return r
+		return
 	}
 	if err != nil {
 		r.Text = "files of the context changed; which ones cannot be read: " + err.Error()
-		return r
+		return
 	}
 	var added, removed, changed int
 	for _, path := range keysOf(was, is) {
@@ -66,7 +86,6 @@ func (x *explainer) context(i int, oldDigest, newDigest string) Reason {
 	if len(r.Changes) == 0 {
 		r.Text = "the same files of the context are copied under other names"
 	}
-	return r
 }
 
 func mode(f history.File) string { return fmt.Sprintf("%06o", f.Mode) }

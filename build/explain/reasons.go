@@ -107,7 +107,13 @@ func (x *explainer) inputs(i int) []Reason {
 			out = append(out, x.epoch(p.b, a, b))
 		case "context":
 			out = append(out, x.context(i, a, b))
+		case "url", "git":
+			out = append(out, changed(Remote, "what ADD fetches", k, a, b))
 		default:
+			if target, ok := strings.CutPrefix(k, "mount "); ok {
+				out = append(out, x.mounted(i, target, a, b))
+				continue
+			}
 			if more := x.sources(i, a, b); more != nil {
 				out = append(out, more...)
 				continue

@@ -35,6 +35,10 @@ const (
 	Option Kind = "option"
 	// Files: files of the context changed.
 	Files Kind = "files"
+	// Remote: what an ADD fetches from another machine.
+	Remote Kind = "remote"
+	// Mount: what a RUN sees at the mount Name, of another step or image.
+	Mount Kind = "mount"
 	// BaseImage: the base image Name moved, or is another one.
 	BaseImage Kind = "base"
 	// Parent: the step below it has another result.

@@ -133,7 +133,9 @@ type Step struct {
 	Uncompressed int64         `json:"uncompressed,omitempty"`
 	// Files names the list of files that the step copied from the context.
 	Files digest.Digest `json:"files,omitempty"`
-	Error string        `json:"error,omitempty"`
+	// Mounted names the lists of files of the context that a RUN saw; they are named as its inputs say.
+	Mounted []digest.Digest `json:"mounted,omitempty"`
+	Error   string          `json:"error,omitempty"`
 	// Exit is the exit code of a failed RUN.
 	Exit int `json:"exit,omitempty"`
 }

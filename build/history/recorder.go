@@ -178,12 +178,9 @@ func (r *Recorder) Ended(s build.Step) {
 	if r.file == nil || r.ended {
 		return
 	}
-	if s.Context != nil {
+	if s.Context != nil || len(s.Mounted) > 0 {
 		r.fail(r.locked(func() error {
-			err := r.h.putList(context.Background(), s.Context)
-			if err == nil {
-				out.Files = s.Context.Digest
-			}
+			err := r.lists(s, out)
 			r.add(line{Step: out})
 			return errors.Join(err, r.flush())
 		}))
@@ -193,6 +190,23 @@ func (r *Recorder) Ended(s build.Step) {
 	if !s.Cached && s.Vertex.Base == nil {
 		r.fail(r.flush())
 	}
+}
+
+// lists keeps which files of the context a step took.
+func (r *Recorder) lists(s build.Step, out *Step) error {
+	if s.Context != nil {
+		if err := r.h.putList(context.Background(), s.Context); err != nil {
+			return err
+		}
+		out.Files = s.Context.Digest
+	}
+	for _, m := range s.Mounted {
+		if err := r.h.putList(context.Background(), m); err != nil {
+			return err
+		}
+		out.Mounted = append(out.Mounted, m.Digest)
+	}
+	return nil
 }
 
 // Finish ends the record. It returns what could not be kept.

@@ -170,8 +170,13 @@ func (h *History) sweep(builds []string) error {
 		}
 		objects[b.plan] = true
 		for _, s := range b.Steps {
-			if s != nil && s.Files != "" {
-				lists[s.Files.Encoded()] = true
+			if s == nil {
+				continue
+			}
+			for _, d := range append(s.Mounted, s.Files) {
+				if d.Validate() == nil {
+					lists[d.Encoded()] = true
+				}
 			}
 		}
 	}
@@ -193,8 +198,8 @@ func (h *History) sweep(builds []string) error {
 		return err
 	}
 	dirs, err := os.ReadDir(filepath.Join(h.dir, "objects"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
 	for _, d := range dirs {
 		err = errors.Join(err, h.each(filepath.Join("objects", d.Name()), func(dir, name string) {
