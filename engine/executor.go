@@ -17,7 +17,6 @@ import (
 	"github.com/camada/camada/container"
 	"github.com/camada/camada/container/record"
 	"github.com/camada/camada/container/spec"
-	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/mount"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/userns"
@@ -121,9 +120,6 @@ func (x *executor) spec(id string, req op.RunRequest, files string, step *stepMo
 	if err != nil {
 		return nil, err
 	}
-	if len(req.Devices) > 0 {
-		return nil, errdefs.Unsupported("RUN --device is not supported yet")
-	}
 	env := withEnv(req.Env, step.env)
 	if !hasEnv(env, "HOME") {
 		env = append(env, "HOME="+orElse(user.Home, "/"))
@@ -157,7 +153,7 @@ func (x *executor) spec(id string, req op.RunRequest, files string, step *stepMo
 		s.Process.Rlimits = append(s.Process.Rlimits, specs.POSIXRlimit{Type: "RLIMIT_" + strings.ToUpper(u.Name), Soft: uint64(u.Soft), Hard: uint64(u.Hard)})
 	}
 	x.limits.limits(s.Linux.Resources)
-	return s, nil
+	return s, x.addDevices(s, req.Devices)
 }
 
 // stepUser resolves the user in the step's root file system.
