@@ -26,7 +26,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	blobs := newLazy(e.content, sink)
 	defer blobs.wait()
 	images := &bases{e: e, blobs: blobs}
-	fetcher, done, err := e.openSources(ctx, &opts, images, &plan.options, sink)
+	fetcher, done, err := e.openSources(ctx, &opts, images, &plan.options, &credentials{secrets: plan.exec.secrets, agents: plan.exec.agents}, sink)
 	if err != nil {
 		return BuildResult{}, err
 	}

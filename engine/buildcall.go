@@ -52,7 +52,11 @@ func (e *Engine) reader(ctx context.Context, opts BuildOptions) (b *build.Builde
 	o.Platform = platforms[0] // the first one of a build is the one that remarks on the Dockerfile
 	blobs := newLazy(e.content, progress.Or(nil))
 	images := &bases{e: e, blobs: blobs}
-	_, closeSources, err := e.openSources(ctx, &opts, images, &o, progress.Or(nil))
+	x, err := e.stepExecutor(opts.Run, &build.Options{})
+	if err != nil {
+		return nil, o, nil, err
+	}
+	_, closeSources, err := e.openSources(ctx, &opts, images, &o, &credentials{secrets: x.secrets, agents: x.agents}, progress.Or(nil))
 	if err != nil {
 		return nil, o, nil, err
 	}

@@ -60,8 +60,8 @@ func (e *Engine) takeStdin(ctx context.Context, opts *BuildOptions) (done func()
 }
 
 // openSources brings what the build reads, and says it in o. done takes it away.
-func (e *Engine) openSources(ctx context.Context, opts *BuildOptions, images build.Resolver, o *build.Options, sink progress.Sink) (f *fetcher, done func(), err error) {
-	f = newFetcher(e)
+func (e *Engine) openSources(ctx context.Context, opts *BuildOptions, images build.Resolver, o *build.Options, cred *credentials, sink progress.Sink) (f *fetcher, done func(), err error) {
+	f = newFetcher(e, cred)
 	taken, err := e.takeStdin(ctx, opts)
 	if err != nil {
 		f.close()

@@ -18,6 +18,7 @@ type fetcher struct {
 	e    *Engine
 	http *http.Client
 	git  *git.Client
+	cred *credentials
 
 	mu      sync.Mutex
 	dir     string // "" until it is needed
@@ -28,16 +29,18 @@ type fetcher struct {
 	trees   map[gitKey]*once[string]
 }
 
-func newFetcher(e *Engine) *fetcher {
-	return &fetcher{
-		e: e, http: http.New(http.Options{Dir: filepath.Join(e.root, "cache", "http")}),
-		git:   git.New(git.Options{Dir: filepath.Join(e.root, "cache", "git"), Getenv: e.getenv}),
+func newFetcher(e *Engine, cred *credentials) *fetcher {
+	f := &fetcher{
+		e: e, cred: cred, http: http.New(http.Options{Dir: filepath.Join(e.root, "cache", "http"), Authorization: cred.authorization}),
 		files: map[fetch.URL]*once[fetch.File]{}, commits: map[gitKey]*once[fetch.Commit]{}, trees: map[gitKey]*once[string]{},
 	}
+	f.git = git.New(git.Options{Dir: filepath.Join(e.root, "cache", "git"), Getenv: e.getenv, Secret: cred.secret, AuthSock: f.agentSocket})
+	return f
 }
 
 func (f *fetcher) close() {
 	f.http.Close()
+	f.cred.close()
 	if f.remove != nil {
 		f.remove()
 	}
