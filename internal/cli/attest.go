@@ -144,16 +144,23 @@ func (a *app) document(output string, doc []byte) error {
 // attestations are the flags --sbom and --provenance, as buildx has them.
 type attestations struct {
 	sbom, provenance string
+	attest           []string
 }
 
 func (t *attestations) flags(f *pflag.FlagSet) {
 	f.StringVar(&t.sbom, "sbom", "false", "attach an SBOM to the image: `true` or false")
 	f.StringVar(&t.provenance, "provenance", "false", "attach how it was built: true, false, `mode=min` or mode=max")
+	f.StringArrayVar(&t.attest, "attest", nil, "the same as `type=sbom` or type=provenance[,mode=max][,disabled=true]; may be given again")
 	f.Lookup("sbom").NoOptDefVal, f.Lookup("provenance").NoOptDefVal = "true", "true"
 }
 
 // set reads the flags.
 func (t *attestations) set(opts *engine.BuildOptions) error {
+	for _, s := range t.attest {
+		if err := t.add(s); err != nil {
+			return err
+		}
+	}
 	var err error
 	if opts.SBOM, err = boolAttr("--sbom", t.sbom); err != nil {
 		return err
@@ -165,6 +172,37 @@ func (t *attestations) set(opts *engine.BuildOptions) error {
 		opts.Provenance = engine.ProvenanceMin
 	case err != nil:
 		return errdefs.Invalid("--provenance=%s: want true, false, mode=min or mode=max", t.provenance)
+	}
+	return nil
+}
+
+// add reads one --attest.
+func (t *attestations) add(s string) error {
+	fields, err := csvFields("--attest", s)
+	if err != nil {
+		return err
+	}
+	attrs, err := csvAttrs("--attest", s, fields)
+	if err != nil {
+		return err
+	}
+	off, err := boolAttr("disabled", attrs["disabled"])
+	if err != nil {
+		return err
+	}
+	switch {
+	case attrs["type"] == "sbom" && off:
+		t.sbom = "false"
+	case attrs["type"] == "sbom":
+		t.sbom = "true"
+	case attrs["type"] == "provenance" && off:
+		t.provenance = "false"
+	case attrs["type"] == "provenance" && attrs["mode"] != "":
+		t.provenance = "mode=" + attrs["mode"]
+	case attrs["type"] == "provenance":
+		t.provenance = "true"
+	default:
+		return errdefs.Invalid("--attest %s: want type=sbom or type=provenance", s)
 	}
 	return nil
 }

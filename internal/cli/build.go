@@ -11,6 +11,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/cli/display"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 type buildOptions struct {
@@ -39,6 +40,8 @@ type buildOptions struct {
 	attest        attestations
 	call          string
 	check         bool
+	// inline is the text of the Dockerfile, as bake files can have it.
+	inline string
 }
 
 func (a *app) buildCommand() *cobra.Command {
@@ -73,7 +76,12 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 		Annotations: map[string]string{inNamespace: "yes"},
 		RunE:        func(cmd *cobra.Command, args []string) error { return a.runBuild(cmd, o, args[0]) },
 	}
-	f := cmd.Flags()
+	buildFlags(cmd.Flags(), &o)
+	return cmd
+}
+
+// buildFlags are the flags of build; a bake file says the same for each target.
+func buildFlags(f *pflag.FlagSet, o *buildOptions) {
 	f.StringArrayVarP(&o.tags, "tag", "t", nil, "`name` of the image, \"name:tag\"; may be given again")
 	f.StringVarP(&o.file, "file", "f", "", "the Dockerfile (default: `PATH/Dockerfile`), a URL, or - for standard input")
 	f.StringArrayVar(&o.contexts, "build-context", nil, "`NAME=VALUE`: what FROM, --from and from= mean by a name: a directory, URL, docker-image://NAME or oci-layout://DIR")
@@ -94,6 +102,8 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 	f.Lookup("verify").NoOptDefVal = "text"
 	o.attest.flags(f)
 	o.run.addFlags(f)
+	f.StringVar(&o.inline, "dockerfile-inline", "", "the Dockerfile's `text`")
+	_ = f.MarkHidden("dockerfile-inline")
 	f.StringVar(&o.progress, "progress", "auto", "how to show progress: `"+display.Modes+"`")
 	f.StringVar(&o.iidFile, "iidfile", "", "write the image's ID to a `file`")
 	f.StringVar(&o.metadataFile, "metadata-file", "", "write what was built to a `file`, as JSON")
@@ -102,38 +112,45 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 	f.StringVar(&o.call, "call", "", "`method` to evaluate the build with: build, check, outline or targets, with \",format=json\"")
 	f.BoolVar(&o.check, "check", false, "run the build checks only, as --call=check does")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print the image's ID only")
-	return cmd
 }
 
 func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
+	_, err := a.build(cmd, o, dir)
+	return err
+}
+
+// build does what the flags say, and prints what came of it.
+func (a *app) build(cmd *cobra.Command, o buildOptions, dir string) (res engine.BuildResult, err error) {
 	opts := engine.BuildOptions{
 		ContextDir: dir, File: o.file, Tags: o.tags, Target: o.target, NoCache: o.noCache, Pull: o.pull,
 		NoCacheFilter: commaList(o.noCacheFilter), CacheFrom: o.cacheFrom, CacheTo: o.cacheTo, Platforms: o.platforms, Annotations: o.annotations, SourceDateEpoch: os.Getenv("SOURCE_DATE_EPOCH"),
 	}
-	var err error
 	if opts.BuildArgs, err = keyValues("--build-arg", o.buildArgs, os.LookupEnv); err != nil {
-		return err
+		return res, err
 	}
 	if opts.Labels, err = labels(o.labels); err != nil {
-		return err
+		return res, err
+	}
+	if o.inline != "" {
+		opts.Dockerfile = []byte(o.inline)
 	}
 	a.warnIgnored(cmd)
 	if opts.Run, err = o.run.settings(); err != nil {
-		return err
+		return res, err
 	}
 	if err := a.readContext(&opts, o.contexts); err != nil {
-		return err
+		return res, err
 	}
 	if o.explain != "" && o.explain != explainText && o.explain != explainJSON {
-		return usage(cmd, "--explain=%s: want text or json", o.explain)
+		return res, usage(cmd, "--explain=%s: want text or json", o.explain)
 	}
 	if err := o.attest.set(&opts); err != nil {
-		return err
+		return res, err
 	}
 	if call, err := o.method(cmd); err != nil {
-		return err
+		return res, err
 	} else if call.name != callBuild {
-		return a.callBuild(cmd, call, opts)
+		return res, a.callBuild(cmd, call, opts)
 	}
 	mode := o.progress
 	if o.quiet {
@@ -141,14 +158,13 @@ func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 	}
 	d, err := a.display(mode)
 	if err != nil {
-		return err
+		return res, err
 	}
 	out, err := a.openOutputs(o)
 	if err != nil {
-		return err
+		return res, err
 	}
 	opts.Outputs = out.list
-	var res engine.BuildResult
 	var rep *engine.VerifyReport
 	err = a.with(cmd.Context(), func(e *engine.Engine) error {
 		res, rep, err = buildOrVerify(cmd.Context(), e, o.verify, opts, d)
@@ -162,7 +178,7 @@ func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 		err = errors.Join(err, a.explainBuild(cmd, o.explain, res.History))
 	}
 	if err != nil {
-		return err
+		return res, err
 	}
 	if o.quiet {
 		fmt.Fprintln(a.stdout, imageID(res))
@@ -175,7 +191,7 @@ func (a *app) runBuild(cmd *cobra.Command, o buildOptions, dir string) error {
 		}
 		a.printWarnings(res.Warnings)
 	}
-	return writeResults(o, res)
+	return res, writeResults(o, res)
 }
 
 // buildMetadata is the content of --metadata-file, with buildx's names.
@@ -184,6 +200,13 @@ type buildMetadata struct {
 	Digest       string `json:"containerimage.digest"`
 	Descriptor   any    `json:"containerimage.descriptor"`
 	Names        string `json:"image.name,omitempty"`
+}
+
+func metadataOf(res engine.BuildResult) buildMetadata {
+	return buildMetadata{
+		ConfigDigest: res.ConfigDigest.String(), Digest: res.Descriptor.Digest.String(),
+		Descriptor: res.Descriptor, Names: strings.Join(res.Tags, ","),
+	}
 }
 
 func writeResults(o buildOptions, res engine.BuildResult) error {
@@ -195,10 +218,7 @@ func writeResults(o buildOptions, res engine.BuildResult) error {
 	if o.metadataFile == "" {
 		return nil
 	}
-	b, err := json.MarshalIndent(buildMetadata{
-		ConfigDigest: res.ConfigDigest.String(), Digest: res.Descriptor.Digest.String(),
-		Descriptor: res.Descriptor, Names: strings.Join(res.Tags, ","),
-	}, "", "  ")
+	b, err := json.MarshalIndent(metadataOf(res), "", "  ")
 	if err != nil {
 		return fmt.Errorf("write --metadata-file: %w", err)
 	}

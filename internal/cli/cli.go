@@ -32,6 +32,8 @@ type app struct {
 	root    string
 	driver  string
 	isInner bool
+	// shown is the display of all that this program does at once; nil when each verb has its own.
+	shown display.Display
 	// insecure are registries that may be talked to without certificates.
 	insecure []string
 }
@@ -135,7 +137,7 @@ func (a *app) addGroups(root *cobra.Command) {
 		id, title string
 		verbs     []*cobra.Command
 	}{
-		{"build", "Build", []*cobra.Command{a.buildCommand(), a.buildsCommand(), a.explainCommand(), a.adviseCommand(), a.baseCommand()}},
+		{"build", "Build", []*cobra.Command{a.buildCommand(), a.bakeCommand(), a.buildsCommand(), a.explainCommand(), a.adviseCommand(), a.baseCommand()}},
 		{"run", "Run", []*cobra.Command{a.runCommand(), a.execCommand(), a.psCommand(), a.logsCommand(), a.stopCommand(),
 			a.killCommand(), a.waitCommand(), a.rmCommand()}},
 		{"images", "Images", []*cobra.Command{a.imagesCommand(), a.inspectCommand(), a.historyCommand(), a.rmiCommand(),
@@ -188,6 +190,9 @@ func color(w io.Writer) bool {
 }
 
 func (a *app) display(mode string) (display.Display, error) {
+	if a.shown != nil {
+		return a.shown, nil
+	}
 	return display.New(mode, a.stderr, display.Options{Color: color(a.stderr)})
 }
 

@@ -16,7 +16,7 @@ const module = "github.com/camada/camada"
 // unless they are listed themselves.
 var floors = [][]string{
 	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/sshagent"},
-	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory"},
+	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory", "bake"},
 	3: {"layer", "snapshot", "image", "container", "remote", "attest"},
 	4: {"transfer", "unpack", "base", "gc", "fetch", "anatomy"},
 	5: {"build"},
