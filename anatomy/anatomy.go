@@ -55,7 +55,8 @@ type Image struct {
 	root   *Node
 }
 
-// Open finds the lists of all layers of img, whose blobs p has, and merges them.
+// Open finds the lists of all layers of img, whose blobs p has, and merges them. An image with more than eight million paths, or with
+// paths deeper than 4096 directories, is ErrLimit.
 func Open(ctx context.Context, p content.Provider, lists Lists, img *image.Image) (*Image, error) {
 	a := &Image{Image: img, Layers: make([]Layer, len(img.Layers))}
 	g, gctx := errgroup.WithContext(ctx)
@@ -76,7 +77,9 @@ func Open(ctx context.Context, p content.Provider, lists Lists, img *image.Image
 		return nil, err
 	}
 	a.instructions()
-	a.merge()
+	if err := a.merge(ctx); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 

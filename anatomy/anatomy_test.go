@@ -17,6 +17,7 @@ import (
 	"github.com/camada/camada/anatomy"
 	"github.com/camada/camada/archive"
 	"github.com/camada/camada/content"
+	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/image/imagetest"
 	"github.com/camada/camada/layer/index"
@@ -410,4 +411,41 @@ func extracted(t *testing.T, dir string, layers [][]byte) bool {
 		}
 	}
 	return true
+}
+
+// TestHostile merges layers that mean to take all memory or all time.
+func TestHostile(t *testing.T) {
+	long := strings.Repeat("d/", 2000)
+	deep := []string{"l l0 " + long, "d " + long}
+	for i := range 3 { // each link leads further down
+		deep = append(deep, fmt.Sprintf("l l%d l%d/%s", i+1, i, long), fmt.Sprintf("f l%d/%sx x", i+1, long))
+	}
+	loops := []string{"l a b/b/b/b/b/b", "l b a/a/a/a/a/a", "f a/x x", "w b/y", "l c ../../c", "f c/z z"}
+	for name, c := range map[string]struct {
+		lines []string
+		ok    func(error) bool
+	}{
+		"deeper than a path is long": {deep, errdefs.IsLimit},
+		"links in circles":           {loops, func(err error) bool { return err == nil }},
+	} {
+		store := &imagetest.Memory{}
+		var layers [][]byte
+		for _, l := range c.lines {
+			layers = append(layers, tarOf(t, l))
+		}
+		desc := imagetest.Write(t, store, imagetest.Config(), layers...)
+		img, err := image.Open(t.Context(), store, desc, ocispec.Platform{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var none *index.Store
+		if _, err := anatomy.Open(t.Context(), store, none, img); !c.ok(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := anatomy.Open(ctx, nil, kept{}, &image.Image{Layers: make([]ocispec.Descriptor, 1), DiffIDs: []digest.Digest{"x"}}); err == nil {
+		t.Error("a canceled context")
+	}
 }

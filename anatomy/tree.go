@@ -1,11 +1,14 @@
 package anatomy
 
 import (
+	"context"
+	"fmt"
 	"maps"
 	"path"
 	"slices"
 	"strings"
 
+	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/layer/index"
 )
 
@@ -65,6 +68,7 @@ type Node struct {
 	// and puts another there has two.
 	Versions []Version
 	kids     map[string]*Node
+	depth    int32
 }
 
 // Path is the clean path from the root, which is "." itself.
@@ -143,14 +147,24 @@ func (a *Image) Lookup(name string) *Node {
 }
 
 // merge makes the tree.
-func (a *Image) merge() {
+func (a *Image) merge(ctx context.Context) error {
 	a.root = &Node{}
 	m := &merger{a: a}
 	for i := range a.Layers {
-		m.layer(i)
+		if err := m.layer(ctx, i); err != nil {
+			return fmt.Errorf("layer %d: %w", i+1, err)
+		}
 	}
 	a.measure()
+	return nil
 }
+
+const (
+	// maxNodes is how many paths an image may have: a hostile one has many in few bytes.
+	maxNodes = 8 << 20
+	// maxDepth is how deep they may be. Links can lead deeper than one path is long.
+	maxDepth = 4096
+)
 
 // merger puts layers on top of each other.
 type merger struct {
@@ -163,6 +177,8 @@ type merger struct {
 	// Nodes and their first versions are made in blocks: there are as many as files.
 	nodes    []Node
 	versions []Version
+	count    int   // of nodes
+	err      error // what ends the merging
 }
 
 // block is how many nodes are made at once.
@@ -174,6 +190,10 @@ func (m *merger) kid(n *Node, name string) *Node {
 	if k != nil {
 		return k
 	}
+	if m.count++; m.count > maxNodes || n.depth >= maxDepth {
+		m.err = errdefs.Limit("more than %d paths, or paths deeper than %d directories", maxNodes, maxDepth)
+		return &Node{Name: name, Parent: n}
+	}
 	if n.kids == nil {
 		n.kids = make(map[string]*Node)
 	}
@@ -181,7 +201,7 @@ func (m *merger) kid(n *Node, name string) *Node {
 		m.nodes = make([]Node, block)
 	}
 	k, m.nodes = &m.nodes[0], m.nodes[1:]
-	k.Name, k.Parent = name, n
+	k.Name, k.Parent, k.depth = name, n, n.depth+1
 	n.kids[name] = k
 	return k
 }
@@ -199,10 +219,16 @@ func (m *merger) push(n *Node, v Version) {
 	n.Versions, m.versions = m.versions[:1:1], m.versions[1:]
 }
 
-func (m *merger) layer(i int) {
+func (m *merger) layer(ctx context.Context, i int) error {
 	m.i, m.dir, m.dirName = i, m.a.root, "."
 	entries := m.a.Layers[i].Index.Entries
 	for k := range entries {
+		if m.err != nil {
+			return m.err
+		}
+		if k%4096 == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		e := &entries[k]
 		switch e.Kind {
 		case index.Opaque:
@@ -219,6 +245,7 @@ func (m *merger) layer(i int) {
 			m.add(e)
 		}
 	}
+	return m.err
 }
 
 // find looks a path up, through the links of the layers below.
