@@ -28,7 +28,7 @@ func (w *work) mountInputs(ctx context.Context, o *op.Run) error {
 		case op.FromEmpty:
 			continue
 		case op.FromContext:
-			w.shown[i], err = w.contextDigest(ctx, m.Source)
+			w.shown[i], err = w.contextDigest(ctx, m.Context, m.Source)
 		default:
 			w.shown[i], err = w.run.treeDigest(ctx, w.run.of(w.s.v.Sources[m.From]), m.Source)
 		}
@@ -41,8 +41,8 @@ func (w *work) mountInputs(ctx context.Context, o *op.Run) error {
 }
 
 // contextDigest is that of a file or directory of the context.
-func (w *work) contextDigest(ctx context.Context, name string) (digest.Digest, error) {
-	tree, m, err := w.run.contextAt(ctx, name)
+func (w *work) contextDigest(ctx context.Context, of, name string) (digest.Digest, error) {
+	tree, m, err := w.run.contextAt(ctx, of, name)
 	if err != nil {
 		return "", err
 	}
@@ -54,12 +54,17 @@ func (w *work) contextDigest(ctx context.Context, name string) (digest.Digest, e
 	return d, err
 }
 
-func (r *run) contextAt(ctx context.Context, name string) (*source.Tree, source.Match, error) {
-	tree, err := r.context()
+// contextAt looks up a path of a context, whose name is "" for the build context.
+func (r *run) contextAt(ctx context.Context, of, name string) (*source.Tree, source.Match, error) {
+	tree, err := r.contextOf(of)
 	if err != nil {
 		return nil, source.Match{}, err
 	}
-	m, err := at(ctx, tree, name, "build context")
+	where := "build context"
+	if of != "" {
+		where = "context " + of
+	}
+	m, err := at(ctx, tree, name, where)
 	return tree, m, err
 }
 
@@ -157,7 +162,7 @@ func (w *work) bound(ctx context.Context, m op.Mount, ownTimes bool) (tree mount
 	switch m.From {
 	case op.FromEmpty:
 	case op.FromContext:
-		id, err = r.contextSnapshot(ctx, m.Source, ownTimes)
+		id, err = r.contextSnapshot(ctx, m.Context, m.Source, ownTimes)
 		name = "/" + op.TreeName
 	default:
 		id, err = r.of(w.s.v.Sources[m.From]).unpack(ctx)
@@ -189,8 +194,8 @@ type boundContext struct {
 // files belong to root. They have the build's epoch as their time; ownTimes keeps their own. That is for steps with a cache:
 // programs like make and cargo compare the times of sources with those of what they have cached, and would take
 // changed sources for old ones.
-func (r *run) contextSnapshot(ctx context.Context, name string, ownTimes bool) (string, error) {
-	key := fmt.Sprint(ownTimes, name)
+func (r *run) contextSnapshot(ctx context.Context, of, name string, ownTimes bool) (string, error) {
+	key := fmt.Sprint(ownTimes, of, " ", name)
 	r.boundMu.Lock()
 	b := r.bound[key]
 	if b == nil {
@@ -201,12 +206,12 @@ func (r *run) contextSnapshot(ctx context.Context, name string, ownTimes bool) (
 		r.bound[key] = b
 	}
 	r.boundMu.Unlock()
-	b.once.Do(func() { b.id, b.err = r.copyContext(ctx, name, ownTimes) })
+	b.once.Do(func() { b.id, b.err = r.copyContext(ctx, of, name, ownTimes) })
 	return b.id, b.err
 }
 
-func (r *run) copyContext(ctx context.Context, name string, ownTimes bool) (string, error) {
-	tree, m, err := r.contextAt(ctx, name)
+func (r *run) copyContext(ctx context.Context, of, name string, ownTimes bool) (string, error) {
+	tree, m, err := r.contextAt(ctx, of, name)
 	if err != nil {
 		return "", err
 	}
@@ -230,11 +235,18 @@ func (w *work) fill(m op.Mount) func(context.Context, io.Writer) error {
 	return func(ctx context.Context, out io.Writer) error {
 		var done closers
 		defer func() { done.close() }()
-		tree, match, err := w.run.resultAt(ctx, w.run.of(w.s.v.Sources[m.From]), m.Source, &done)
+		var tree *source.Tree
+		var match source.Match
+		var err error
+		if m.From == op.FromContext {
+			tree, match, err = w.run.contextAt(ctx, m.Context, m.Source)
+		} else {
+			tree, match, err = w.run.resultAt(ctx, w.run.of(w.s.v.Sources[m.From]), m.Source, &done)
+		}
 		if err != nil {
 			return err
 		}
-		plan, err := op.PlanTree(ctx, tree, match, op.TreeOptions{Keep: true, Times: true})
+		plan, err := op.PlanTree(ctx, tree, match, op.TreeOptions{Keep: m.From != op.FromContext, Times: true})
 		if err != nil {
 			return err
 		}

@@ -122,7 +122,7 @@ func (st *stage) mountTarget(m *instructions.Mount, o op.Mount) (string, error) 
 func (st *stage) bind(ctx context.Context, m *instructions.Mount, o *op.Mount, v *Vertex, loc []parser.Range) (err error) {
 	o.From = op.FromContext
 	if m.From != "" {
-		o.From, err = st.mountFrom(ctx, m.From, v, loc)
+		err = st.mountFrom(ctx, m.From, o, v, loc)
 	}
 	o.Source = path.Join("/", m.Source)
 	return err
@@ -134,7 +134,7 @@ func (st *stage) cache(ctx context.Context, m *instructions.Mount, o *op.Mount, 
 		o.CacheID = path.Clean(m.Target)
 	}
 	if m.From != "" {
-		o.From, err = st.mountFrom(ctx, m.From, v, loc)
+		err = st.mountFrom(ctx, m.From, o, v, loc)
 	}
 	if o.Source = path.Join("/", m.Source); o.Source != "/" {
 		o.Mode, o.UID, o.GID = nil, nil, nil // they are for a new directory
@@ -142,24 +142,29 @@ func (st *stage) cache(ctx context.Context, m *instructions.Mount, o *op.Mount, 
 	return err
 }
 
-// mountFrom adds the tree that from=NAME means to the vertex's sources and returns its index.
-func (st *stage) mountFrom(ctx context.Context, from string, v *Vertex, loc []parser.Range) (int, error) {
+// mountFrom sets where the tree that from=NAME means comes from: a named context, or one of the vertex's sources.
+func (st *stage) mountFrom(ctx context.Context, from string, o *op.Mount, v *Vertex, loc []parser.Range) error {
 	i, err := st.b.f.MountFrom(st.def.Index, from, loc)
 	if err != nil {
-		return 0, err
+		return err
+	}
+	o.From = op.FromContext
+	if o.Context, err = st.directory(ctx, i, from, loc); err != nil || o.Context != "" {
+		return err
 	}
 	src, err := st.tree(ctx, i, from, loc)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if src == nil {
-		return op.FromEmpty, nil
+		o.From = op.FromEmpty
+		return nil
 	}
-	if n := slices.Index(v.Sources, src); n >= 0 {
-		return n, nil
+	if o.From = slices.Index(v.Sources, src); o.From < 0 {
+		o.From = len(v.Sources)
+		v.Sources = append(v.Sources, src)
 	}
-	v.Sources = append(v.Sources, src)
-	return len(v.Sources) - 1, nil
+	return nil
 }
 
 // tree returns the vertex of what --from or from= names, whose stage is i or -1; nil for an empty file system.

@@ -108,6 +108,8 @@ type Mount struct {
 	ReadOnly bool `json:"readOnly,omitempty"`
 	// From is the index of the tree of a bind, or of what a new cache begins with, in the vertex's Sources.
 	From int `json:"-"`
+	// Context is the name of the context that FromContext means, "" for the build context.
+	Context string `json:"-"`
 	// Source is the path of a bind's file or directory in its tree, or of a cache's directory that is shown: absolute and clean.
 	Source string `json:"-"`
 	// CacheID names the cache; Sharing says who may use it at once.
