@@ -313,7 +313,7 @@ func reasonCases() []reasonCase {
 		{"stage renamed", "FROM scratch AS a\nRUN write /o 1\n", "FROM scratch AS b\nRUN write /o 2\n", nil,
 			`executed RUN write /o 2: instruction: the instruction changed from "RUN write /o 1" to "RUN write /o 2"`},
 		{"failed before", "FROM scratch\nRUN fail\nRUN write /a 1\n", "FROM scratch\nRUN fail\nRUN write /a 1\n", func(f *fixture) { f.exec.fail = false },
-			"executed RUN fail: failed-before: it failed or was stopped in build …\nexecuted RUN write /a 1: first: build … did not come to it"},
+			"executed RUN fail: failed-before: it failed or was stopped in build …\nexecuted RUN write /a 1: first: build … ended before this step did"},
 		{"record gone", files, files, func(f *fixture) { must(f.t, os.RemoveAll(filepath.Join(f.root, "cache/build"))) },
 			"executed COPY…: record-gone: build … made the same; its cache record was removed since\nexecuted RUN…: record-gone:…"},
 		{"layer gone", files, files, func(f *fixture) {

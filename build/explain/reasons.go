@@ -43,7 +43,7 @@ func (x *explainer) reasons(i int) []Reason {
 	}
 	old := p.b.Steps[p.id]
 	if old == nil || len(old.Inputs) == 0 {
-		return []Reason{{Kind: First, Text: "build " + p.b.ID + " did not come to it"}}
+		return []Reason{{Kind: First, Text: "build " + p.b.ID + " ended before this step did"}}
 	}
 	var out []Reason
 	if p.b.Platform != x.cur.Platform {
