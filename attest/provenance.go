@@ -35,11 +35,13 @@ type External struct {
 	// Dockerfile is its name as messages have it.
 	Dockerfile string `json:"dockerfile"`
 	// Source is the context when it is a remote one, without credentials.
-	Source   string            `json:"source,omitempty"`
-	Target   string            `json:"target,omitempty"`
-	Platform string            `json:"platform"`
-	Args     map[string]string `json:"args,omitempty"`
-	Labels   map[string]string `json:"labels,omitempty"`
+	Source string `json:"source,omitempty"`
+	// NamedContexts are the addresses of remote ones; others are "local".
+	NamedContexts map[string]string `json:"namedContexts,omitempty"`
+	Target        string            `json:"target,omitempty"`
+	Platform      string            `json:"platform"`
+	Args          map[string]string `json:"args,omitempty"`
+	Labels        map[string]string `json:"labels,omitempty"`
 	// HiddenArgs are the names of arguments whose values are left out: they look like secrets.
 	HiddenArgs []string `json:"hiddenArgs,omitempty"`
 	// Secrets and SSH are the IDs of what steps could use; their values are nowhere.

@@ -82,7 +82,7 @@ func (e *Engine) referrerRow(ctx context.Context, d ocispec.Descriptor) (Referre
 
 // attestAll attaches to each image of a build what was asked for.
 func (e *Engine) attestAll(ctx context.Context, opts BuildOptions, started time.Time) error {
-	if !opts.SBOM && opts.Provenance == ProvenanceNone || !opts.stores() {
+	if !opts.SBOM && opts.Provenance == ProvenanceNone || !opts.delivers() {
 		return nil
 	}
 	for _, b := range opts.watch.sorted() {

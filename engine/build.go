@@ -41,7 +41,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	}
 	sources := e.openCaches(ctx, plan.cacheFrom, blobs)
 	defer sources.close()
-	plan.exec.carried = newCarriedMounts(sources, blobs)
+	plan.exec.carried, plan.exec.cacheDir = newCarriedMounts(sources, blobs), opts.cacheDir
 	res, rec, steps, err := e.attempts(ctx, &opts, sources, blobs, func(from []build.Lookup, rec *recording, sink progress.Sink) (*built, error) {
 		o := plan.options
 		o.CacheFrom = from
@@ -75,6 +75,11 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	}
 	out.History = rec.finish(out.Tags, err)
 	return out, err
+}
+
+// delivers reports whether anything is made of the result.
+func (o *BuildOptions) delivers() bool {
+	return len(o.Outputs) == 0 || slices.ContainsFunc(o.Outputs, func(b BuildOutput) bool { return b.Type != OutputNone })
 }
 
 // complete fetches the layers of the result that are not in the store, when an output needs them there, and names base images

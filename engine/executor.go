@@ -34,6 +34,8 @@ type executor struct {
 	devices deviceGrants
 	// carried are what cache mounts that are new here can begin with.
 	carried *carriedMounts
+	// cacheDir has the cache mounts; "" is the store's.
+	cacheDir string
 }
 
 // Run implements op.Executor.

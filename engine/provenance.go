@@ -32,8 +32,14 @@ func (e *Engine) provenance(opts BuildOptions, b *watchedBuild, started time.Tim
 	}
 	ext := &p.BuildDefinition.ExternalParameters
 	ext.Args, ext.HiddenArgs = shownArgs(opts.BuildArgs)
-	if strings.Contains(opts.ContextDir, "://") || strings.HasPrefix(opts.ContextDir, "git@") {
-		ext.Source = attest.Scrub(opts.ContextDir)
+	if opts.ContextDir != "" && opts.ContextDir != "-" {
+		ext.Source = remoteName(opts.ContextDir)
+	}
+	for name, value := range opts.Contexts {
+		if ext.NamedContexts == nil {
+			ext.NamedContexts = make(map[string]string)
+		}
+		ext.NamedContexts[name] = orElse(remoteName(value), "local")
 	}
 	if opts.Provenance == ProvenanceMax {
 		for _, s := range opts.Run.Secrets {
@@ -52,6 +58,14 @@ func (e *Engine) provenance(opts BuildOptions, b *watchedBuild, started time.Tim
 		p.RunDetails.Metadata = &attest.Metadata{InvocationID: newInvocation(), StartedOn: &start, FinishedOn: &end}
 	}
 	return p
+}
+
+// remoteName is the address of a context without what can be a credential; "" for a directory of this machine.
+func remoteName(context string) string {
+	if kind, _, err := kindOf(context); strings.Contains(context, "://") || err == nil && kind != kindDir {
+		return attest.Scrub(context)
+	}
+	return ""
 }
 
 // isHidden reports whether the value of an argument may be a secret.

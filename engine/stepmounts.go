@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -113,7 +114,11 @@ func (x *executor) acquire(ctx context.Context, s *stepMounts, key cachemount.Ke
 	if dir := s.caches[name]; dir != "" {
 		return dir, nil
 	}
-	h, err := x.e.cacheMounts().Acquire(ctx, key, opts)
+	caches := x.e.cacheMounts()
+	if x.cacheDir != "" {
+		caches = cachemount.Open(filepath.Join(x.cacheDir, "mounts"))
+	}
+	h, err := caches.Acquire(ctx, key, opts)
 	if err != nil {
 		return "", err
 	}
