@@ -194,4 +194,3 @@ func same(t *testing.T, got, want map[string]string) {
 		}
 	}
 }
-
