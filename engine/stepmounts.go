@@ -41,6 +41,10 @@ func (x *executor) stepMounts(ctx context.Context, list []op.StepMount) (*stepMo
 	s := &stepMounts{detached: map[string]*os.File{}}
 	for _, m := range list {
 		var err error
+		if m.Target == "/proc" || strings.HasPrefix(m.Target, "/proc/") {
+			s.Close()
+			return nil, errdefs.Invalid("mount on %s: nothing can be mounted inside of /proc", m.Target)
+		}
 		switch m.Type {
 		case op.MountBind:
 			err = s.part(m.Tree, m.Path, m.Mount)

@@ -105,6 +105,7 @@ func (t *secretTest) all() {
 	key := "default=" + t.keyFile
 	t.build(0, key)
 	t.build(0, key, "--build-arg", "END=true #again", "--no-cache", "--progress", "rawjson", "--metadata-file", filepath.Join(t.ctx, "meta"), "--iidfile", filepath.Join(t.ctx, "iid"))
+	t.build(0, key, "--provenance=mode=max", "--sbom", "--explain")
 	t.build(1, key, "--build-arg", "END=exit 7", "--explain")
 	t.build(1, key, "--build-arg", "END=exec /nothing", "--progress", "tty")
 	t.build(1, key, "--build-arg", "FILE_SUM=wrong")
