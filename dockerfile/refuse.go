@@ -22,13 +22,14 @@ func (f *File) directives(src []byte, check string) error {
 		}
 	}
 	var loc []parser.Range
-	if _, full, at, ok := parser.ParseDirective("check", src); ok {
-		f.Check, loc = full, at
+	var options string // BuildKit reads them up to a space
+	if first, full, at, ok := parser.ParseDirective("check", src); ok {
+		f.Check, options, loc = full, first, at
 	}
 	if check != "" {
 		return f.newLint(check, nil)
 	}
-	return f.newLint(f.Check, loc)
+	return f.newLint(options, loc)
 }
 
 // CheckCommand refuses what is not there yet. It is for commands that come from ONBUILD

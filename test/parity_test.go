@@ -57,8 +57,8 @@ func TestParity(t *testing.T) {
 			}
 		})
 	}
-	if cases < 150 {
-		t.Errorf("%d cases, want at least 150", cases)
+	if cases < 650 {
+		t.Errorf("%d cases, want at least 650", cases)
 	}
 }
 
@@ -95,18 +95,28 @@ func parityBases() map[string]string {
 // run builds one case with both, and compares.
 func (y *parity) run(t *testing.T, pc *parityCase) {
 	p, c := y.peers.In(t), y.ours.in(t)
-	if pc.needsGit {
-		peers.Need(t, "git")
-	}
 	theirs := y.theirBuild(p, pc)
 	ours := y.ourBuild(t, c, pc)
+	for _, reason := range []string{pc.lenient, pc.strict, pc.times} {
+		if documented := read(t, "../docs/compatibility.md"); !strings.Contains(documented, reason) {
+			t.Errorf("docs/compatibility.md does not say %q", reason)
+		}
+	}
+	if pc.lenient+pc.strict != "" {
+		if (theirs.err != "") != (pc.lenient != "") || (ours.err != "") != (pc.strict != "") {
+			t.Errorf("BuildKit says %q\ncamada says %q", theirs.err, ours.err)
+		}
+		return
+	}
 	if (theirs.err == "") != (ours.err == "") {
 		t.Fatalf("BuildKit says %q\ncamada says %q", theirs.err, ours.err)
 	}
 	if (theirs.err != "") != pc.fails {
 		t.Fatalf("both say the same, but the case expects failure: %v: %s", pc.fails, ours.err)
 	}
-	y.compareChecks(t, p, c, pc)
+	if pc.allChecks {
+		y.compareChecks(t, p, c, pc)
+	}
 	if theirs.err != "" {
 		pc.compareErrors(t, theirs.err, ours.err)
 		return
@@ -117,14 +127,40 @@ func (y *parity) run(t *testing.T, pc *parityCase) {
 	if diff := cmp.Diff(theirs.config, ours.config); diff != "" {
 		t.Errorf("config, -BuildKit +camada\n%s", diff)
 	}
-	if diff := cmp.Diff(y.layers.listing(t, theirs.layers), y.layers.listing(t, ours.layers)); diff != "" {
+	if diff := cmp.Diff(theirs.warnings, ours.warnings); diff != "" {
+		t.Errorf("warnings, -BuildKit +camada\n%s", diff)
+	}
+	want, got := y.layers.listing(t, theirs.layers), y.layers.listing(t, ours.layers)
+	if pc.times != "" {
+		want, got = withoutTimes(want), withoutTimes(got)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("files, -BuildKit +camada\n%s", diff)
 	}
 	for _, want := range pc.files {
-		if !slices.ContainsFunc(y.layers.listing(t, ours.layers), func(l string) bool { return strings.HasPrefix(l, want+" ") }) {
+		if !slices.ContainsFunc(got, func(l string) bool { return strings.HasPrefix(l, want+" ") }) {
 			t.Errorf("there is no file %s", want)
 		}
 	}
+}
+
+// withoutTimes leaves the times out of a listing.
+func withoutTimes(lines []string) []string {
+	out := make([]string, len(lines))
+	for i, l := range lines {
+		before, after, _ := strings.Cut(l, " -> ")
+		out[i] = before[:strings.LastIndexByte(before, ' ')+1] + "-> " + after
+	}
+	return out
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
 
 // parityLine finds the line of the Dockerfile that a message names.
@@ -158,23 +194,27 @@ type built struct {
 	err    string
 	config string
 	layers []layerBytes
+	// warnings are what the build checks say, sorted.
+	warnings []string
 }
 
 // theirBuild builds with BuildKit, and reads the image from its output.
 func (y *parity) theirBuild(p *peers.Peers, pc *parityCase) built {
 	args := append([]string{"build", "--output", "type=oci,rewrite-timestamp=true,dest=-"}, pc.buildctl(y.bases)...)
-	out, err := p.Output("buildctl", args...)
+	out, messages, err := p.Talk("buildctl", args...)
 	if err != nil {
-		return built{err: withoutNoise(err.Error())}
+		return built{err: err.Error() + ": " + withoutNoise(messages)}
 	}
-	return pc.readArchive(out)
+	b := pc.readArchive(out)
+	b.warnings = theirWarnings(messages)
+	return b
 }
 
-// withoutNoise leaves out what buildctl logs.
+// withoutNoise leaves out what buildctl logs, and its progress.
 func withoutNoise(s string) string {
 	var out []string
 	for l := range strings.Lines(s) {
-		if !strings.Contains(l, "level=warning") {
+		if !strings.Contains(l, "level=warning") && !strings.HasPrefix(l, "{") {
 			out = append(out, l)
 		}
 	}
@@ -185,9 +225,10 @@ func withoutNoise(s string) string {
 func (y *parity) ourBuild(t *testing.T, c *ours, pc *parityCase) built {
 	t.Helper()
 	meta := filepath.Join(t.TempDir(), "meta.json")
-	args := append([]string{"build", "-q", "--metadata-file", meta}, pc.camada()...)
-	if _, message, code := c.talk(args...); code != 0 {
-		return built{err: message}
+	args := append([]string{"build", "--progress=plain", "--metadata-file", meta}, pc.camada()...)
+	_, message, code := c.talk(args...)
+	if code != 0 {
+		return built{err: message[strings.LastIndex("\n"+message, "\ncamada: "):]}
 	}
 	data, err := os.ReadFile(meta)
 	if err != nil {
@@ -199,7 +240,7 @@ func (y *parity) ourBuild(t *testing.T, c *ours, pc *parityCase) built {
 	if err := json.Unmarshal(data, &m); err != nil {
 		t.Fatal(err)
 	}
-	return pc.readImage(m.Digest, func(digest string) []byte {
+	b := pc.readImage(m.Digest, func(digest string) []byte {
 		algorithm, hex, _ := strings.Cut(digest, ":")
 		data, err := os.ReadFile(filepath.Join(c.root, "blobs", algorithm, hex))
 		if err != nil {
@@ -207,6 +248,8 @@ func (y *parity) ourBuild(t *testing.T, c *ours, pc *parityCase) built {
 		}
 		return data
 	})
+	b.warnings = ourWarnings(message)
+	return b
 }
 
 // parityConfig is what matters of an image's config, as text.

@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,6 +18,9 @@ import (
 // its comment that look like "key: value" say how it is built; the others say what it shows.
 //
 //	fails            both builders must fail
+//	lenient: REASON  BuildKit fails and camada builds; the words stand in docs/compatibility.md
+//	strict: REASON   the other way round
+//	times: REASON    the times of files differ; the words stand in docs/compatibility.md
 //	line: 3          the line to name, where BuildKit names none or another; "none" for no line
 //	contains: TEXT   part of camada's message
 //	file: PATH       a file that the image must have, so that the case shows what it claims
@@ -25,16 +30,17 @@ import (
 //	hide: DIR        leaves a directory of the archive out of the context
 //	mode: 755 PATH   link: PATH -> TARGET   dir: PATH
 //	crlf: FILE   bom: FILE   trim: FILE     change line ends, put a byte order mark before, cut the last newline
-//	checks: no       the warnings are not compared, with the reason beside it
+//	git              the case needs git
 type parityCase struct {
 	dir, dockerfile string
 	fails           bool
+	lenient, strict string
+	times           string
 	line, contains  string
 	files           []string
 	args            []keyValue
-	noChecks        bool
+	allChecks       bool // compare --check too, besides the warnings of the build
 	source          string
-	needsGit        bool
 	t               *testing.T
 }
 
@@ -48,7 +54,8 @@ func readParityCase(t *testing.T, name, server string) *parityCase {
 		t.Fatal(err)
 	}
 	top := t.TempDir()
-	pc := &parityCase{t: t, dir: filepath.Join(top, "ctx"), dockerfile: filepath.Join(top, "df", "Dockerfile")}
+	section := filepath.Base(filepath.Dir(name))
+	pc := &parityCase{t: t, allChecks: section == "checks" || section == "directives" || section == "format", dir: filepath.Join(top, "ctx"), dockerfile: filepath.Join(top, "df", "Dockerfile")}
 	parityContext(t, pc.dir)
 	for _, f := range archive.Files {
 		text := strings.NewReplacer("{{server}}", server, "{{tab}}", "\t", "{{bell}}", "\a", "{{long}}", strings.Repeat("long ", 4000)).Replace(string(f.Data))
@@ -62,7 +69,6 @@ func readParityCase(t *testing.T, name, server string) *parityCase {
 			write(t, pc.dir, f.Name, text)
 		}
 	}
-	pc.needsGit = strings.Contains(string(archive.Comment), "\ngit\n")
 	for l := range strings.Lines(string(archive.Comment)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(l), ": ")
 		pc.set(key, strings.TrimSpace(value))
@@ -91,6 +97,12 @@ func (pc *parityCase) set(key, value string) {
 	switch key {
 	case "fails":
 		pc.fails = true
+	case "lenient":
+		pc.lenient = value
+	case "times":
+		pc.times = value
+	case "strict":
+		pc.strict = value
 	case "line":
 		pc.line = value
 	case "contains":
@@ -99,8 +111,10 @@ func (pc *parityCase) set(key, value string) {
 		pc.files = append(pc.files, value)
 	case "arg", "target", "platform", "label", "allow", "secret", "named", "network", "add-host":
 		pc.args = append(pc.args, keyValue{key, value})
-	case "checks":
-		pc.noChecks = true
+	case "git":
+		if _, err := exec.LookPath("git"); err != nil {
+			pc.t.Skip("git is not installed")
+		}
 	case "mode":
 		mode, name, _ := strings.Cut(value, " ")
 		m, err := strconv.ParseUint(mode, 8, 32)
@@ -157,10 +171,10 @@ func (pc *parityCase) outside(name string) string {
 
 // buildctl is the case as arguments of buildctl.
 func (pc *parityCase) buildctl(bases map[string][]string) []string {
-	args := []string{"--progress", "plain", "--frontend", "dockerfile.v0", "--local", "context=" + pc.dir, "--local", "dockerfile=" + filepath.Dir(pc.dockerfile),
+	args := []string{"--progress", "rawjson", "--frontend", "dockerfile.v0", "--local", "context=" + pc.dir, "--local", "dockerfile=" + filepath.Dir(pc.dockerfile),
 		"--opt", "build-arg:GIVEN=given", "--opt", "build-arg:SOURCE_DATE_EPOCH=" + strconv.Itoa(parityEpoch)}
 	for name, known := range bases {
-		if strings.Contains(pc.source, name) {
+		if strings.Contains(pc.source, name) || slices.ContainsFunc(pc.args, func(a keyValue) bool { return strings.HasSuffix(a.value, "="+name) }) {
 			args = append(args, known...)
 		}
 	}

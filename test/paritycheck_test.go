@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,10 +14,7 @@ import (
 // compareChecks compares what both print of the build checks: names, words, addresses and the lines of the Dockerfile.
 func (y *parity) compareChecks(t *testing.T, p *peers.Peers, c *ours, pc *parityCase) {
 	t.Helper()
-	if pc.noChecks {
-		return
-	}
-	theirs, err := p.Output("buildctl", append([]string{"build", "--opt", "requestid=frontend.lint"}, pc.buildctl(y.bases)...)...)
+	theirs, _, err := p.Talk("buildctl", append([]string{"build", "--opt", "requestid=frontend.lint"}, pc.buildctl(y.bases)...)...)
 	if err != nil {
 		return // it checks nothing that it cannot parse
 	}
@@ -37,6 +35,34 @@ func warnings(printed string) []string {
 		parts[i] = strings.TrimSpace(parts[i])
 	}
 	out := slices.Clone(parts[1:])
+	slices.Sort(out)
+	return out
+}
+
+// theirWarnings are the warnings in buildctl's progress, sorted.
+func theirWarnings(progress string) []string {
+	var out []string
+	for l := range strings.Lines(progress) {
+		var status struct{ Warnings []struct{ Short []byte } }
+		if json.Unmarshal([]byte(l), &status) != nil {
+			continue
+		}
+		for _, w := range status.Warnings {
+			out = append(out, string(w.Short))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// ourWarnings are the warnings at the end of camada's progress, sorted.
+func ourWarnings(progress string) []string {
+	var out []string
+	for l := range strings.Lines(progress) {
+		if text, ok := strings.CutPrefix(l, " - "); ok {
+			out = append(out, strings.TrimSpace(text))
+		}
+	}
 	slices.Sort(out)
 	return out
 }

@@ -182,6 +182,7 @@ func (st *stage) from(ctx context.Context) ([]string, error) {
 		maps.Copy(st.noted.used, parent.noted.used)
 		triggers = parent.onbuild
 	} else if name == dockerfile.Scratch {
+		st.platform = b.platform // there is nothing to choose from
 		st.img = emptyImage(st.platform)
 	} else if c, err := b.named(ctx, name, st.platform, def.Location); err != nil {
 		return nil, err

@@ -103,15 +103,16 @@ func (p *Peers) Run(program string, args ...string) string {
 // Try is Run for programs that may fail; what they said is in the test's log.
 func (p *Peers) Try(program string, args ...string) (string, error) {
 	p.t.Helper()
-	out, err := p.Output(program, args...)
+	out, messages, err := p.Talk(program, args...)
 	if err != nil {
-		p.t.Logf("%s %s: %s%v", program, strings.Join(args, " "), out, err)
+		p.t.Logf("%s %s: %s%s", program, strings.Join(args, " "), out, messages)
+		err = fmt.Errorf("%w: %s", err, messages)
 	}
 	return strings.TrimSpace(string(out)), err
 }
 
-// Output is Try without a word in the test's log: the whole standard output, and an error with what stood on the other one.
-func (p *Peers) Output(program string, args ...string) ([]byte, error) {
+// Talk is Try without a word in the test's log: the whole standard output, and what stood on the other one.
+func (p *Peers) Talk(program string, args ...string) (out []byte, messages string, err error) {
 	store := []string{"--root", p.Path("storage"), "--runroot", p.Path("run"), "--storage-driver", "vfs"}
 	switch program {
 	case "podman":
@@ -131,11 +132,8 @@ func (p *Peers) Output(program string, args ...string) ([]byte, error) {
 	cmd.Env = p.env
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
-	}
-	return stdout.Bytes(), err
+	err = cmd.Run()
+	return stdout.Bytes(), strings.TrimSpace(stderr.String()), err
 }
 
 // ExitCode is that of a program that Try ran.
