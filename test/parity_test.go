@@ -30,7 +30,7 @@ type parity struct {
 
 // TestParity builds each case of testdata/parity with camada and with BuildKit, and compares the image configs field by field
 // and the file systems file by file; where both must fail it compares the line that they name. What is meant to
-// differ stands in docs/compatibility.md. A case alone: go test ./test -run TestParity/copy/chmod-octal
+// differ stands in docs/compatibility.md. All cases take some four minutes on two cores; a case alone: go test ./test -run TestParity/copy/chmod-octal
 func TestParity(t *testing.T) {
 	p := peers.Need(t, "busybox", "buildkitd", "buildctl")
 	y := &parity{ours: &ours{t: t, bin: shipped(t), root: p.Path("store")}, peers: p, bases: map[string][]string{}}
