@@ -94,7 +94,7 @@ func (w *work) command(ctx context.Context, o *op.Run, id string) error {
 	}
 	defer release()
 	req := op.RunRequest{
-		StepMounts: mounts, Insecure: o.Insecure, Devices: o.Devices, Settings: o.Settings,
+		StepMounts: mounts, Below: r.identityOf(w.s.v.Parent), Epoch: r.epoch, Insecure: o.Insecure, Devices: o.Devices, Settings: o.Settings,
 
 		ID: "build" + strings.ToLower(rand.Text()[:16]), Root: root, Args: o.Args, Cwd: o.Cwd, User: o.User,
 		Network: o.Network, Platform: o.Platform, Hostname: op.Hostname, Env: slices.Concat(o.Env, o.Proxy),

@@ -57,7 +57,7 @@ func (x *executor) Run(ctx context.Context, req op.RunRequest) error {
 			return fmt.Errorf("prepare the step's root file system: %w", err)
 		}
 	}
-	mounts, err := x.stepMounts(ctx, req.StepMounts)
+	mounts, err := x.stepMounts(ctx, req)
 	if err != nil {
 		return err
 	}

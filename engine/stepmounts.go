@@ -37,9 +37,9 @@ func (s *stepMounts) Close() {
 }
 
 // stepMounts makes what the step mounts. The caller closes it when the step has ended.
-func (x *executor) stepMounts(ctx context.Context, list []op.StepMount) (*stepMounts, error) {
+func (x *executor) stepMounts(ctx context.Context, req op.RunRequest) (*stepMounts, error) {
 	s := &stepMounts{detached: map[string]*os.File{}}
-	for _, m := range list {
+	for _, m := range req.StepMounts {
 		var err error
 		if m.Target == "/proc" || strings.HasPrefix(m.Target, "/proc/") {
 			s.Close()
@@ -49,7 +49,7 @@ func (x *executor) stepMounts(ctx context.Context, list []op.StepMount) (*stepMo
 		case op.MountBind:
 			err = s.part(m.Tree, m.Path, m.Mount)
 		case op.MountCache:
-			err = x.cacheMount(ctx, s, m)
+			err = x.cacheMount(ctx, s, m, req)
 		case op.MountTmpfs:
 			s.tmpfs(m.Mount)
 		case op.MountSecret:
@@ -86,18 +86,18 @@ func (s *stepMounts) part(tree mount.Mount, name string, m op.Mount) error {
 }
 
 // cacheMount mounts a cache directory, or a directory in one.
-func (x *executor) cacheMount(ctx context.Context, s *stepMounts, m op.StepMount) error {
+func (x *executor) cacheMount(ctx context.Context, s *stepMounts, m op.StepMount, req op.RunRequest) error {
 	key := cachemount.Key{ID: m.CacheID, From: m.From, Mode: m.Mode, UID: m.UID, GID: m.GID}
 	opts := cachemount.Options{Sharing: m.Sharing, Fill: m.Fill}
 	carried := x.carried.fill(key)
 	if carried != nil {
 		opts.Fill = carried
 	}
-	h, err := x.acquire(ctx, s, key, opts)
+	h, err := x.acquire(ctx, s, key, opts, req)
 	if err != nil && carried != nil && ctx.Err() == nil {
 		// What another machine had is gone: it begins as it would without.
 		opts.Fill = m.Fill
-		h, err = x.acquire(ctx, s, key, opts)
+		h, err = x.acquire(ctx, s, key, opts, req)
 	}
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func (x *executor) cacheMount(ctx context.Context, s *stepMounts, m op.StepMount
 }
 
 // acquire takes a cache directory for the step. One that a step mounts twice is the same in both places.
-func (x *executor) acquire(ctx context.Context, s *stepMounts, key cachemount.Key, opts cachemount.Options) (dir string, err error) {
+func (x *executor) acquire(ctx context.Context, s *stepMounts, key cachemount.Key, opts cachemount.Options, req op.RunRequest) (dir string, err error) {
 	name := key.Digest().String()
 	if s.caches == nil {
 		s.caches = map[string]string{}
@@ -127,6 +127,9 @@ func (x *executor) acquire(ctx context.Context, s *stepMounts, key cachemount.Ke
 		return "", err
 	}
 	s.close = append(s.close, h.Release)
+	if err := h.Age(req.Below, req.Epoch); err != nil {
+		return "", err
+	}
 	s.caches[name] = h.Dir()
 	return h.Dir(), nil
 }

@@ -13,7 +13,8 @@
 //	<dir>/<hex digest of the key>/lock       held while somebody chooses a directory or removes one
 //	<dir>/<hex digest of the key>/key.json   the Key, for people and for those who carry caches elsewhere
 //	<dir>/<hex digest of the key>/<n>/       a directory; n counts from 0
-//	<dir>/<hex digest of the key>/<n>.lock   locked by who uses the directory; its time is when it was used last
+//	<dir>/<hex digest of the key>/<n>.lock   locked by who uses the directory; its time is when it was used last, its text what
+//	                                         the step that used it last started from (Handle.Age)
 //	<dir>/.trash-*                           what is being removed, or what a killed process left of that
 //
 // There is more than one directory when one was needed while another used the first alone. A process that is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/camada/camada/mount"
 	"github.com/opencontainers/go-digest"
@@ -75,6 +76,10 @@ type RunRequest struct {
 	Hostname string
 	// Mounts are made besides the default ones.
 	Mounts []BindMount
+	// Below names what the step starts from, and Epoch is the time of files that were copied there: both are for cache
+	// mounts, whose files must not look newer than sources that changed.
+	Below string
+	Epoch time.Time
 	// StepMounts are those of RUN --mount, in the order in which they are made.
 	StepMounts []StepMount
 	// Insecure gives the program all rights.
