@@ -17,6 +17,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/cli/display"
 	"github.com/camada/camada/progress"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -212,19 +213,22 @@ func (b *baker) bake(plan *bake.Plan) error {
 	for _, t := range plan.Targets {
 		b.done[t.Name] = make(chan struct{})
 	}
-	ctx, cancel := context.WithCancelCause(b.cmd.Context())
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(b.cmd.Context())
+	defer cancel()
 	var wg sync.WaitGroup
+	var once sync.Once
+	var failed error
 	for _, t := range plan.Targets {
 		wg.Go(func() {
 			defer close(b.done[t.Name])
 			if err := b.one(ctx, t, d); err != nil {
-				cancel(fmt.Errorf("target %s: %w", t.Name, err))
+				once.Do(func() { failed = fmt.Errorf("target %s: %w", t.Name, err) })
+				cancel()
 			}
 		})
 	}
 	wg.Wait()
-	err = errors.Join(context.Cause(ctx), d.Close())
+	err = errors.Join(failed, d.Close())
 	if err != nil || b.opts.metadataFile == "" {
 		return err
 	}
@@ -232,15 +236,7 @@ func (b *baker) bake(plan *bake.Plan) error {
 }
 
 func (b *baker) one(ctx context.Context, t *bake.Target, d display.Display) error {
-	var store string
-	err := b.app.with(ctx, func(e *engine.Engine) error {
-		store = e.Root()
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	contexts := map[string]string{}
+	contexts, images := map[string]string{}, map[string]ocispec.Descriptor{}
 	for name, value := range t.Contexts {
 		dep, ok := strings.CutPrefix(value, "target:")
 		if !ok {
@@ -250,7 +246,7 @@ func (b *baker) one(ctx context.Context, t *bake.Target, d display.Display) erro
 		select {
 		case <-b.done[dep]:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		b.mu.Lock()
 		res, ok := b.results[dep]
@@ -258,8 +254,7 @@ func (b *baker) one(ctx context.Context, t *bake.Target, d display.Display) erro
 		if !ok {
 			return errdefs.Unavailable("target %s, which it needs, failed", dep)
 		}
-		// The store is an OCI layout.
-		contexts[name] = "oci-layout://" + store + "@" + res.Descriptor.Digest.String()
+		images[name] = res.Descriptor
 	}
 	var o buildOptions
 	flags := pflag.NewFlagSet(t.Name, pflag.ContinueOnError)
@@ -278,6 +273,7 @@ func (b *baker) one(ctx context.Context, t *bake.Target, d display.Display) erro
 	if t.Context != nil {
 		dir = *t.Context
 	}
+	o.images = images
 	res, err := sub.build(cmd, o, dir)
 	if err != nil {
 		return err

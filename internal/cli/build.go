@@ -10,6 +10,7 @@ import (
 	"github.com/camada/camada/engine"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/cli/display"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -42,6 +43,8 @@ type buildOptions struct {
 	check         bool
 	// inline is the text of the Dockerfile, as bake files can have it.
 	inline string
+	// images are named contexts: what other targets of a bake file made.
+	images map[string]ocispec.Descriptor
 }
 
 func (a *app) buildCommand() *cobra.Command {
@@ -141,6 +144,7 @@ func (a *app) build(cmd *cobra.Command, o buildOptions, dir string) (res engine.
 	if err := a.readContext(&opts, o.contexts); err != nil {
 		return res, err
 	}
+	opts.ContextImages = o.images
 	if o.explain != "" && o.explain != explainText && o.explain != explainJSON {
 		return res, usage(cmd, "--explain=%s: want text or json", o.explain)
 	}

@@ -1,0 +1,3 @@
+#include <stdbool.h>
+
+void sieve(bool *composite, int n);

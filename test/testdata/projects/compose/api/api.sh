@@ -1,0 +1,2 @@
+. /lib/lib.sh
+greet hello

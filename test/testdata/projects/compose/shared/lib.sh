@@ -1,0 +1,1 @@
+greet() { echo "$1 from the shared image"; }

@@ -1,0 +1,1 @@
+echo "the tool says $(cat "$(dirname "$0")/data.txt")"

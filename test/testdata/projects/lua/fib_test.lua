@@ -1,0 +1,2 @@
+local fib = require("fib").fib
+assert(fib(7) == 13)

@@ -1,0 +1,1 @@
+print("fib", require("fib").fib(tonumber(arg[1])))

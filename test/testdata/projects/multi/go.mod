@@ -1,0 +1,3 @@
+module example.org/which
+
+go 1.22
