@@ -55,7 +55,7 @@ func mistakes() []mistake {
 		{"run-processes", root + "RUN sleep 100 & sleep 101 & exit 4\n", 3, "exit code 4"},
 		{"run-beside", "FROM scratch AS base\nCOPY rootfs /\nFROM base AS a\nRUN sleep 100\nFROM base AS b\nRUN exit 5\nFROM base\nCOPY --from=a /a /a\nCOPY --from=b /b /b\n", 6, "exit code 5"},
 		{"run-user", root + "USER nobodyknows\nRUN true\n", 4, "nobodyknows"},
-		{"run-mount", root + "RUN --mount=type=cash,target=/c true\n", 3, `unsupported mount type "cash" (did you mean cache?)`},
+		{"run-mount", root + "RUN --mount=type=cach,target=/c true\n", 3, `unsupported mount type "cach" (did you mean cache?)`},
 		{"run-mount-source", root + "RUN --mount=source=rotfs,target=/c true\n", 3, "did you mean rootfs?"},
 		{"run-mount-secret", root + "RUN --mount=type=secret,id=token,required true\n", 3, "secret token: not found; give it with --secret id=token"},
 		{"run-mount-ssh", root + "RUN --mount=type=ssh,required true\n", 3, `no SSH agent or key with the id "default"`},
@@ -69,7 +69,7 @@ func mistakes() []mistake {
 		{"stopsignal", "FROM scratch\nSTOPSIGNAL SIGNOSUCH\n", 2, "SIGNOSUCH"},
 		{"onbuild", "FROM scratch\nONBUILD ONBUILD RUN true\n", 2, "ONBUILD"},
 		{"healthcheck", "FROM scratch\nHEALTHCHECK --intervall=3s CMD true\n", 2, "did you mean interval?"},
-		{"url", "FROM scratch\nADD http://example.com/x /\n", 2, "is not supported yet"},
+		{"url", "FROM scratch\nADD http://127.0.0.1:1/x /\n", 2, "connection refused"},
 	}
 }
 
@@ -101,7 +101,7 @@ func TestMistakes(t *testing.T) {
 			}
 		}
 		for says, args := range map[string][]string{
-			"there is no Dockerfile at nowhere/Dockerfile": {"build", "nowhere"},
+			"there is no directory nowhere": {"build", "nowhere"},
 			"there is no Dockerfile at none.df":            {"build", "-f", "none.df", "ctx"},
 			`there is no stage "nosuch"`:                   {"build", "--target", "nosuch", "-f", "run.df", "ctx"},
 			"a repository is written in lower case":        {"build", "-t", "UPPER", "-f", "run.df", "ctx"},
