@@ -163,7 +163,7 @@ func TestFind(t *testing.T) {
 		"what/ever":     "no layer has /what",
 	} {
 		f, err := a.Find(name)
-		got := ""
+		var got string
 		if err != nil {
 			got = err.Error()
 		} else {

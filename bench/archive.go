@@ -105,7 +105,7 @@ func storeContenders(b *bench) []contender {
 				}
 			}
 			for i := range versions {
-				if err := b.touch(i, "version"); err != nil {
+				if err := b.touch(changed, i, "version"); err != nil {
 					return err
 				}
 				if err := build(ctx, fmt.Sprintf("big:%d", i)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 // heat is how much of a build is known before it starts.
@@ -13,21 +14,35 @@ const (
 	cold heat = iota
 	cached
 	changed
-	stages // cold, and the build of four stages that wait a second each
+	stages    // cold, and the build of four stages that wait a second each
+	tenStages // the same with ten
+	small     // cached, of one file
+	many      // changed: one of 100,000 small files
+	layers    // cold, and sixty small steps
 )
 
 // touch changes one file of the context.
-func (b *bench) touch(round int, who string) error {
-	return os.WriteFile(b.path("context", "data", "d00", "f0"), fmt.Appendf(nil, "%s %d", who, round), 0o644)
+func (b *bench) touch(h heat, round int, who string) error {
+	name := b.path("context", "data", "d00", "f0")
+	if h == many {
+		name = filepath.Join(b.source(h), "data", "d000", "f0")
+	}
+	return os.WriteFile(name, fmt.Appendf(nil, "%s %d", who, round), 0o644)
 }
 
 // isCold tells that each round begins without anything known.
-func (h heat) isCold() bool { return h == cold || h == stages }
+func (h heat) isCold() bool { return h == cold || h == stages || h == tenStages || h == layers }
+
+// isChanged tells that a file is changed before each round.
+func (h heat) isChanged() bool { return h == changed || h == many }
 
 // source is the directory that is built.
 func (b *bench) source(h heat) string {
-	if h == stages {
+	switch h {
+	case stages:
 		return b.path("stages")
+	case tenStages, small, many, layers:
+		return b.path(fmt.Sprint("work-", h))
 	}
 	return b.path("context")
 }
@@ -35,6 +50,12 @@ func (b *bench) source(h heat) string {
 // buildContenders build the context. A peer that keeps its cache in a daemon gets a new daemon for each cold build.
 func buildContenders(h heat) func(*bench) []contender {
 	return func(b *bench) []contender {
+		if b.source(h) != b.path("context") && h != stages {
+			if err := b.makeWork(h); err != nil {
+				b.absent["the context"] = err.Error()
+				return nil
+			}
+		}
 		cs := []contender{b.camadaBuild(h)}
 		if b.has("buildkitd", "buildkitd", "buildctl", "runc") && b.up(context.Background(), "buildkitd") != nil {
 			cs = append(cs, b.buildkitBuild(h))
@@ -42,7 +63,7 @@ func buildContenders(h heat) func(*bench) []contender {
 		if b.up(context.Background(), "docker") != nil {
 			cs = append(cs, b.dockerBuild(h))
 		}
-		if h == stages { // the others build stages one after the other
+		if h == stages || h == tenStages { // the others build stages one after the other
 			return cs
 		}
 		for _, p := range []string{"buildah", "podman"} {
@@ -64,13 +85,13 @@ func (b *bench) warm(h heat, c contender, clear func(context.Context) error) con
 				return clear(ctx)
 			}
 			return nil
-		case h == changed:
+		case h.isChanged():
 			if round == 0 {
 				if err := build(ctx, round); err != nil {
 					return err
 				}
 			}
-			return b.touch(round, c.name)
+			return b.touch(h, round, c.name)
 		}
 		if round == 0 {
 			return build(ctx, round)
@@ -97,9 +118,10 @@ func (b *bench) buildkitBuild(h heat) contender {
 	}}, func(ctx context.Context) error { return b.renew(ctx, "buildkitd") })
 }
 
-func (b *bench) buildctl(ctx context.Context, dir, archive string) error {
-	return b.command(ctx, nil, "buildctl", "--addr", "unix://"+b.daemons["buildkitd"].socket, "build", "--frontend", "dockerfile.v0",
-		"--local", "context="+dir, "--local", "dockerfile="+dir, "--output", "type=oci,name=big,dest="+archive)
+func (b *bench) buildctl(ctx context.Context, dir, archive string, more ...string) error {
+	args := []string{"--addr", "unix://" + b.daemons["buildkitd"].socket, "build", "--frontend", "dockerfile.v0",
+		"--local", "context=" + dir, "--local", "dockerfile=" + dir, "--output", "type=oci,name=big,dest=" + archive}
+	return b.command(ctx, nil, "buildctl", append(args, more...)...)
 }
 
 // docker are the arguments of docker's client.

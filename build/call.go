@@ -29,7 +29,7 @@ func (b *Builder) Check(ctx context.Context, opts Options) (*Checked, error) {
 	out := &Checked{}
 	out.Name, _, out.Source, out.Err = readDockerfile(opts)
 	if out.Err != nil {
-		return out, nil
+		return out, nil //nolint:nilerr // it is what is checked
 	}
 	r, err := b.read(opts, progress.Or(nil))
 	if err == nil {

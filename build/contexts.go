@@ -74,9 +74,6 @@ func (r *run) Named(ctx context.Context, name string, p ocispec.Platform) (*grap
 	return g, nil
 }
 
-// context opens the build context, once.
-func (r *run) context() (*source.Tree, error) { return r.contextOf("") }
-
 // contextOf opens a named context, once; "" is the build context.
 func (r *run) contextOf(name string) (*source.Tree, error) {
 	r.contexts.mu.Lock()

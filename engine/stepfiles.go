@@ -113,7 +113,7 @@ func removeNotedGroup(ctx context.Context, dir string) error {
 	}
 	var n noted
 	if json.Unmarshal(data, &n) != nil || n.ID == "" || n.Path == "" {
-		return nil // half written: the group was not made yet
+		return nil //nolint:nilerr // half written: the group was not made yet
 	}
 	return container.Cleanup(ctx, n.ID, n.Path)
 }

@@ -160,7 +160,7 @@ func (c *contextCopy) dockerfile(from, dockerfile string) (string, error) {
 	}
 	rel, err := relativeTo(from, in)
 	if err != nil || strings.HasPrefix(rel, "../") || rel == ".." {
-		return dockerfile, nil // it lies elsewhere and is read there
+		return dockerfile, nil //nolint:nilerr // it lies elsewhere and is read there
 	}
 	for _, name := range []string{rel, rel + ".dockerignore", ".dockerignore"} {
 		data, err := os.ReadFile(filepath.Join(from, name))

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -162,10 +163,7 @@ func TestHostile(t *testing.T) {
 }
 
 func errorIs(err, class error) bool {
-	if class == errdefs.ErrLimit {
-		return errdefs.IsLimit(err)
-	}
-	return errdefs.IsInvalid(err)
+	return errors.Is(err, class)
 }
 
 // What a directory with the name of a database, and links out of the root, do.

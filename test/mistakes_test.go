@@ -101,10 +101,10 @@ func TestMistakes(t *testing.T) {
 			}
 		}
 		for says, args := range map[string][]string{
-			"there is no directory nowhere": {"build", "nowhere"},
-			"there is no Dockerfile at none.df":            {"build", "-f", "none.df", "ctx"},
-			`there is no stage "nosuch"`:                   {"build", "--target", "nosuch", "-f", "run.df", "ctx"},
-			"a repository is written in lower case":        {"build", "-t", "UPPER", "-f", "run.df", "ctx"},
+			"there is no directory nowhere":         {"build", "nowhere"},
+			"there is no Dockerfile at none.df":     {"build", "-f", "none.df", "ctx"},
+			`there is no stage "nosuch"`:            {"build", "--target", "nosuch", "-f", "run.df", "ctx"},
+			"a repository is written in lower case": {"build", "-t", "UPPER", "-f", "run.df", "ctx"},
 		} {
 			if r := m.run(args...); r.code != 1 || !strings.Contains(r.errors, says) {
 				t.Errorf("want exit code 1 and %q: %v", says, r)

@@ -59,11 +59,11 @@ func readParityCase(t *testing.T, name, server string) *parityCase {
 	parityContext(t, pc.dir)
 	for _, f := range archive.Files {
 		text := strings.NewReplacer("{{server}}", server, "{{tab}}", "\t", "{{bell}}", "\a", "{{long}}", strings.Repeat("long ", 4000)).Replace(string(f.Data))
-		switch {
-		case f.Name == "Dockerfile":
+		switch f.Name {
+		case "Dockerfile":
 			pc.source = text
 			write(t, filepath.Dir(pc.dockerfile), "Dockerfile", text)
-		case f.Name == "Dockerfile.dockerignore":
+		case "Dockerfile.dockerignore":
 			write(t, filepath.Dir(pc.dockerfile), f.Name, text)
 		default:
 			write(t, pc.dir, f.Name, text)

@@ -39,7 +39,7 @@ func TestRegistries(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			p := peers.Need(t, tc.program, "skopeo")
-			host, file := "", ""
+			var host, file string
 			if tc.users != "" {
 				file = p.Path("users")
 				p.Write("users", tc.users)

@@ -287,9 +287,7 @@ func TestArgument(t *testing.T) {
 
 func TestSideBySideCountsOnce(t *testing.T) {
 	b := &history.Build{}
-	for _, v := range []history.Vertex{{Parent: -1}, {Parent: -1}, {Parent: 0, Sources: []int{1}}} {
-		b.Plan.Vertices = append(b.Plan.Vertices, v)
-	}
+	b.Plan.Vertices = []history.Vertex{{Parent: -1}, {Parent: -1}, {Parent: 0, Sources: []int{1}}}
 	b.Steps = []*history.Step{{Took: 10}, {Took: 7}, {Took: 2}}
 	for _, c := range []struct {
 		cached map[int]bool

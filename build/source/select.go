@@ -124,7 +124,8 @@ func (s *selector) dir(ctx context.Context, e *Entry, at, rel string, depth int,
 }
 
 func (s *selector) entry(ctx context.Context, c *Entry, at, rel string, depth int, inc, exc patternmatcher.MatchInfo) error {
-	keep, skip := true, false
+	keep := true
+	var skip bool
 	var err error
 	if s.include != nil {
 		if keep, inc, err = s.include.MatchesUsingParentResults(rel, inc); err != nil {

@@ -139,7 +139,7 @@ type merger struct {
 
 // step handles the lower one of the two heads, or both when they have one name.
 func (m *merger) step(a, b *stream) error {
-	order := 0
+	var order int
 	switch {
 	case a.head == nil:
 		order = 1

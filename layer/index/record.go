@@ -60,8 +60,8 @@ func read(r io.Reader, known func(name string) ([32]byte, bool)) (*Index, error)
 			return nil, errdefs.Limit("the files have more than %d bytes", int64(maxBytes))
 		}
 		if e.Kind == Reg {
-			if sum, ok := [32]byte{}, false; known != nil {
-				if sum, ok = known(e.Path); ok {
+			if known != nil {
+				if sum, ok := known(e.Path); ok {
 					e.Sum, e.HasSum = sum, true
 				}
 			}

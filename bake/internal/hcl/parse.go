@@ -155,7 +155,7 @@ func (p *parser) body(top bool) (*Body, error) {
 // item reads an attribute or a block.
 func (p *parser) item(b *Body) error {
 	line := p.line
-	name := ""
+	var name string
 	if p.peek() == '"' {
 		var err error
 		if name, err = p.literal(); err != nil {
@@ -185,7 +185,7 @@ func (p *parser) item(b *Body) error {
 	}
 	blk := Block{Type: name, Line: line}
 	for p.peek() != '{' {
-		label := ""
+		var label string
 		if p.peek() == '"' {
 			var err error
 			if label, err = p.literal(); err != nil {
