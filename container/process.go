@@ -91,22 +91,18 @@ func (p *Process) Resize(columns, rows int) error {
 
 // adopt takes the process that the forked one made in its place.
 func (p *Process) adopt(child *program.Child) error {
-	ev, err := child.Next()
+	pid, err := child.NextPid()
+	if err != nil {
+		return err
+	}
 	first := p.pid
-	if err == nil && ev.Pid > 0 {
-		p.pid = ev.Pid
-		var ws unix.WaitStatus
-		for {
-			if _, err := unix.Wait4(first, &ws, 0, nil); err != unix.EINTR {
-				break
-			}
+	p.pid = pid
+	var ws unix.WaitStatus
+	for {
+		if _, err := unix.Wait4(first, &ws, 0, nil); err != unix.EINTR {
+			return nil
 		}
-		return nil
 	}
-	if err == nil {
-		err = program.ErrEnded
-	}
-	return err
 }
 
 // abort ends a process whose start failed.

@@ -50,6 +50,7 @@ type Child struct {
 	// status reads the records.
 	status *os.File
 	prog   *Program
+	early  []news
 }
 
 // Error is a failed call of a child.
@@ -250,6 +251,42 @@ type Event struct {
 
 // Next waits for the child's next event, or returns its failure as *Error.
 func (c *Child) Next() (Event, error) {
+	if len(c.early) > 0 {
+		first := c.early[0]
+		c.early = c.early[1:]
+		return first.ev, first.err
+	}
+	return c.read()
+}
+
+// NextPid waits for the id of the process that goes on in the child's place. That process may be faster than the child that
+// tells of it: what it told before is what Next returns then. ErrEnded when the child ended without telling.
+func (c *Child) NextPid() (int, error) {
+	for {
+		ev, err := c.read()
+		var told *Error
+		switch {
+		case err == nil && ev.Pid > 0:
+			return ev.Pid, nil
+		case err == nil && ev.Executed:
+			if len(c.early) > 0 && c.early[0].err != nil {
+				return 0, c.early[0].err // the child's own failure
+			}
+			return 0, ErrEnded
+		case err != nil && !errors.As(err, &told):
+			return 0, err
+		}
+		c.early = append(c.early, news{ev, err})
+	}
+}
+
+// news is what a child told before it was asked.
+type news struct {
+	ev  Event
+	err error
+}
+
+func (c *Child) read() (Event, error) {
 	var b [recordSize]byte
 	_, err := io.ReadFull(c.status, b[:])
 	switch {
