@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,6 +28,7 @@ func (e *Engine) planBuild(opts *BuildOptions) (*buildPlan, error) {
 	p := &buildPlan{refs: make([]reference.Reference, len(opts.Tags)), options: build.Options{
 		Target:    opts.Target,
 		BuildArgs: opts.BuildArgs, NoCache: opts.NoCache, NoCacheStages: opts.NoCacheFilter, Pull: opts.Pull, Labels: opts.Labels,
+		Zstd: slices.ContainsFunc(opts.Outputs, func(o BuildOutput) bool { return o.Zstd }),
 	}}
 	var err error
 	for i, t := range opts.Tags {

@@ -72,6 +72,8 @@ type BuildOutput struct {
 	Dest string
 	// Writer takes the archive of OutputTar, OutputOCI and OutputDocker.
 	Writer *os.File `json:"-"`
+	// Zstd compresses the layers that this build makes with zstd instead of gzip, for all outputs.
+	Zstd bool
 	// Push sends an OutputImage to its registry too; with NoStore the store gets no image then, and layers that are in
 	// registries already are not fetched.
 	Push, NoStore bool

@@ -93,8 +93,12 @@ func (a *app) openOutput(s string, out *outputs) (engine.BuildOutput, error) {
 			delete(attrs, key)
 		}
 	}
-	if c := take("compression"); c != "" && c != "gzip" {
-		return b, errdefs.Unsupported("--output %s: compression=%s: want gzip", s, c)
+	switch c := take("compression"); c {
+	case "", "gzip":
+	case "zstd":
+		b.Zstd = true
+	default:
+		return b, errdefs.Unsupported("--output %s: compression=%s: want gzip or zstd", s, c)
 	}
 	if len(attrs) > 0 {
 		return b, errdefs.Invalid("--output %s: unknown key %q", s, slices.Sorted(maps.Keys(attrs))[0])
