@@ -85,7 +85,7 @@ func (w *Writer) zeros(n int64) error {
 
 // copyRange writes the bytes of fd from off up to end.
 func (w *Writer) copyRange(fd int, off, end int64) error {
-	buf := w.buffer()
+	buf := w.buffer(end - off)
 	for off < end {
 		n, err := unix.Pread(fd, buf[:min(int64(len(buf)), end-off)], off)
 		if errors.Is(err, unix.EINTR) {

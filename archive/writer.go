@@ -63,7 +63,7 @@ func (w *Writer) Add(e Entry, r io.Reader) error {
 	if r == nil {
 		return w.fail(errdefs.Invalid("tar entry %q: %d bytes promised, no content given", e.Name, e.Size))
 	}
-	n, err := io.CopyBuffer(w.w, &exactReader{r: r, left: e.Size}, w.buffer())
+	n, err := io.CopyBuffer(w.w, &exactReader{r: r, left: e.Size}, w.buffer(e.Size))
 	if err != nil {
 		return w.fail(errdefs.Invalid("tar entry %q: content after %d bytes: %w", e.Name, n, err))
 	}
@@ -133,9 +133,10 @@ func (w *Writer) pad(size int64) error {
 	return nil
 }
 
-func (w *Writer) buffer() []byte {
-	if w.buf == nil {
-		w.buf = make([]byte, copyBuffer)
+// buffer returns a buffer for n bytes of content: a small layer needs no large one.
+func (w *Writer) buffer(n int64) []byte {
+	if n = min(max(n, copyBuffer/16), copyBuffer); int64(len(w.buf)) < n {
+		w.buf = make([]byte, n)
 	}
 	return w.buf
 }

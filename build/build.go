@@ -199,6 +199,8 @@ type Result struct {
 type Builder struct {
 	p       Parts
 	flights flights
+	// buffers are those of the layers that were written.
+	buffers layer.Pool
 }
 
 // New returns a Builder made of p.

@@ -161,7 +161,7 @@ func (w *work) diff(ctx context.Context, id string) (layer.Layer, error) {
 		return layer.Layer{}, context.Cause(ctx)
 	}
 	defer func() { <-r.writers }()
-	return r.indexes.Write(ctx, r.p.Content, layer.WriteOptions{Compression: r.opts.compressionOf(), NoSync: true}, func(out io.Writer, _ index.Known) error {
+	return r.indexes.Write(ctx, r.p.Content, r.layerOptions(), func(out io.Writer, _ index.Known) error {
 		return r.p.Snapshots.Diff(ctx, id, out, snapshot.DiffOptions{Clamp: r.epoch, Exclude: mountPoints()})
 	})
 }

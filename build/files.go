@@ -129,7 +129,7 @@ func (w *work) files(ctx, writeCtx context.Context) error {
 // on the way. It returns the snapshot, "" for none.
 func (w *work) write(ctx context.Context, produce func(io.Writer, index.Known) error) (layer.Layer, string, error) {
 	r := w.run
-	opts := layer.WriteOptions{Compression: r.opts.compressionOf(), NoSync: true}
+	opts := r.layerOptions()
 	if !r.needed(w.s.v) {
 		l, err := r.indexes.Write(ctx, r.p.Content, opts, produce)
 		return l, "", err

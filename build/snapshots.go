@@ -165,6 +165,11 @@ func (res *result) name(ctx context.Context, id string) error {
 	return nil
 }
 
+// layerOptions are those of the layers of steps; what is synced is the result as a whole.
+func (r *run) layerOptions() layer.WriteOptions {
+	return layer.WriteOptions{Compression: r.opts.compressionOf(), NoSync: true, Pool: &r.buffers}
+}
+
 // compressionOf is the compression of new layers.
 func (o Options) compressionOf() compression.Algorithm {
 	if o.Zstd {

@@ -23,6 +23,7 @@ type fan struct {
 	wg      sync.WaitGroup
 	size    int64
 	buffers int
+	pool    *Pool
 }
 
 type buffer struct {
@@ -32,13 +33,14 @@ type buffer struct {
 
 type writer interface{ Write([]byte) (int, error) }
 
-func newFan[W writer](ctx context.Context, writers []W) *fan {
+func newFan[W writer](ctx context.Context, pool *Pool, writers []W) *fan {
 	ctx, cancel := context.WithCancelCause(ctx)
 	f := &fan{
 		done:   ctx.Done(),
 		cause:  func() error { return context.Cause(ctx) },
 		cancel: cancel,
 		free:   make(chan *buffer, bufferCount),
+		pool:   pool,
 	}
 	for _, w := range writers {
 		q := make(chan *buffer, bufferCount)
@@ -97,7 +99,7 @@ func (f *fan) next() (*buffer, error) {
 	}
 	if f.buffers < bufferCount {
 		f.buffers++
-		return &buffer{b: make([]byte, 0, bufferSize)}, nil
+		return f.pool.buffer(), nil
 	}
 	select {
 	case buf := <-f.free:
@@ -129,6 +131,7 @@ func (f *fan) close(err error) (int64, error) {
 		close(q)
 	}
 	f.wg.Wait()
+	f.pool.keep(f.free)
 	cause := f.cause()
 	f.cancel(nil)
 	return f.size, cause

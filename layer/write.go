@@ -1,7 +1,6 @@
 package layer
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -24,6 +23,8 @@ type WriteOptions struct {
 	Compression compression.Algorithm
 	// NoSync leaves the blob to a later Syncer.Sync: see content.WriterOptions.
 	NoSync bool
+	// Pool, when not nil, is where the buffers come from and go to.
+	Pool *Pool
 }
 
 // Write makes a layer of the tar that produce writes, and stores it. Each of tee
@@ -48,7 +49,10 @@ func Write(ctx context.Context, ing content.Ingester, opts WriteOptions, produce
 	}
 	defer blob.Abort() //nolint:errcheck // harmless after Commit
 	sum := sha256.New()
-	size, err := pass(ctx, blob, opts.Compression, sum, produce, tee)
+	if opts.Pool == nil {
+		opts.Pool = new(Pool)
+	}
+	size, err := pass(ctx, blob, opts, sum, produce, tee)
 	if err != nil {
 		return Layer{}, fmt.Errorf("write layer: %w", err)
 	}
@@ -65,14 +69,15 @@ func Write(ctx context.Context, ing content.Ingester, opts WriteOptions, produce
 }
 
 // pass runs the bytes of produce past everybody who wants them.
-func pass(ctx context.Context, blob io.Writer, a compression.Algorithm, sum hash.Hash, produce func(io.Writer) error, tee []io.Writer) (int64, error) {
+func pass(ctx context.Context, blob io.Writer, opts WriteOptions, sum hash.Hash, produce func(io.Writer) error, tee []io.Writer) (int64, error) {
 	// The compressor's many small writes become few for the blob.
-	out := bufio.NewWriterSize(blob, bufferSize)
-	z, err := compression.NewWriter(out, a)
+	out := opts.Pool.writer(blob)
+	defer opts.Pool.keepWriter(out)
+	z, err := opts.Pool.compressors.NewWriter(out, opts.Compression)
 	if err != nil {
 		return 0, err
 	}
-	f := newFan(ctx, append([]io.Writer{sum, z}, tee...))
+	f := newFan(ctx, opts.Pool, append([]io.Writer{sum, z}, tee...))
 	err = produce(f)
 	// A writer's failure reaches produce as its own: tell the cause.
 	size, ferr := f.close(err)

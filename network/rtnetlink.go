@@ -71,7 +71,8 @@ func dialRtnl() (*rtnl, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	return &rtnl{fd: fd, buf: make([]byte, 64<<10)}, nil
+	// The kernel makes its answers as large as this at the most.
+	return &rtnl{fd: fd, buf: make([]byte, 16<<10)}, nil
 }
 
 func (c *rtnl) close() { unix.Close(c.fd) }

@@ -13,7 +13,7 @@ import (
 // DefaultSubnets gives the pools that are tried for a bridge: private ranges that
 // neither Docker nor Podman takes first.
 func DefaultSubnets() []netip.Prefix {
-	var pools []netip.Prefix
+	pools := make([]netip.Prefix, 0, 24)
 	for _, second := range []byte{30, 29, 28, 27, 26, 31} {
 		pools = append(pools, netip.PrefixFrom(netip.AddrFrom4([4]byte{172, second, 0, 0}), 16))
 	}

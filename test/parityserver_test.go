@@ -3,6 +3,7 @@ package test
 import (
 	"archive/tar"
 	"bytes"
+	"io"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -44,7 +45,7 @@ func parityServer(t *testing.T) string {
 		gitRepository(t, git, filepath.Join(root, "repo.git"))
 		mux.Handle("/git/", &cgi.Handler{
 			Path: git, Args: []string{"http-backend"}, Root: "/git",
-			Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "HOME=" + root}, Stderr: &bytes.Buffer{},
+			Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "HOME=" + root}, Stderr: io.Discard,
 		})
 	}
 	s := httptest.NewServer(mux)

@@ -3,6 +3,7 @@ package compression
 import (
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"github.com/camada/camada/errdefs"
@@ -33,21 +34,30 @@ const (
 // NewWriter returns a writer that compresses into w; None, Gzip and Zstd are
 // supported. Close ends the stream and does not close w; it has to be called on
 // errors too, because goroutines work for the writer.
-func NewWriter(w io.Writer, a Algorithm) (io.WriteCloser, error) {
+func NewWriter(w io.Writer, a Algorithm) (io.WriteCloser, error) { return new(Pool).NewWriter(w, a) }
+
+// Pool makes writers and keeps what closed ones needed for the next: the tables and buffers of a gzip writer take megabytes, which cost more
+// than the compression of a small layer. The zero value is ready. Many goroutines may use one Pool.
+type Pool struct {
+	mu   sync.Mutex
+	gzip []*pgzip.Writer
+}
+
+// kept is how many writers a Pool keeps.
+const kept = 2
+
+// NewWriter is the function NewWriter.
+func (p *Pool) NewWriter(w io.Writer, a Algorithm) (io.WriteCloser, error) {
 	switch a {
 	case None:
 		return plainWriter{w}, nil
 	case Gzip:
 		out := &patient{w: w}
-		z, err := pgzip.NewWriterLevel(out, gzipLevel)
+		z, err := p.pgzip(out)
 		if err != nil {
 			return nil, fmt.Errorf("gzip: %w", err)
 		}
-		z.OS = 255 // unknown: the library's default, pinned
-		if err := z.SetConcurrency(gzipBlock, gzipBlocks); err != nil {
-			return nil, fmt.Errorf("gzip: %w", err)
-		}
-		return gzipWriter{z, out}, nil
+		return &gzipWriter{z, out, p}, nil
 	case Zstd:
 		z, err := zstd.NewWriter(w,
 			zstd.WithEncoderLevel(zstdLevel),
@@ -63,21 +73,54 @@ func NewWriter(w io.Writer, a Algorithm) (io.WriteCloser, error) {
 	return nil, errdefs.Unsupported("compress with %q", a)
 }
 
-// gzipWriter tells of the failures that patient keeps.
-type gzipWriter struct {
-	z   *pgzip.Writer
-	out *patient
+// pgzip returns a kept writer, or a new one.
+func (p *Pool) pgzip(out io.Writer) (z *pgzip.Writer, err error) {
+	p.mu.Lock()
+	if last := len(p.gzip) - 1; last >= 0 {
+		z, p.gzip = p.gzip[last], p.gzip[:last]
+	}
+	p.mu.Unlock()
+	if z != nil {
+		z.Reset(out)
+	} else if z, err = pgzip.NewWriterLevel(out, gzipLevel); err != nil {
+		return nil, err
+	}
+	z.OS = 255 // unknown: the library's default, pinned
+	// Reset forgets it.
+	return z, z.SetConcurrency(gzipBlock, gzipBlocks)
 }
 
-func (g gzipWriter) Write(p []byte) (int, error) {
+func (p *Pool) keep(z *pgzip.Writer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.gzip) < kept {
+		p.gzip = append(p.gzip, z)
+	}
+}
+
+// gzipWriter tells of the failures that patient keeps.
+type gzipWriter struct {
+	z    *pgzip.Writer
+	out  *patient
+	pool *Pool // nil once it is closed
+}
+
+func (g *gzipWriter) Write(p []byte) (int, error) {
 	if err := g.out.failure(); err != nil {
 		return 0, err
 	}
 	return g.z.Write(p)
 }
 
-func (g gzipWriter) Close() error {
+func (g *gzipWriter) Close() error {
+	if g.pool == nil {
+		return nil
+	}
 	err := g.z.Close()
+	if err == nil {
+		g.pool.keep(g.z)
+	}
+	g.pool = nil
 	if failure := g.out.failure(); failure != nil {
 		return failure
 	}

@@ -63,12 +63,12 @@ func (r *Refs) Check(ctx context.Context, repair bool, lost string, report func(
 			return nil
 		}
 	}
-	r.heal()
-	how := flock.Shared
+	lock := r.readLock
 	if repair {
-		how = flock.Exclusive
+		r.heal()
+		lock = func(ctx context.Context) (func(), error) { return r.lock(ctx, flock.Exclusive) }
 	}
-	unlock, err := r.lock(ctx, how)
+	unlock, err := lock(ctx)
 	if err != nil {
 		return fmt.Errorf("check refs: %w", err)
 	}

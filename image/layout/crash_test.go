@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/image/layout"
+	"github.com/camada/camada/internal/flock"
 )
 
 // A move changes files in a fixed order. The tests put a store together as it is when the
@@ -181,4 +183,38 @@ func FuzzReadLog(f *testing.F) {
 		wantRef(t, refs, "app:1", "next")
 		wantValid(t, root, refs)
 	})
+}
+
+// TestPendingBesideReader leaves a move that was made and not finished, while another reader is at work: who lists and who checks waits for
+// its end and finishes the move, and does not take what the ref was before for what it is.
+func TestPendingBesideReader(t *testing.T) {
+	before, after := t.TempDir(), t.TempDir()
+	set(t, layout.Open(before), "app:1", "one")
+	copyTree(t, before, after)
+	set(t, layout.Open(after), "app:1", "two")
+	for name, do := range map[string]func(*testing.T, *layout.Refs){
+		"list": func(t *testing.T, r *layout.Refs) {
+			tags, err := r.List(t.Context())
+			check(t, err)
+			if len(tags) != 1 || tags[0].Descriptor.Digest != desc("two").Digest {
+				t.Errorf("listed %+v, want what the move made", tags)
+			}
+		},
+		"check": func(t *testing.T, r *layout.Refs) {
+			check(t, r.Check(t.Context(), false, "", func(f layout.Finding) { t.Errorf("found %s: %v", f.Kind, f.Err) }))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			copyTree(t, before, root)
+			take(t, after, root, logFile)
+			check(t, os.WriteFile(filepath.Join(root, "refs/.pending"), []byte("docker.io/library/app:1"), 0o644))
+			other, err := os.Open(filepath.Join(root, "refs/.lock"))
+			check(t, err)
+			defer other.Close()
+			check(t, flock.Shared(t.Context(), other))
+			time.AfterFunc(50*time.Millisecond, func() { flock.Unlock(other) }) //nolint:errcheck // the file is closed in any case
+			do(t, layout.Open(root))
+		})
+	}
 }

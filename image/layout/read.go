@@ -15,7 +15,6 @@ import (
 
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
-	"github.com/camada/camada/internal/flock"
 	"github.com/camada/camada/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -86,8 +85,7 @@ func (r *Refs) List(ctx context.Context) ([]image.Tag, error) {
 	if _, err := os.Lstat(filepath.Join(r.root, "refs")); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	r.heal()
-	unlock, err := r.lock(ctx, flock.Shared)
+	unlock, err := r.readLock(ctx)
 	if err != nil {
 		return nil, err
 	}

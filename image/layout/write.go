@@ -315,10 +315,10 @@ func (r *Refs) dropTemporary() {
 	}
 }
 
-// heal is finishPending for readers: it does nothing when a writer is at work, or
-// when the store cannot be written.
+// heal is finishPending for readers of one ref, who take no lock: it does nothing when another process is at work, or when the
+// store cannot be written.
 func (r *Refs) heal() {
-	if _, err := os.Lstat(r.pendingFile()); err != nil {
+	if !r.pending() {
 		return
 	}
 	f, err := r.openLock()
@@ -331,4 +331,29 @@ func (r *Refs) heal() {
 	}
 	// An error comes again for the next writer, who can report it.
 	_ = r.finishPending()
+}
+
+func (r *Refs) pending() bool {
+	_, err := os.Lstat(r.pendingFile())
+	return err == nil
+}
+
+// readLock takes the shared lock when no move is half done. Under that lock nobody moves, so that what is pending then was left by a
+// killed process; it is finished first, unless the store cannot be written.
+func (r *Refs) readLock(ctx context.Context) (unlock func(), err error) {
+	for {
+		if unlock, err = r.lock(ctx, flock.Shared); err != nil || !r.pending() {
+			return unlock, err
+		}
+		unlock()
+		alone, err := r.lock(ctx, flock.Exclusive)
+		if err != nil {
+			return nil, err
+		}
+		err = r.finishPending()
+		alone()
+		if err != nil {
+			return r.lock(ctx, flock.Shared)
+		}
+	}
 }

@@ -30,7 +30,7 @@ func Read(r io.Reader) (*Index, error) {
 func read(r io.Reader, known func(name string) ([32]byte, bool)) (*Index, error) {
 	src := &source{r: r}
 	tr := tar.NewReader(src)
-	h, buf := sha256.New(), make([]byte, 128<<10)
+	h, buf := sha256.New(), make([]byte, 32<<10)
 	var entries []Entry
 	var text int
 	var total int64
