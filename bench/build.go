@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // heat is how much of a build is known before it starts.
@@ -57,6 +58,9 @@ func buildContenders(h heat) func(*bench) []contender {
 			}
 		}
 		cs := []contender{b.camadaBuild(h)}
+		if h == stages || h == tenStages {
+			cs = append(cs, b.camadaBuild(h, "--target", "stage0"))
+		}
 		if b.has("buildkitd", "buildkitd", "buildctl", "runc") && b.up(context.Background(), "buildkitd") != nil {
 			cs = append(cs, b.buildkitBuild(h))
 		}
@@ -101,13 +105,15 @@ func (b *bench) warm(h heat, c contender, clear func(context.Context) error) con
 	return c
 }
 
-func (b *bench) camadaBuild(h heat) contender {
-	return b.warm(h, contender{name: "camada", do: func(ctx context.Context, round int) error {
-		store := fmt.Sprintf("build-%d", h)
+func (b *bench) camadaBuild(h heat, more ...string) contender {
+	name := strings.Join(append([]string{"camada"}, more...), " ")
+	return b.warm(h, contender{name: name, do: func(ctx context.Context, round int) error {
+		store := fmt.Sprintf("build-%d-%d", h, len(more))
 		if h.isCold() {
-			store = fmt.Sprintf("build-%d-%d", h, round)
+			store += fmt.Sprintf("-%d", round)
 		}
-		return b.command(ctx, nil, b.camada, append(b.ours(store), "build", "-q", "-t", "big", b.source(h))...)
+		args := append(b.ours(store), "build", "-q", "-t", "big")
+		return b.command(ctx, nil, b.camada, append(append(args, more...), b.source(h))...)
 	}}, nil)
 }
 
