@@ -12,8 +12,6 @@ import (
 
 	"github.com/camada/camada/container"
 	"github.com/camada/camada/errdefs"
-	"github.com/camada/camada/image"
-	"github.com/camada/camada/network"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,12 +22,7 @@ const MonitorVerb = "container-monitor"
 const statusFD = 3
 
 // order is what the monitor is told on its standard input.
-type order struct {
-	ID      string
-	Options RunOptions
-	Image   image.ExecConfig
-	Ports   []network.PortMapping
-}
+type order struct{ ID string }
 
 // outcome is what the monitor answers.
 type outcome struct {
@@ -41,8 +34,7 @@ type outcome struct {
 
 // detach starts the monitor of a container and waits until the container runs.
 func (e *Engine) detach(ctx context.Context, l *launch) error {
-	o := order{ID: l.c.Config.ID, Options: l.opts, Image: l.image, Ports: l.ports}
-	o.Options.Stdin, o.Options.Stdout, o.Options.Stderr, o.Options.Signals = nil, nil, nil, nil
+	o := order{ID: l.c.Config.ID}
 	text, err := json.Marshal(o)
 	if err != nil {
 		return fmt.Errorf("start the monitor: %w", err)
@@ -125,7 +117,11 @@ func (e *Engine) Monitor(ctx context.Context, in io.Reader) error {
 	if err != nil {
 		return err
 	}
-	l := &launch{c: c, opts: o.Options, image: o.Image, ports: o.Ports}
+	l, err := launchOf(c)
+	if err != nil {
+		return err
+	}
+	l.opts.Detach = true
 	_, err = e.supervise(ctx, l, func(err error) {
 		b, _ := json.Marshal(outcomeOf(err))
 		_, _ = status.Write(b)

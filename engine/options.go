@@ -179,6 +179,15 @@ type RunOptions struct {
 	Signals <-chan os.Signal `json:"-"`
 }
 
+// StartOptions say how a container that was made before is started.
+type StartOptions struct {
+	// Attach gives the caller's streams to the container and waits for its end; Interactive its standard input too.
+	Attach, Interactive   bool
+	Stdin, Stdout, Stderr *os.File
+	// Signals are passed on to the container; nil passes none.
+	Signals <-chan os.Signal
+}
+
 // RunResult is what came of Run: the exit code unless detached.
 type RunResult struct {
 	ID       string

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -40,34 +41,103 @@ func StartCode(err error) (int, bool) {
 
 // Run makes a container of an image and runs it: to its end, or in the background when detached.
 func (e *Engine) Run(ctx context.Context, opts RunOptions) (RunResult, error) {
-	l, err := e.prepare(ctx, opts)
+	l, err := e.create(ctx, opts)
 	if err != nil {
 		return RunResult{}, err
 	}
+	res, err := e.launch(ctx, l)
+	if err != nil && opts.Detach && opts.Remove {
+		err = errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c))
+	}
+	return res, err
+}
+
+// Create makes a container of an image, to be started later, and returns its ID.
+func (e *Engine) Create(ctx context.Context, opts RunOptions) (string, error) {
+	l, err := e.create(ctx, opts)
+	if err != nil {
+		return "", err
+	}
+	return l.c.Config.ID, nil
+}
+
+// Start starts a container that was made and does not run: to its end when the caller attaches, else in the background. It is no
+// error that it runs already.
+func (e *Engine) Start(ctx context.Context, name string, opts StartOptions) (RunResult, error) {
+	c, err := e.records.Get(ctx, name)
+	if err != nil {
+		return RunResult{}, err
+	}
+	res := RunResult{ID: c.Config.ID}
+	if c.Running() {
+		if opts.Attach {
+			return res, errdefs.Conflict("container %s is running already: it cannot be started once more to attach to it", name)
+		}
+		return res, nil
+	}
+	l, err := launchOf(c)
+	if err != nil {
+		return res, err
+	}
+	o := &l.opts
+	o.Detach, o.Stdin, o.Stdout, o.Stderr, o.Signals = !opts.Attach, opts.Stdin, opts.Stdout, opts.Stderr, opts.Signals
+	o.Interactive = o.Interactive && (opts.Interactive || !opts.Attach)
+	if err := e.lease.Pin(ctx, cgroupResource(c.Config.ID)); err != nil { // so that gc sees its maker live
+		return res, err
+	}
+	return e.launch(ctx, l)
+}
+
+func (e *Engine) create(ctx context.Context, opts RunOptions) (*launch, error) {
+	l, err := e.prepare(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
 	if opts.CidFile != "" {
 		if err := writeNew(opts.CidFile, l.c.Config.ID); err != nil {
-			return RunResult{}, errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c))
+			return nil, errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c))
 		}
 	}
-	if opts.Detach {
-		if err := e.detach(ctx, l); err != nil {
-			if opts.Remove {
-				err = errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c))
-			}
-			return RunResult{}, err
-		}
-		return RunResult{ID: l.c.Config.ID}, nil
+	return l, nil
+}
+
+// launch starts a container that is ready.
+func (e *Engine) launch(ctx context.Context, l *launch) (RunResult, error) {
+	res := RunResult{ID: l.c.Config.ID}
+	if l.opts.Detach {
+		return res, e.detach(ctx, l)
 	}
 	status, err := e.supervise(ctx, l, nil)
-	return RunResult{ID: l.c.Config.ID, ExitCode: status.Code}, err
+	res.ExitCode = status.Code
+	return res, err
 }
 
 // launch is a container that is ready to be started.
 type launch struct {
-	c     *record.Container
-	opts  RunOptions
-	image image.ExecConfig
-	ports []network.PortMapping
+	c *record.Container
+	definition
+	// opts are the definition's, with what this start alone has.
+	opts RunOptions
+}
+
+// definition is what a container was made with: all that a start needs besides its record.
+type definition struct {
+	Options RunOptions            `json:"options"`
+	Image   image.ExecConfig      `json:"image"`
+	Ports   []network.PortMapping `json:"ports,omitempty"`
+}
+
+// launchOf makes a container that was made before ready to be started.
+func launchOf(c *record.Container) (*launch, error) {
+	l := &launch{c: c}
+	if len(c.Config.Start) == 0 {
+		return nil, errdefs.Unsupported("container %s was made by a version that kept too little of it to start it again", c.Config.Name)
+	}
+	if err := json.Unmarshal(c.Config.Start, &l.definition); err != nil {
+		return nil, errdefs.Corrupt("the definition of container %s: %w", c.Config.Name, err)
+	}
+	l.opts = l.Options
+	return l, nil
 }
 
 // prepare finds the image, unpacks it where that was not done yet, and makes snapshot and record.
@@ -86,7 +156,7 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	if host := platform.Host(); !platform.Match(host, img.Config.Platform) {
 		return nil, errdefs.Unsupported("image %s is for %s, this machine is %s", opts.Image, platform.Format(img.Config.Platform), platform.Format(host))
 	}
-	l.image = img.Config.Config
+	l.Image = img.Config.Config
 	snaps, err := e.snapshots(ctx)
 	if err != nil {
 		return nil, err
@@ -106,12 +176,12 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	cfg := record.Config{
 		ID: id, Name: opts.Name, Image: img.Descriptor, ImageName: opts.Image, ImageID: img.ID().String(), Snapshot: active.ID,
 		Command: l.command(), Labels: opts.Labels, Network: l.opts.Network, Volumes: opts.Volumes, TTY: opts.TTY, Remove: opts.Remove,
-		User: orElse(opts.User, l.image.User), Workdir: path.Clean(orElse(orElse(opts.Workdir, l.image.WorkingDir), "/")),
-		StopSignal: orElse(orElse(opts.StopSignal, l.image.StopSignal), "SIGTERM"), Privileged: opts.Privileged,
+		User: orElse(opts.User, l.Image.User), Workdir: path.Clean(orElse(orElse(opts.Workdir, l.Image.WorkingDir), "/")),
+		StopSignal: orElse(orElse(opts.StopSignal, l.Image.StopSignal), "SIGTERM"), Privileged: opts.Privileged,
 		CapAdd: opts.CapAdd, CapDrop: opts.CapDrop,
 		Memory: opts.Memory, NanoCPUs: opts.NanoCPUs, PidsLimit: opts.PidsLimit,
 	}
-	for _, p := range l.ports {
+	for _, p := range l.Ports {
 		cfg.Ports = append(cfg.Ports, p.String())
 	}
 	if f.ref.Repository != "" {
@@ -120,6 +190,10 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	cfg.Hostname = l.hostname(cfg.ID)
 	cfg.Env = l.env(cfg)
 	cfg.CgroupsPath = e.cgroupsPath(cfg.ID)
+	l.Options = l.opts
+	if cfg.Start, err = json.Marshal(l.definition); err != nil {
+		return nil, errors.Join(fmt.Errorf("keep the definition of a container: %w", err), snaps.Remove(context.WithoutCancel(ctx), active.ID))
+	}
 	if l.c, err = e.records.Create(ctx, cfg); err != nil {
 		return nil, errors.Join(err, snaps.Remove(context.WithoutCancel(ctx), active.ID))
 	}
@@ -139,9 +213,9 @@ func (l *launch) checkNetwork() error {
 		if err != nil {
 			return err
 		}
-		l.ports = append(l.ports, ports...)
+		l.Ports = append(l.Ports, ports...)
 	}
-	if len(l.ports) > 0 && l.opts.Network == networkNone {
+	if len(l.Ports) > 0 && l.opts.Network == networkNone {
 		return errdefs.Invalid("-p cannot be used with --network %s: there is nothing to connect to", l.opts.Network)
 	}
 	return nil
@@ -149,14 +223,14 @@ func (l *launch) checkNetwork() error {
 
 // command joins entry point and arguments as Docker does: an entry point of the user's own drops the image's arguments too.
 func (l *launch) command() []string {
-	entry, args := l.image.Entrypoint, l.opts.Args
+	entry, args := l.Image.Entrypoint, l.opts.Args
 	if l.opts.Entrypoint != nil {
 		entry = nil
 		if *l.opts.Entrypoint != "" {
 			entry = []string{*l.opts.Entrypoint}
 		}
 	} else if len(args) == 0 {
-		args = l.image.Cmd
+		args = l.Image.Cmd
 	}
 	return append(append([]string{}, entry...), args...)
 }
@@ -179,7 +253,7 @@ func (l *launch) env(cfg record.Config) []string {
 	if l.opts.TTY {
 		all = append(all, "TERM=xterm")
 	}
-	all = append(append(all, l.image.Env...), l.opts.Env...)
+	all = append(append(all, l.Image.Env...), l.opts.Env...)
 	last := map[string]int{}
 	for i, kv := range all {
 		name, _, _ := strings.Cut(kv, "=")
@@ -221,7 +295,7 @@ func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter, ro
 	if err != nil {
 		return nil, err
 	}
-	if err := makeVolumeDirs(root, l.image.Volumes); err != nil {
+	if err := makeVolumeDirs(root, l.Image.Volumes); err != nil {
 		return nil, err
 	}
 	s, err := spec.New(spec.Options{
@@ -278,7 +352,7 @@ func (e *Engine) config(ctx context.Context, l *launch) (container.Config, *brid
 		return container.Config{}, nil, err
 	}
 	cfg := container.Config{ID: l.c.Config.ID, Spec: s, Rootfs: root, DieWithParent: true, Init: l.opts.Init}
-	net := &bridged{stateDir: e.networkDir(), id: l.c.Config.ID, files: l.c.Dir(), hostname: l.c.Config.Hostname, ports: l.ports}
+	net := &bridged{stateDir: e.networkDir(), id: l.c.Config.ID, files: l.c.Dir(), hostname: l.c.Config.Hostname, ports: l.Ports}
 	if l.c.Config.Network == networkBridge {
 		cfg.Network = net.connect
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/camada/camada/container"
 	"github.com/camada/camada/container/record"
+	"github.com/camada/camada/errdefs"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
@@ -24,6 +25,12 @@ func (e *Engine) supervise(ctx context.Context, l *launch, started func(error)) 
 		return container.ExitStatus{}, err
 	}
 	defer keep.Close()
+	if err := e.again(ctx, l.c); err != nil {
+		if started != nil {
+			started(err)
+		}
+		return container.ExitStatus{}, err
+	}
 	later := context.WithoutCancel(ctx)
 	s := &streams{opts: l.opts, c: l.c}
 	status, err := e.runToEnd(ctx, l, s, started)
@@ -44,6 +51,17 @@ func (e *Engine) supervise(ctx context.Context, l *launch, started func(error)) 
 		err = errors.Join(err, e.discard(later, l.c))
 	}
 	return status, err
+}
+
+// again clears the way for a container that ran before: what a killed process left of it goes.
+func (e *Engine) again(ctx context.Context, c *record.Container) error {
+	if err := c.Refresh(); err != nil || c.State.Status == record.Created {
+		return err
+	}
+	if c.Running() {
+		return errdefs.Conflict("container %s is running", c.Config.Name)
+	}
+	return e.cleanup(ctx, c.Config.ID)
 }
 
 func (e *Engine) runToEnd(ctx context.Context, l *launch, s *streams, started func(error)) (container.ExitStatus, error) {

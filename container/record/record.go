@@ -84,6 +84,8 @@ type Config struct {
 	Memory    int64 `json:"memory,omitempty"`
 	NanoCPUs  int64 `json:"nanoCPUs,omitempty"`
 	PidsLimit int64 `json:"pidsLimit,omitempty"`
+	// Start is what its maker needs to start it, in the maker's own words.
+	Start json.RawMessage `json:"start,omitempty"`
 }
 
 // State is how a container is doing.

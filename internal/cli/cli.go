@@ -138,7 +138,7 @@ func (a *app) addGroups(root *cobra.Command) {
 		verbs     []*cobra.Command
 	}{
 		{"build", "Build", []*cobra.Command{a.buildCommand(), a.bakeCommand(), a.buildsCommand(), a.explainCommand(), a.adviseCommand(), a.baseCommand()}},
-		{"run", "Run", []*cobra.Command{a.runCommand(), a.execCommand(), a.psCommand(), a.logsCommand(), a.stopCommand(),
+		{"run", "Run", []*cobra.Command{a.runCommand(), a.createCommand(), a.startCommand(), a.restartCommand(), a.execCommand(), a.psCommand(), a.logsCommand(), a.stopCommand(),
 			a.killCommand(), a.waitCommand(), a.rmCommand()}},
 		{"images", "Images", []*cobra.Command{a.imagesCommand(), a.inspectCommand(), a.historyCommand(), a.rmiCommand(),
 			a.pullCommand(), a.pushCommand(), a.saveCommand(), a.loadCommand(), a.importCommand(), a.exportCommand()}},

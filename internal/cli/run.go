@@ -15,16 +15,6 @@ import (
 	"golang.org/x/term"
 )
 
-type runOptions struct {
-	engine.RunOptions
-	env        []string
-	envFiles   []string
-	labels     []string
-	entrypoint string
-	memory     string
-	cpus       string
-}
-
 func (a *app) runCommand() *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
@@ -42,60 +32,20 @@ cannot be executed, 127 when it was not found, 128+n when signal n ended it.`,
 		Annotations: map[string]string{inNamespace: "yes"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Image, o.Args = args[0], args[1:]
-			if cmd.Flags().Changed("entrypoint") {
-				o.Entrypoint = &o.entrypoint
-			}
 			return a.runRun(cmd, o)
 		},
 	}
 	f := cmd.Flags()
 	f.SetInterspersed(false)
-	f.BoolVar(&o.Remove, "rm", false, "remove the container when it ends")
-	f.BoolVarP(&o.Interactive, "interactive", "i", false, "keep standard input open")
-	f.BoolVarP(&o.TTY, "tty", "t", false, "give the container a terminal")
+	o.register(f)
 	f.BoolVarP(&o.Detach, "detach", "d", false, "run in the background and print the container's ID")
-	f.StringVar(&o.Name, "name", "", "`name` of the container")
-	f.StringArrayVarP(&o.env, "env", "e", nil, "environment variable, `NAME=VALUE`; NAME alone passes it on")
-	f.StringArrayVar(&o.envFiles, "env-file", nil, "`file` of environment variables")
-	f.StringArrayVarP(&o.Volumes, "volume", "v", nil, "bind a directory or a volume: `SOURCE:TARGET[:ro]`")
-	f.StringVarP(&o.Workdir, "workdir", "w", "", "working `directory`")
-	f.StringVarP(&o.User, "user", "u", "", "`user[:group]`, by name or id")
-	f.StringVar(&o.entrypoint, "entrypoint", "", "`program` in place of the image's entry point")
-	f.StringVar(&o.Network, "network", "", "`none`, host or bridge (default: bridge)")
-	f.StringVar(&o.Network, "net", "", "the same as --network")
-	_ = f.MarkHidden("net")
-	f.StringArrayVarP(&o.Publish, "publish", "p", nil, "publish a port: `[ADDRESS:][HOST:]CONTAINER[/udp]`")
-	f.StringVarP(&o.memory, "memory", "m", "", "memory `limit`, e.g. 64m")
-	f.StringVar(&o.cpus, "cpus", "", "`number` of processors, e.g. 1.5")
-	f.Int64Var(&o.PidsLimit, "pids-limit", 0, "`number` of processes at the most")
-	f.BoolVar(&o.ReadOnly, "read-only", false, "make the root file system read-only")
-	f.StringSliceVar(&o.CapAdd, "cap-add", nil, "add a `capability`")
-	f.StringSliceVar(&o.CapDrop, "cap-drop", nil, "drop a `capability`")
-	f.BoolVar(&o.Privileged, "privileged", false, "give the container all that root has")
-	f.StringVarP(&o.Hostname, "hostname", "h", "", "host `name` inside")
 	f.Bool("help", false, "help for run")
-	f.BoolVar(&o.Init, "init", false, "run a small init as the first process")
-	f.StringArrayVarP(&o.labels, "label", "l", nil, "label of the container, `NAME=VALUE`")
-	f.StringVar(&o.Platform, "platform", "", "`platform` of the image")
-	f.StringVar(&o.StopSignal, "stop-signal", "", "`signal` that asks the container to stop")
-	f.StringVar(&o.CidFile, "cidfile", "", "write the container's ID to a `file`")
 	return cmd
 }
 
 func (a *app) runRun(cmd *cobra.Command, o runOptions) error {
-	fail := func(err error) error { return &exitError{code: codeUsage, err: err} }
-	var err error
-	if o.Memory, err = parseBytes(o.memory); err != nil {
-		return fail(fmt.Errorf("--memory: %w", err))
-	}
-	if o.NanoCPUs, err = parseCPUs(o.cpus); err != nil {
-		return fail(err)
-	}
-	if o.Env, err = environment(o.envFiles, o.env); err != nil {
-		return fail(err)
-	}
-	if o.Labels, err = keyValues("--label", o.labels, func(string) (string, bool) { return "", true }); err != nil {
-		return fail(err)
+	if err := o.complete(cmd.Flags()); err != nil {
+		return &exitError{code: codeUsage, err: err}
 	}
 	if o.TTY && !o.Detach && !term.IsTerminal(int(a.stdin.Fd())) {
 		return &exitError{code: codeFailed, err: errdefs.Invalid("-t: standard input is not a terminal")}
@@ -105,16 +55,12 @@ func (a *app) runRun(cmd *cobra.Command, o runOptions) error {
 	defer stop()
 	o.Signals = signals
 	var res engine.RunResult
-	err = a.with(cmd.Context(), func(e *engine.Engine) error {
+	err := a.with(cmd.Context(), func(e *engine.Engine) (err error) {
 		res, err = e.Run(cmd.Context(), o.RunOptions)
 		return err
 	})
 	if err != nil {
-		code := codeUsage
-		if c, ok := engine.StartCode(err); ok {
-			code = c
-		}
-		return &exitError{code: code, err: err}
+		return startError(err, codeUsage)
 	}
 	if o.Detach {
 		fmt.Fprintln(a.stdout, res.ID)
@@ -124,6 +70,14 @@ func (a *app) runRun(cmd *cobra.Command, o runOptions) error {
 		return &exitError{code: res.ExitCode}
 	}
 	return nil
+}
+
+// startError gives the error of a start its exit code: that of the program, or else the given one.
+func startError(err error, code int) error {
+	if c, ok := engine.StartCode(err); ok {
+		code = c
+	}
+	return &exitError{code: code, err: err}
 }
 
 // passedOn collects the signals that a container in the foreground gets.

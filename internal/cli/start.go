@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/camada/camada/engine"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) createCommand() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
+		Short: "Make a container, to be started later",
+		Example: `  camada create --name web -p 8080:80 web
+  camada start web`,
+		Args:        args(1, -1),
+		Annotations: map[string]string{inNamespace: "yes"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Image, o.Args = args[0], args[1:]
+			if err := o.complete(cmd.Flags()); err != nil {
+				return &exitError{code: codeUsage, err: err}
+			}
+			return a.with(cmd.Context(), func(e *engine.Engine) error {
+				id, err := e.Create(cmd.Context(), o.RunOptions)
+				if err == nil {
+					fmt.Fprintln(a.stdout, id)
+				}
+				return err
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.SetInterspersed(false)
+	o.register(f)
+	f.Bool("help", false, "help for create")
+	return cmd
+}
+
+func (a *app) startCommand() *cobra.Command {
+	var o engine.StartOptions
+	cmd := &cobra.Command{
+		Use:   "start [OPTIONS] CONTAINER [CONTAINER...]",
+		Short: "Start containers that do not run",
+		Long: `Start containers that were made, or that have ended. What they wrote before is still there.
+
+With -a or -i the command stays until the container ends, and its exit code is the container's.`,
+		Example: `  camada start web db
+  camada start -ai shell`,
+		Args:        args(1, -1),
+		Annotations: map[string]string{inNamespace: "yes"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Attach = o.Attach || o.Interactive
+			if o.Attach && len(args) > 1 {
+				return usage(cmd, "-a and -i take one container")
+			}
+			o.Stdin, o.Stdout, o.Stderr = os.Stdin, os.Stdout, os.Stderr
+			if o.Attach {
+				signals, stop := passedOn()
+				defer stop()
+				o.Signals = signals
+			}
+			return a.with(cmd.Context(), func(e *engine.Engine) error {
+				if o.Attach {
+					return a.attached(cmd.Context(), e, args[0], o)
+				}
+				return a.each(args, func(name string) error {
+					if _, err := e.Start(cmd.Context(), name, o); err != nil {
+						return err
+					}
+					fmt.Fprintln(a.stdout, name)
+					return nil
+				})
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&o.Attach, "attach", "a", false, "take the container's output, and pass signals on")
+	f.BoolVarP(&o.Interactive, "interactive", "i", false, "give the container standard input")
+	return cmd
+}
+
+// attached starts a container and ends as it does.
+func (a *app) attached(ctx context.Context, e *engine.Engine, name string, o engine.StartOptions) error {
+	res, err := e.Start(ctx, name, o)
+	if err != nil {
+		return startError(err, codeFailed)
+	}
+	if res.ExitCode != 0 {
+		return &exitError{code: res.ExitCode}
+	}
+	return nil
+}
+
+func (a *app) restartCommand() *cobra.Command {
+	timeout := 10
+	cmd := &cobra.Command{
+		Use: "restart [OPTIONS] CONTAINER...", Short: "Stop containers and start them again",
+		Example: "  camada restart -t 3 web", Args: args(1, -1), Annotations: map[string]string{inNamespace: "yes"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd.Context(), func(e *engine.Engine) error {
+				return a.each(args, func(name string) error {
+					if err := e.Stop(cmd.Context(), name, time.Duration(timeout)*time.Second); err != nil {
+						return err
+					}
+					if _, err := e.Start(cmd.Context(), name, engine.StartOptions{}); err != nil {
+						return err
+					}
+					fmt.Fprintln(a.stdout, name)
+					return nil
+				})
+			})
+		},
+	}
+	cmd.Flags().IntVarP(&timeout, "time", "t", timeout, "`seconds` to wait before SIGKILL; -1 waits without end")
+	return cmd
+}
