@@ -135,6 +135,8 @@ func (b *bench) once(ctx context.Context, c contender, round int) (sample, error
 			return sample{}, err
 		}
 	}
+	// What the one before has left to be written is not this one's work.
+	syscall.Sync()
 	daemonBefore := b.daemonCPU(c.daemon)
 	childBefore := childrenCPU()
 	b.clientMemory = 0
