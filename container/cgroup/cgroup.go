@@ -62,8 +62,8 @@ type Layout struct {
 
 // Path gives the path of the group of a container below the layout's
 // directories. cgroupsPath is the runtime-spec's linux.cgroupsPath: empty gives
-// "camada/<id>", systemd's form "slice:prefix:name" gives the path that systemd
-// would choose (the unit itself is not made), anything else is taken as it is.
+// "camada/<id>", systemd's form "slice:prefix:name" gives "container" below the scope that systemd
+// would choose (package systemd makes it: what is in it directly is systemd's), anything else is taken as it is.
 // ".." never leaves the base.
 func Path(cgroupsPath, id string) (string, error) {
 	if cgroupsPath == "" {
@@ -100,11 +100,11 @@ func systemdPath(slice, prefix, name string) (string, error) {
 			so += "-"
 		}
 	}
-	if !strings.HasSuffix(name, ".slice") {
-		name += ".scope"
-		if prefix != "" {
-			name = prefix + "-" + name
-		}
+	if strings.HasSuffix(name, ".slice") {
+		return p + name, nil
 	}
-	return p + name, nil
+	if prefix != "" {
+		name = prefix + "-" + name
+	}
+	return p + name + ".scope/container", nil
 }

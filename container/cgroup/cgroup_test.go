@@ -21,9 +21,9 @@ func TestPath(t *testing.T) {
 		{"pods/a", "pods/a"},
 		{"../../etc", "etc"},
 		{"/a/../../b", "b"},
-		{"user-1000.slice:camada:c1", "user.slice/user-1000.slice/camada-c1.scope"},
-		{":camada:c1", "system.slice/camada-c1.scope"},
-		{"-.slice:camada:c1", "camada-c1.scope"},
+		{"user-1000.slice:camada:c1", "user.slice/user-1000.slice/camada-c1.scope/container"},
+		{":camada:c1", "system.slice/camada-c1.scope/container"},
+		{"-.slice:camada:c1", "camada-c1.scope/container"},
 		{"a-b-c.slice::d.slice", "a.slice/a-b.slice/a-b-c.slice/d.slice"},
 	} {
 		if got, err := Path(c.in, "c1"); err != nil || got != c.want {

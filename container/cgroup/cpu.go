@@ -1,11 +1,14 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
 
+	"github.com/camada/camada/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // The cpu controller: shares (weight), quota and period, burst, idle, real time.
@@ -24,39 +27,75 @@ func cpuV1(dir string, r *specs.LinuxResources) error {
 	if c.Period != nil && *c.Period != 0 {
 		errs.do(func() error { return writeInt(dir, "cpu.cfs_period_us", *c.Period) })
 	}
-	if c.Quota != nil && *c.Quota != 0 {
-		errs.do(func() error { return writeInt(dir, "cpu.cfs_quota_us", *c.Quota) })
+	quota := func() error {
+		if c.Quota == nil || *c.Quota == 0 {
+			return nil
+		}
+		return writeInt(dir, "cpu.cfs_quota_us", *c.Quota)
 	}
-	if c.Burst != nil {
-		errs.do(func() error { return writeInt(dir, "cpu.cfs_burst_us", *c.Burst) })
-	}
+	errs.do(func() error { return withBurst(dir, "cpu.cfs_burst_us", c.Burst, quota) })
 	if c.Idle != nil {
 		errs.do(func() error { return writeInt(dir, "cpu.idle", *c.Idle) })
 	}
-	if c.RealtimePeriod != nil {
-		errs.do(func() error { return writeInt(dir, "cpu.rt_period_us", *c.RealtimePeriod) })
+	if c.RealtimePeriod != nil && *c.RealtimePeriod != 0 {
+		errs.do(func() error { return realtime(writeInt(dir, "cpu.rt_period_us", *c.RealtimePeriod)) })
 	}
 	if c.RealtimeRuntime != nil {
-		errs.do(func() error { return writeInt(dir, "cpu.rt_runtime_us", *c.RealtimeRuntime) })
+		errs.do(func() error { return realtime(writeInt(dir, "cpu.rt_runtime_us", *c.RealtimeRuntime)) })
 	}
 	return errs.err
+}
+
+// realtime explains what the kernel says of the time of realtime processes.
+func realtime(err error) error {
+	switch {
+	case gone(err):
+		return errdefs.Unsupported("realtime: this kernel does not allot it to groups: %w", err)
+	case errors.Is(err, unix.EINVAL):
+		return errdefs.Invalid("realtime: more than the groups above have (cpu.rt_runtime_us): %w", err)
+	}
+	return err
+}
+
+// withBurst sets the quota and the burst, which must not exceed it at any moment: raising needs the one order, lowering the
+// other.
+func withBurst(dir, file string, burst *uint64, quota func() error) error {
+	if burst == nil {
+		return quota()
+	}
+	set := func() error { return writeInt(dir, file, *burst) }
+	err := quota()
+	if errors.Is(err, unix.EINVAL) {
+		if err = set(); err == nil {
+			err = quota()
+		}
+		return err
+	}
+	if err == nil {
+		err = set()
+	}
+	return err
 }
 
 func cpuV2(dir string, r *specs.LinuxResources) error {
 	c := r.CPU
 	var errs firstError
+	if c.RealtimeRuntime != nil && *c.RealtimeRuntime != 0 || c.RealtimePeriod != nil && *c.RealtimePeriod != 0 {
+		return errdefs.Unsupported("realtime: cgroup v2 does not allot it to groups")
+	}
 	if c.Idle != nil {
 		errs.do(func() error { return writeInt(dir, "cpu.idle", *c.Idle) })
 	}
 	if c.Shares != nil && *c.Shares != 0 && (c.Idle == nil || *c.Idle == 0) {
 		errs.do(func() error { return writeInt(dir, "cpu.weight", Weight(*c.Shares)) })
 	}
-	if c.Quota != nil || c.Period != nil {
-		errs.do(func() error { return cpuMax(dir, c) })
+	quota := func() error {
+		if c.Quota == nil && c.Period == nil {
+			return nil
+		}
+		return cpuMax(dir, c)
 	}
-	if c.Burst != nil {
-		errs.do(func() error { return writeInt(dir, "cpu.max.burst", *c.Burst) })
-	}
+	errs.do(func() error { return withBurst(dir, "cpu.max.burst", c.Burst, quota) })
 	return errs.err
 }
 

@@ -12,7 +12,7 @@ import (
 
 func ioWanted(r *specs.LinuxResources) bool {
 	b := r.BlockIO
-	return b != nil && (b.Weight != nil && *b.Weight != 0 || len(b.WeightDevice)+len(b.ThrottleReadBpsDevice)+len(b.ThrottleWriteBpsDevice)+len(b.ThrottleReadIOPSDevice)+len(b.ThrottleWriteIOPSDevice) > 0)
+	return b != nil && (b.Weight != nil && *b.Weight != 0 || b.LeafWeight != nil && *b.LeafWeight != 0 || len(b.WeightDevice)+len(b.ThrottleReadBpsDevice)+len(b.ThrottleWriteBpsDevice)+len(b.ThrottleReadIOPSDevice)+len(b.ThrottleWriteIOPSDevice) > 0)
 }
 
 // throttle is one of the four kinds of limits, under its v1 and its v2 name.
@@ -30,8 +30,23 @@ func throttles(b *specs.LinuxBlockIO) []throttle {
 	}
 }
 
+// noLeafWeights refuses the weights of a scheduler (CFQ) that Linux 5.0 took out.
+func noLeafWeights(b *specs.LinuxBlockIO) error {
+	leaf := b.LeafWeight != nil && *b.LeafWeight != 0
+	for _, d := range b.WeightDevice {
+		leaf = leaf || d.LeafWeight != nil && *d.LeafWeight != 0
+	}
+	if leaf {
+		return errdefs.Unsupported("leafWeight: the kernel has no such weight since Linux 5.0")
+	}
+	return nil
+}
+
 func ioV1(dir string, r *specs.LinuxResources) error {
 	b := r.BlockIO
+	if err := noLeafWeights(b); err != nil {
+		return err
+	}
 	if b.Weight != nil && *b.Weight != 0 {
 		if err := writeFirst(dir, fmt.Sprint(*b.Weight), "blkio.weight", "blkio.bfq.weight"); err != nil {
 			return err
@@ -57,6 +72,9 @@ func ioV1(dir string, r *specs.LinuxResources) error {
 
 func ioV2(dir string, r *specs.LinuxResources) error {
 	b := r.BlockIO
+	if err := noLeafWeights(b); err != nil {
+		return err
+	}
 	if b.Weight != nil && *b.Weight != 0 {
 		if err := weightV2(dir, "", *b.Weight); err != nil {
 			return err

@@ -8,13 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The memory controller. Kernel and KernelTCP limits are ignored: the
-// runtime-spec deprecates them and kernels refuse them since 5.16.
+// The memory controller. Limits of the kernel's own memory are v1's, and deprecated by the runtime-spec: they are
+// written where the kernel has the file, and refused where it has not.
 
 func memoryWanted(r *specs.LinuxResources) bool {
 	m := r.Memory
-	return m != nil && (m.Limit != nil || m.Reservation != nil || m.Swap != nil || m.Swappiness != nil || m.DisableOOMKiller != nil && *m.DisableOOMKiller)
+	return m != nil && (m.Limit != nil || m.Reservation != nil || m.Swap != nil || m.Swappiness != nil || m.DisableOOMKiller != nil ||
+		limited(m.Kernel) || limited(m.KernelTCP) || m.UseHierarchy != nil)
 }
+
+// limited tells a limit from none.
+func limited(n *int64) bool { return n != nil && *n > 0 }
 
 func checkMemory(dir, usage string, m *specs.LinuxMemory) error {
 	if m.CheckBeforeUpdate == nil || !*m.CheckBeforeUpdate || m.Limit == nil || *m.Limit < 0 {
@@ -80,14 +84,71 @@ func memoryV1(dir string, r *specs.LinuxResources) error {
 			return err
 		}
 	}
-	if m.DisableOOMKiller != nil && *m.DisableOOMKiller {
+	if err := kernelMemoryV1(dir, m); err != nil {
+		return err
+	}
+	return oomControlV1(dir, m)
+}
+
+// kernelMemoryV1 sets what came and went with kernel versions.
+func kernelMemoryV1(dir string, m *specs.LinuxMemory) error {
+	for _, l := range []struct {
+		file  string
+		value *int64
+	}{{"memory.kmem.limit_in_bytes", m.Kernel}, {"memory.kmem.tcp.limit_in_bytes", m.KernelTCP}} {
+		if !limited(l.value) {
+			continue
+		}
+		err := writeInt(dir, l.file, *l.value)
+		if gone(err) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, enotsupp) {
+			return errdefs.Unsupported("limits of kernel memory: this kernel has none: %w", err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if m.UseHierarchy == nil {
+		return nil
+	}
+	want := uint64(0)
+	if *m.UseHierarchy {
+		want = 1
+	}
+	if is, err := readUint(dir, "memory.use_hierarchy"); err == nil && is == want {
+		return nil
+	}
+	return writeInt(dir, "memory.use_hierarchy", want)
+}
+
+// enotsupp is an errno of the kernel's that programs should never see, and do.
+const enotsupp = unix.Errno(524)
+
+func oomControlV1(dir string, m *specs.LinuxMemory) error {
+	switch {
+	case m.DisableOOMKiller == nil:
+		return nil
+	case *m.DisableOOMKiller:
 		return write(dir, "memory.oom_control", "1")
 	}
-	return nil
+	is, err := readKeys(dir, "memory.oom_control")
+	if err != nil || is["oom_kill_disable"] == 0 {
+		return err
+	}
+	return write(dir, "memory.oom_control", "0")
 }
 
 func memoryV2(dir string, r *specs.LinuxResources) error {
 	m := r.Memory
+	switch {
+	case m.Swappiness != nil:
+		return errdefs.Unsupported("memory swappiness: cgroup v2 has none")
+	case m.DisableOOMKiller != nil && *m.DisableOOMKiller:
+		return errdefs.Unsupported("disableOOMKiller: cgroup v2 cannot do without")
+	case limited(m.Kernel), limited(m.KernelTCP):
+		return errdefs.Unsupported("limits of kernel memory: cgroup v2 has none; the memory limit covers it")
+	case m.UseHierarchy != nil && !*m.UseHierarchy:
+		return errdefs.Unsupported("useHierarchy false: cgroup v2 always accounts for the groups below")
+	}
 	if err := checkMemory(dir, "memory.current", m); err != nil {
 		return err
 	}
