@@ -77,7 +77,7 @@ func naive(t *testing.T, p *specs.LinuxSeccomp, c call) uint32 {
 	case unix.AUDIT_ARCH_I386:
 		number, want = number386, specs.ArchX86
 	}
-	if number == nil || !slices.Contains(p.Architectures, want) {
+	if number == nil || want != specs.ArchX86_64 && !slices.Contains(p.Architectures, want) {
 		return unix.SECCOMP_RET_KILL_PROCESS
 	}
 	highest := 0
@@ -198,20 +198,51 @@ func TestRandomProfiles(t *testing.T) {
 	}
 }
 
+// TestArchitectures has the native one whatever the profile names, and passes over those of other processors.
+func TestArchitectures(t *testing.T) {
+	for _, archs := range [][]specs.Arch{nil, {specs.ArchX86}, {specs.ArchS390X, specs.ArchX86_64, specs.ArchX86_64, specs.ArchX32}} {
+		checkProfile(t, &specs.LinuxSeccomp{
+			DefaultAction: specs.ActErrno, Architectures: archs,
+			Syscalls: []specs.LinuxSyscall{{Names: []string{"read"}, Action: specs.ActAllow}},
+		})
+	}
+}
+
+func TestFlags(t *testing.T) {
+	p := &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Flags: []specs.LinuxSeccompFlag{
+		specs.LinuxSeccompFlagLog, specs.LinuxSeccompFlagSpecAllow, specs.LinuxSeccompFlagWaitKillableRecv,
+	}}
+	f, err := Compile(p, "amd64")
+	if err != nil || f.Flags != unix.SECCOMP_FILTER_FLAG_LOG|unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW || f.Notify {
+		t.Errorf("without notifications: %+v, %v", f, err)
+	}
+	p.Syscalls = []specs.LinuxSyscall{{Names: []string{"mkdir"}, Action: specs.ActNotify}}
+	if f, err = Compile(p, "amd64"); err != nil || !f.Notify || f.Flags&unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV == 0 {
+		t.Errorf("with notifications: %+v, %v", f, err)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	ret := uint(70000)
 	for name, p := range map[string]*specs.LinuxSeccomp{
-		"action":   {DefaultAction: "SCMP_ACT_NONE"},
-		"errno":    {DefaultAction: specs.ActErrno, DefaultErrnoRet: &ret},
-		"argument": {DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"read"}, Action: specs.ActErrno, Args: []specs.LinuxSeccompArg{{Index: 6, Op: specs.OpEqualTo}}}}},
-		"operator": {DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"read"}, Action: specs.ActErrno, Args: []specs.LinuxSeccompArg{{Op: "x"}}}}},
+		"action":                     {DefaultAction: "SCMP_ACT_NONE"},
+		"errno":                      {DefaultAction: specs.ActErrno, DefaultErrnoRet: &ret},
+		"argument":                   {DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"read"}, Action: specs.ActErrno, Args: []specs.LinuxSeccompArg{{Index: 6, Op: specs.OpEqualTo}}}}},
+		"architecture":               {DefaultAction: specs.ActAllow, Architectures: []specs.Arch{"SCMP_ARCH_VAX"}},
+		"errno of an action without": {DefaultAction: specs.ActAllow, DefaultErrnoRet: new(uint)},
+		"operator":                   {DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"read"}, Action: specs.ActErrno, Args: []specs.LinuxSeccompArg{{Op: "x"}}}}},
 	} {
 		if _, err := Compile(p, "amd64"); !errdefs.IsInvalid(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := Compile(&specs.LinuxSeccomp{DefaultAction: specs.ActNotify}, "amd64"); !errdefs.IsUnsupported(err) {
-		t.Errorf("notify: %v", err)
+	notify := specs.LinuxSyscall{Names: []string{"write"}, Action: specs.ActNotify}
+	for name, p := range map[string]*specs.LinuxSeccomp{
+		"default": {DefaultAction: specs.ActNotify}, "write": {DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{notify}},
+	} {
+		if _, err := Compile(p, "amd64"); !errdefs.IsUnsupported(err) {
+			t.Errorf("notify as %s: %v", name, err)
+		}
 	}
 	if _, err := Compile(&specs.LinuxSeccomp{DefaultAction: specs.ActAllow}, "wasm"); !errdefs.IsUnsupported(err) {
 		t.Errorf("processor: %v", err)

@@ -10,7 +10,7 @@
 // # What is decided beyond the profile
 //
 //   - A call of an architecture that the profile does not name kills the
-//     process, as with libseccomp.
+//     process, as with libseccomp. The native one needs no name.
 //   - The x32 calls of amd64 give ENOSYS, also when the profile names
 //     SCMP_ARCH_X32: hardly a kernel has them, and their numbers overlap.
 //   - A call newer than all that the profile names gives ENOSYS instead of the
@@ -21,6 +21,7 @@ package seccomp
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/camada/camada/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -35,15 +36,18 @@ type Filter struct {
 	Instructions []byte
 	// Flags are SECCOMP_FILTER_FLAG_*.
 	Flags uint64
+	// Notify tells that the action for some call is SCMP_ACT_NOTIFY: the filter has to be loaded with
+	// SECCOMP_FILTER_FLAG_NEW_LISTENER.
+	Notify bool
 }
 
 // maxInstructions is the kernel's BPF_MAXINSNS.
 const maxInstructions = 4096
 
 // Compile compiles a profile for the processor goarch (amd64 or arm64). Names
-// of calls that an architecture does not have are passed over. ErrInvalid when
-// the profile is malformed, ErrUnsupported for another processor, for
-// SCMP_ACT_NOTIFY, and when the filter gets too long.
+// of calls that an architecture does not have are passed over, and so are
+// architectures that the processor does not execute. ErrInvalid when
+// the profile is malformed, ErrUnsupported for another processor, and when the filter gets too long.
 func Compile(profile *specs.LinuxSeccomp, goarch string) (*Filter, error) {
 	archs, err := architectures(profile.Architectures, goarch)
 	if err != nil {
@@ -54,8 +58,14 @@ func Compile(profile *specs.LinuxSeccomp, goarch string) (*Filter, error) {
 		return nil, err
 	}
 	f := &Filter{}
+	if f.Notify, err = notifies(profile); err != nil {
+		return nil, err
+	}
 	if f.Flags, err = flags(profile.Flags); err != nil {
 		return nil, err
+	}
+	if !f.Notify { // it is about notifications, and the kernel refuses it without
+		f.Flags &^= unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 	}
 	code := []insn{{op: opLoad, k: offArch}}
 	for _, a := range archs {
@@ -82,8 +92,8 @@ type arch struct {
 	x32    bool // numbers from 1<<30 on are x32's
 }
 
-// architectures gives what the profile names for the processor, the native one
-// first: it is asked most.
+// architectures gives what the profile names for the processor. The native one
+// is always there, and first: it is asked most.
 func architectures(names []specs.Arch, goarch string) ([]arch, error) {
 	var native, compat arch
 	var nativeName, compatName specs.Arch
@@ -97,24 +107,47 @@ func architectures(names []specs.Arch, goarch string) ([]arch, error) {
 	default:
 		return nil, errdefs.Unsupported("seccomp for the processor %s", goarch)
 	}
-	if len(names) == 0 {
-		return []arch{native}, nil
-	}
-	var list []arch
-	for _, want := range []specs.Arch{nativeName, compatName} {
-		for _, n := range names {
-			if n != want {
-				continue
-			}
-			if n == nativeName {
-				list = append(list, native)
-			} else {
-				list = append(list, compat)
-			}
-			break
+	list := []arch{native}
+	for _, n := range names {
+		switch {
+		case n == nativeName:
+		case n == compatName && len(list) == 1:
+			list = append(list, compat)
+		case !known(n):
+			return nil, errdefs.Invalid("seccomp profile: architecture %q", n)
 		}
 	}
 	return list, nil
+}
+
+// known tells the names of architectures of the runtime-spec.
+func known(n specs.Arch) bool {
+	switch n {
+	case specs.ArchX86, specs.ArchX86_64, specs.ArchX32, specs.ArchARM, specs.ArchAARCH64, specs.ArchMIPS, specs.ArchMIPS64,
+		specs.ArchMIPS64N32, specs.ArchMIPSEL, specs.ArchMIPSEL64, specs.ArchMIPSEL64N32, specs.ArchPPC, specs.ArchPPC64,
+		specs.ArchPPC64LE, specs.ArchS390, specs.ArchS390X, specs.ArchPARISC, specs.ArchPARISC64, specs.ArchRISCV64,
+		specs.ArchLOONGARCH64, specs.ArchM68K, specs.ArchSH, specs.ArchSHEB:
+		return true
+	}
+	return false
+}
+
+// notifies tells whether a profile has the action SCMP_ACT_NOTIFY. It cannot be the default, and not be that of write:
+// whoever loads the filter has to write to say so, before the agent can answer.
+func notifies(profile *specs.LinuxSeccomp) (bool, error) {
+	if profile.DefaultAction == specs.ActNotify {
+		return false, errdefs.Unsupported("seccomp profile: %s as the default action: nobody could answer while the filter is loaded", specs.ActNotify)
+	}
+	found := false
+	for _, s := range profile.Syscalls {
+		if s.Action != specs.ActNotify {
+			continue
+		}
+		if found = true; slices.Contains(s.Names, "write") {
+			return false, errdefs.Unsupported("seccomp profile: %s for write: nobody could answer while the filter is loaded", specs.ActNotify)
+		}
+	}
+	return found, nil
 }
 
 // action gives the kernel's return value.
@@ -123,6 +156,9 @@ func action(a specs.LinuxSeccompAction, errno *uint) (uint32, error) {
 	if errno != nil {
 		if *errno > 0xffff {
 			return 0, errdefs.Invalid("seccomp profile: errno %d", *errno)
+		}
+		if a != specs.ActErrno && a != specs.ActTrace {
+			return 0, errdefs.Invalid("seccomp profile: the action %s returns no errno", a)
 		}
 		data = uint32(*errno)
 	}
@@ -142,7 +178,7 @@ func action(a specs.LinuxSeccompAction, errno *uint) (uint32, error) {
 	case specs.ActAllow:
 		return unix.SECCOMP_RET_ALLOW, nil
 	case specs.ActNotify:
-		return 0, errdefs.Unsupported("seccomp profile: action %s", a)
+		return unix.SECCOMP_RET_USER_NOTIF, nil
 	}
 	return 0, errdefs.Invalid("seccomp profile: action %q", a)
 }
@@ -155,6 +191,8 @@ func flags(names []specs.LinuxSeccompFlag) (uint64, error) {
 			all |= unix.SECCOMP_FILTER_FLAG_LOG
 		case specs.LinuxSeccompFlagSpecAllow:
 			all |= unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
+		case specs.LinuxSeccompFlagWaitKillableRecv:
+			all |= unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 		case "SECCOMP_FILTER_FLAG_TSYNC": // there is one thread
 		default:
 			return 0, errdefs.Unsupported("seccomp profile: flag %s", n)
