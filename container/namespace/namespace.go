@@ -24,6 +24,7 @@ func kinds() []kind {
 		{specs.CgroupNamespace, "cgroup", unix.CLONE_NEWCGROUP},
 		{specs.IPCNamespace, "ipc", unix.CLONE_NEWIPC},
 		{specs.UTSNamespace, "uts", unix.CLONE_NEWUTS},
+		{specs.TimeNamespace, "time", unix.CLONE_NEWTIME},
 		{specs.NetworkNamespace, "net", unix.CLONE_NEWNET},
 		{specs.PIDNamespace, "pid", unix.CLONE_NEWPID},
 		{specs.MountNamespace, "mnt", unix.CLONE_NEWNS},
@@ -37,7 +38,7 @@ type kind struct {
 }
 
 // Flag gives the CLONE_NEW* flag of a type of the runtime-spec. ErrUnsupported
-// for time namespaces and unknown types.
+// for unknown types.
 func Flag(t specs.LinuxNamespaceType) (uintptr, error) {
 	for _, k := range kinds() {
 		if k.typ == t {
@@ -75,7 +76,8 @@ func (s Set) Has(t specs.LinuxNamespaceType) bool {
 }
 
 // Open opens the namespaces that have a path in list. Those that the caller is
-// in already are left out: there is nothing to join.
+// in already are left out: there is nothing to join. ErrInvalid when a path leads to something else than a namespace
+// of its type.
 func Open(list []specs.LinuxNamespace) (Set, error) {
 	var set Set
 	for _, k := range kinds() {
@@ -83,9 +85,13 @@ func Open(list []specs.LinuxNamespace) (Set, error) {
 			if n.Type != k.typ || n.Path == "" {
 				continue
 			}
-			if err := set.add(k, n.Path, unix.CLONE_NEWNS == k.flag); err != nil {
+			if err := set.add(k, n.Path); err != nil {
 				set.Close()
 				return nil, err
+			}
+			if err := set.verify(); err != nil {
+				set.Close()
+				return nil, fmt.Errorf("%s: %w", n.Path, err)
 			}
 		}
 	}
@@ -97,7 +103,11 @@ func Open(list []specs.LinuxNamespace) (Set, error) {
 func Differing(pid int) (Set, error) {
 	var set Set
 	for _, k := range kinds() {
-		if err := set.add(k, "/proc/"+strconv.Itoa(pid)+"/ns/"+k.file, false); err != nil {
+		err := set.add(k, "/proc/"+strconv.Itoa(pid)+"/ns/"+k.file)
+		if k.typ == specs.TimeNamespace && errors.Is(err, os.ErrNotExist) {
+			continue // before Linux 5.6; should the process be gone, the next one tells
+		}
+		if err != nil {
 			set.Close()
 			if errors.Is(err, os.ErrNotExist) {
 				err = errdefs.With(errdefs.ErrNotFound, err)
@@ -109,17 +119,30 @@ func Differing(pid int) (Set, error) {
 }
 
 // add opens one namespace, unless it is the caller's own.
-func (s *Set) add(k kind, path string, always bool) error {
+func (s *Set) add(k kind, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("open %s namespace: %w", k.file, err)
 	}
 	same, err := own(f, k.file)
-	if err != nil || same && !always {
+	if err != nil || same {
 		f.Close()
 		return err
 	}
 	*s = append(*s, Joined{Type: k.typ, Flag: k.flag, File: f})
+	return nil
+}
+
+// verify looks whether the last one is a namespace of its type.
+func (s Set) verify() error {
+	if len(s) == 0 {
+		return nil
+	}
+	last := s[len(s)-1]
+	flag, err := unix.IoctlRetInt(int(last.File.Fd()), unix.NS_GET_NSTYPE)
+	if err != nil || uintptr(flag) != last.Flag {
+		return errdefs.Invalid("is not a %s namespace", last.Type)
+	}
 	return nil
 }
 

@@ -16,8 +16,11 @@ func TestFlag(t *testing.T) {
 	if f, err := namespace.Flag(specs.NetworkNamespace); err != nil || f != unix.CLONE_NEWNET {
 		t.Errorf("Flag(network) = %#x, %v", f, err)
 	}
-	if _, err := namespace.Flag("time"); !errdefs.IsUnsupported(err) {
-		t.Errorf("Flag(time): %v", err)
+	if f, err := namespace.Flag(specs.TimeNamespace); err != nil || f != unix.CLONE_NEWTIME {
+		t.Errorf("Flag(time) = %#x, %v", f, err)
+	}
+	if _, err := namespace.Flag("space"); !errdefs.IsUnsupported(err) {
+		t.Errorf("Flag(space): %v", err)
 	}
 }
 
@@ -44,6 +47,14 @@ func TestDiffering(t *testing.T) {
 	}
 	if _, err := namespace.Differing(1 << 30); !errdefs.IsNotFound(err) {
 		t.Errorf("no such process: %v", err)
+	}
+}
+
+func TestOpenRefusesOtherTypes(t *testing.T) {
+	for _, path := range []string{"/proc/self/ns/net", "/proc/self/status"} {
+		if _, err := namespace.Open([]specs.LinuxNamespace{{Type: specs.UTSNamespace, Path: path}}); !errdefs.IsInvalid(err) {
+			t.Errorf("Open(%s) as uts: %v", path, err)
+		}
 	}
 }
 
