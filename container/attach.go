@@ -1,13 +1,9 @@
 package container
 
 import (
-	"path"
-	"strings"
 	"unsafe"
 
 	"github.com/camada/camada/container/internal/program"
-	"github.com/camada/camada/errdefs"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,6 +40,9 @@ func (t *tree) open(name string, flags uint64) (program.Slot, *program.Call) {
 func (t *tree) attach() {
 	p := t.p
 	for _, e := range t.entries {
+		if e.remount {
+			continue
+		}
 		p.Stage("attach the mount on %s", e.dest)
 		from := e.slot.Arg()
 		if e.file != nil {
@@ -55,9 +54,11 @@ func (t *tree) attach() {
 		p.Call(unix.SYS_CLOSE, from)
 	}
 	for _, e := range t.entries {
-		if e.readOnly {
-			p.Stage("make %s read-only", e.dest)
-			t.setReadOnly(program.Int(unix.AT_FDCWD), e.dest, 0)
+		if e.late != (unix.MountAttr{}) {
+			p.Stage("set the attributes of the mount on %s", e.dest)
+			at, _ := t.open(e.dest, unix.O_PATH)
+			t.setattr(at.Arg(), "", unix.AT_EMPTY_PATH, &e.late)
+			p.Call(unix.SYS_CLOSE, at.Arg())
 		}
 	}
 	if t.pty != nil {
@@ -73,31 +74,44 @@ func (t *tree) attach() {
 
 // setReadOnly appends a mount_setattr.
 func (t *tree) setReadOnly(dir program.Arg, name string, flags int) {
-	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	t.setattr(dir, name, flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+}
+
+func (t *tree) setattr(dir program.Arg, name string, flags int, attr *unix.MountAttr) {
 	t.p.Call(unix.SYS_MOUNT_SETATTR, dir, t.p.Str(name), program.Int(flags), program.Ptr(t.p, attr), program.Int(int(unsafe.Sizeof(*attr))))
 }
 
-// mask appends the calls that hide a path: a file behind /dev/null, a directory
-// behind an empty one. A path that is not there needs no mask.
-func (t *tree) mask(name string) {
+// mask appends the calls that hide paths: a file behind /dev/null, a directory
+// behind an empty one. A path that is not there needs no mask. What /dev/null is was looked at when the devices were made, and
+// it is opened once, without following links (CVE-2025-31133).
+func (t *tree) mask(names []string) {
+	if len(names) == 0 {
+		return
+	}
 	p := t.p
-	p.Stage("mask %s", name)
-	end, isDir := p.Label(), p.Label()
-	null := p.Slot()
-	at, call := t.open(name, unix.O_PATH)
-	call.OnMissing(end)
-	p.Call(unix.SYS_OPEN_TREE, program.Int(unix.AT_FDCWD), p.Str("/dev/null"), program.Int(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)).Into(null)
-	p.Call(unix.SYS_MOVE_MOUNT, null.Arg(), p.Str(""), at.Arg(), p.Str(""), program.Int(moveFDs)).OnError(isDir)
-	p.Call(unix.SYS_CLOSE, null.Arg())
-	p.Call(unix.SYS_CLOSE, at.Arg())
-	p.Jump(end)
-	p.Mark(isDir)
-	p.Call(unix.SYS_CLOSE, null.Arg())
-	empty := t.makeInChild("tmpfs", []string{"nr_inodes=2", "size=0", "mode=755"}, unix.MOUNT_ATTR_RDONLY)
-	p.Call(unix.SYS_MOVE_MOUNT, empty.Arg(), p.Str(""), at.Arg(), p.Str(""), program.Int(moveFDs))
-	p.Call(unix.SYS_CLOSE, empty.Arg())
-	p.Call(unix.SYS_CLOSE, at.Arg())
-	p.Mark(end)
+	p.Stage("open /dev/null")
+	device, _ := t.open("/dev/null", unix.O_PATH)
+	for _, name := range names {
+		p.Stage("mask %s", name)
+		end, isDir := p.Label(), p.Label()
+		null := p.Slot()
+		at, call := t.open(name, unix.O_PATH)
+		call.OnMissing(end)
+		p.Call(unix.SYS_OPEN_TREE, device.Arg(), p.Str(""), program.Int(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)).Into(null)
+		p.Call(unix.SYS_MOVE_MOUNT, null.Arg(), p.Str(""), at.Arg(), p.Str(""), program.Int(moveFDs)).OnError(isDir)
+		p.Call(unix.SYS_CLOSE, null.Arg())
+		p.Call(unix.SYS_CLOSE, at.Arg())
+		p.Jump(end)
+		p.Mark(isDir)
+		p.Call(unix.SYS_CLOSE, null.Arg())
+		empty := t.makeInChild("tmpfs", t.labelled([]string{"nr_inodes=2", "size=0", "mode=755"}), unix.MOUNT_ATTR_RDONLY)
+		p.Call(unix.SYS_MOVE_MOUNT, empty.Arg(), p.Str(""), at.Arg(), p.Str(""), program.Int(moveFDs))
+		p.Call(unix.SYS_CLOSE, empty.Arg())
+		p.Call(unix.SYS_CLOSE, at.Arg())
+		p.Mark(end)
+	}
+	p.Stage("close /dev/null")
+	p.Call(unix.SYS_CLOSE, device.Arg())
 }
 
 // freeze appends the calls that make a path read-only with all below it.
@@ -114,32 +128,4 @@ func (t *tree) freeze(name string) {
 	p.Call(unix.SYS_CLOSE, mnt.Arg())
 	p.Call(unix.SYS_CLOSE, at.Arg())
 	p.Mark(end)
-}
-
-// sysctl appends the calls that write a kernel parameter. Only parameters that
-// belong to one of the container's own namespaces are allowed.
-func (t *tree) sysctl(key, value string, isNew map[specs.LinuxNamespaceType]bool) error {
-	name := strings.ReplaceAll(key, ".", "/")
-	if strings.Contains(key, "/") { // net/ipv4/conf/eth0.1/forwarding
-		name = key
-	}
-	first, _, _ := strings.Cut(name, "/")
-	ok := false
-	switch {
-	case first == "net":
-		ok = isNew[specs.NetworkNamespace]
-	case name == "kernel/domainname" || name == "kernel/hostname":
-		ok = isNew[specs.UTSNamespace]
-	case strings.HasPrefix(name, "kernel/shm") || strings.HasPrefix(name, "kernel/msg") || name == "kernel/sem" || strings.HasPrefix(name, "fs/mqueue/"):
-		ok = isNew[specs.IPCNamespace]
-	}
-	if !ok || path.Clean("/"+name) != "/"+name {
-		return errdefs.Invalid("sysctl %s: is not one of a namespace of the container's own", key)
-	}
-	p := t.p
-	p.Stage("set the kernel parameter %s", key)
-	fd, _ := t.open("/proc/sys/"+name, unix.O_WRONLY)
-	p.Call(unix.SYS_WRITE, fd.Arg(), p.Str(value), program.Int(len(value)))
-	p.Call(unix.SYS_CLOSE, fd.Arg())
-	return nil
 }

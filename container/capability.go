@@ -45,10 +45,10 @@ type capSets struct {
 
 // capabilitySets turns names into masks. What the caller itself cannot give (it
 // lacks the capability, or the kernel does not know it) is left out, as the
-// runtime-spec allows. Nil leaves all sets as they are.
+// runtime-spec allows. Nil is none of them.
 func capabilitySets(c *specs.LinuxCapabilities) (*capSets, error) {
 	if c == nil {
-		return nil, nil
+		c = &specs.LinuxCapabilities{}
 	}
 	own, err := ownBounding()
 	if err != nil {

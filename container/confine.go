@@ -25,7 +25,12 @@ type confinement struct {
 	// filter and filterFlags are the seccomp filter.
 	filter      []byte
 	filterFlags uint64
-	pdeathsig   bool
+	// personality and memoryPolicy are of the container, not of the process; nil leaves the caller's.
+	personality  *specs.LinuxPersonality
+	memoryPolicy *specs.LinuxMemoryPolicy
+	pdeathsig    bool
+	// listen appends a wait for the parent to take the filter's notifications, nil when it has none.
+	listen func()
 	// wait appends a wait for the parent, nil for none.
 	wait func()
 	// reaper is the path of a program that is executed in between as the
@@ -43,6 +48,9 @@ func (c *confinement) append() error {
 		return errdefs.Invalid("no program to execute was given")
 	}
 	if err := c.limits(); err != nil {
+		return err
+	}
+	if err := c.scheduling(); err != nil {
 		return err
 	}
 	p.Stage("join a new session keyring")
@@ -63,7 +71,11 @@ func (c *confinement) append() error {
 	if c.reaper != "" {
 		e.Paths, e.Args = []string{c.reaper}, append([]string{initName}, c.process.Args...)
 	}
-	if c.process.NoNewPrivileges {
+	switch {
+	case !c.process.NoNewPrivileges || len(c.filter) == 0:
+	case c.listen != nil:
+		c.loadFilter()
+	default:
 		e.Filter, e.FilterFlags = c.filter, c.filterFlags
 	}
 	return p.AppendExec(e)
@@ -126,11 +138,18 @@ func isPipe(f *os.File) bool {
 
 // limits appends the resource limits.
 func (c *confinement) limits() error {
+	seen := map[int]bool{}
 	for _, l := range c.process.Rlimits {
 		n, ok := rlimit(l.Type)
-		if !ok {
+		switch {
+		case !ok:
 			return errdefs.Invalid("resource limit %q is not known", l.Type)
+		case seen[n]:
+			return errdefs.Invalid("resource limit %s is listed twice", l.Type)
+		case l.Soft > l.Hard:
+			return errdefs.Invalid("resource limit %s: the soft limit %d is above the hard limit %d", l.Type, l.Soft, l.Hard)
 		}
+		seen[n] = true
 		c.p.Stage("set %s to %d (hard %d)", l.Type, l.Soft, l.Hard)
 		c.p.Call(unix.SYS_PRLIMIT64, program.Int(0), program.Int(n), program.Ptr(c.p, &unix.Rlimit{Cur: l.Soft, Max: l.Hard}), program.Int(0))
 	}
@@ -207,22 +226,23 @@ func (c *confinement) paths() []string {
 // CAP_SYS_ADMIN, the bounding set CAP_SETPCAP, the groups CAP_SETGID.
 func (c *confinement) privileges() error {
 	p, user := c.p, c.process.User
+	if err := c.label(); err != nil {
+		return err
+	}
 	if c.process.NoNewPrivileges {
 		p.Stage("set no_new_privs")
 		p.Call(unix.SYS_PRCTL, program.Int(unix.PR_SET_NO_NEW_PRIVS), program.Int(1), program.Int(0), program.Int(0), program.Int(0))
 	} else if len(c.filter) > 0 {
-		p.LoadFilter(c.filter, c.filterFlags)
+		c.loadFilter()
 	}
 	sets, err := capabilitySets(c.process.Capabilities)
 	if err != nil {
 		return err
 	}
 	p.Stage("drop capabilities from the bounding set")
-	if sets != nil {
-		for n := range lastCap() + 1 {
-			if sets.bounding&(1<<n) == 0 {
-				p.Call(unix.SYS_PRCTL, program.Int(unix.PR_CAPBSET_DROP), program.Int(n), program.Int(0), program.Int(0), program.Int(0))
-			}
+	for n := range lastCap() + 1 {
+		if sets.bounding&(1<<n) == 0 {
+			p.Call(unix.SYS_PRCTL, program.Int(unix.PR_CAPBSET_DROP), program.Int(n), program.Int(0), program.Int(0), program.Int(0))
 		}
 	}
 	p.Call(unix.SYS_PRCTL, program.Int(unix.PR_SET_KEEPCAPS), program.Int(1), program.Int(0), program.Int(0), program.Int(0))
@@ -240,9 +260,7 @@ func (c *confinement) privileges() error {
 	p.Call(unix.SYS_SETRESGID, gid, gid, gid)
 	p.Call(unix.SYS_SETRESUID, uid, uid, uid)
 	p.Call(unix.SYS_PRCTL, program.Int(unix.PR_SET_KEEPCAPS), program.Int(0), program.Int(0), program.Int(0), program.Int(0))
-	if sets != nil {
-		sets.append(p)
-	}
+	sets.append(p)
 	umask := uint32(0o022)
 	if user.Umask != nil {
 		umask = *user.Umask

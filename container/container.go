@@ -25,6 +25,8 @@ type Config struct {
 	ID string
 	// Spec says what runs and how it is confined. Spec.Root.Path is not used when Rootfs is set.
 	Spec *specs.Spec
+	// Bundle is the directory that the spec came from, for the agent of a seccomp profile with notifications; "" for none.
+	Bundle string
 	// Rootfs becomes "/" of the container. The zero Mount is a bind of Spec.Root.Path.
 	Rootfs mount.Mount
 	// Stdin, Stdout and Stderr are given to the process as they are; nil is
@@ -46,6 +48,8 @@ type Config struct {
 	MountPoint func(MountPoint)
 	// ExtraFiles are inherited from descriptor 3 on.
 	ExtraFiles []*os.File
+	// SystemdCgroup puts the cgroups into a scope that systemd makes; Spec.Linux.CgroupsPath has its form slice:prefix:name then.
+	SystemdCgroup bool
 	// DieWithParent kills the container when the process that called Start dies.
 	DieWithParent bool
 	// Init runs a small first process that reaps orphans and forwards signals.

@@ -3,6 +3,7 @@ package container
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path"
 	"strconv"
@@ -94,9 +95,9 @@ func (t *tree) device(d specs.LinuxDevice) error {
 	err = unix.Mknodat(dir, node, kind|mode, int(unix.Mkdev(uint32(d.Major), uint32(d.Minor))))
 	switch {
 	case errors.Is(err, unix.EPERM):
-		return t.addBind(d.Path, name, mountOptions{bind: true})
+		return t.bind(d.Path, name, 0)
 	case errors.Is(err, unix.EEXIST):
-		return nil
+		return sameDevice(dir, node, kind, d)
 	case err != nil:
 		return err
 	}
@@ -105,15 +106,27 @@ func (t *tree) device(d specs.LinuxDevice) error {
 	}
 	uid, gid := t.uid, t.gid
 	if d.UID != nil {
-		uid += int(*d.UID)
+		uid = hostID(t.uids, int(*d.UID))
 	}
 	if d.GID != nil {
-		gid += int(*d.GID)
+		gid = hostID(t.gids, int(*d.GID))
 	}
 	if uid == 0 && gid == 0 {
 		return nil
 	}
 	return unix.Fchownat(dir, node, uid, gid, 0)
+}
+
+// sameDevice looks whether what is there already is the device: an image must not decide what /dev/null is.
+func sameDevice(dir int, node string, kind uint32, d specs.LinuxDevice) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(dir, node, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != kind || kind != unix.S_IFIFO && st.Rdev != unix.Mkdev(uint32(d.Major), uint32(d.Minor)) {
+		return errdefs.Invalid("the root file system has something else there; a tmpfs on /dev would hide it")
+	}
+	return nil
 }
 
 // openTerminal takes a new terminal from the container's devpts.
@@ -131,6 +144,22 @@ func (t *tree) openTerminal() error {
 	}
 	_, err = t.resolve("/dev/console", regular)
 	return err
+}
+
+// consoleSize gives a new terminal the size that the process asks for.
+func consoleSize(pty *os.File, p *specs.Process) error {
+	size := p.ConsoleSize
+	if size == nil || size.Width == 0 && size.Height == 0 {
+		return nil
+	}
+	if size.Width > math.MaxUint16 || size.Height > math.MaxUint16 {
+		return errdefs.Invalid("consoleSize: %d columns and %d rows: a terminal has at most %d", size.Width, size.Height, math.MaxUint16)
+	}
+	ws := &unix.Winsize{Col: uint16(size.Width), Row: uint16(size.Height)}
+	if err := unix.IoctlSetWinsize(int(pty.Fd()), unix.TIOCSWINSZ, ws); err != nil {
+		return fmt.Errorf("set the size of the terminal: %w", err)
+	}
+	return nil
 }
 
 // unlockPty makes a master usable and names its slave.

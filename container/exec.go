@@ -21,8 +21,12 @@ type ExecConfig struct {
 	Pid int
 	// Process says what runs, and as whom. With Terminal it gets a terminal of the container's.
 	Process *specs.Process
-	// Seccomp is the container's profile, nil for none.
-	Seccomp *specs.LinuxSeccomp
+	// Seccomp is the container's profile, nil for none; Personality its personality.
+	Seccomp     *specs.LinuxSeccomp
+	Personality *specs.LinuxPersonality
+	// Bundle and Annotations are those of the container, for the agent of a profile with notifications.
+	Bundle      string
+	Annotations map[string]string
 	// ID and CgroupsPath are those of the container; they name the cgroups to join.
 	ID, CgroupsPath string
 	// Stdin, Stdout, Stderr and ExtraFiles are as in Config.
@@ -42,6 +46,9 @@ type ExecConfig struct {
 func Exec(ctx context.Context, cfg ExecConfig) (*Process, error) {
 	if cfg.Process == nil || cfg.Pid <= 0 {
 		return nil, errdefs.Invalid("exec: a process and a pid are needed")
+	}
+	if err := checkProcess(cfg.Process); err != nil {
+		return nil, fmt.Errorf("exec in process %d: %w", cfg.Pid, err)
 	}
 	e := &executor{cfg: cfg, filter: filter(cfg.Seccomp), p: program.New(firstFree(cfg.ExtraFiles))}
 	defer e.close()
@@ -69,6 +76,8 @@ type executor struct {
 	group   *cgroup.Group
 	pty     *os.File
 	ptyName string
+	notice  *notice
+	goWrite *os.File
 }
 
 func (e *executor) close() {
@@ -99,6 +108,10 @@ func (e *executor) start(ctx context.Context) (_ *Process, err error) {
 	}
 	if e.cfg.Process.Terminal {
 		if e.pty, e.ptyName, err = containerPty(e.cfg.Pid); err != nil {
+			return nil, err
+		}
+		if err := consoleSize(e.pty, e.cfg.Process); err != nil {
+			e.pty.Close()
 			return nil, err
 		}
 	}
@@ -138,7 +151,17 @@ func (e *executor) findGroup() error {
 
 func (e *executor) compose() error {
 	p := e.p
+	cpus := e.cfg.Process.ExecCPUAffinity
+	if cpus == nil {
+		cpus = &specs.CPUAffinity{}
+	}
+	if err := affinity(p, cpus.Initial); err != nil {
+		return err
+	}
 	begin(p, e.cfg.DieWithParent, groupFiles(e.group, &e.files))
+	if err := affinity(p, cpus.Final); err != nil {
+		return err
+	}
 	if e.cfg.Process.OOMScoreAdj != nil {
 		oomScore(p, *e.cfg.Process.OOMScoreAdj)
 	}
@@ -154,13 +177,35 @@ func (e *executor) compose() error {
 	c := &confinement{
 		p: p, process: e.cfg.Process, stdio: [3]*os.File{e.cfg.Stdin, e.cfg.Stdout, e.cfg.Stderr},
 		extra: e.cfg.ExtraFiles, ptyName: e.ptyName, pdeathsig: e.cfg.DieWithParent,
+		personality: e.cfg.Personality,
 	}
 	f := <-e.filter
 	if f.err != nil {
 		return f.err
 	}
 	c.filter, c.filterFlags = f.Instructions, f.Flags
+	if f.Notify {
+		if err := e.listen(c); err != nil {
+			return err
+		}
+	}
 	return c.append()
+}
+
+// listen prepares what the agent of the profile is told.
+func (e *executor) listen(c *confinement) error {
+	var err error
+	if e.notice, err = noticeOf(e.cfg.Seccomp, e.cfg.ID, e.cfg.Bundle, specs.StateRunning, e.cfg.Annotations); err != nil {
+		return err
+	}
+	read, write, err := goPipe()
+	if err != nil {
+		return err
+	}
+	e.goWrite = write
+	e.files = append(e.files, read, write)
+	c.listen = func() { waitFor(e.p, read) }
+	return nil
 }
 
 func (e *executor) twoSteps() bool {
@@ -184,7 +229,7 @@ func (e *executor) run(ctx context.Context, proc *Process) error {
 	if err == nil {
 		// From here on the id is the one that the context's end has to kill.
 		stop := context.AfterFunc(ctx, func() { _ = proc.Signal(unix.SIGKILL) })
-		_, err = child.Next()
+		_, err = e.notice.next(ctx, child, proc.pid, e.cfg.Pid, func() error { return goOn(e.goWrite) })
 		stop()
 		if err != nil || ctx.Err() != nil {
 			err = ended(ctx, err)

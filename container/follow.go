@@ -15,21 +15,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// makeGroup makes the cgroups of a container, nil on a machine without any.
-func makeGroup(id string, spec *specs.Spec) (*cgroup.Group, error) {
+// makeGroup makes the cgroups of a container, nil on a machine without any. With the systemd driver they are in a
+// scope, which is to be closed when a process is in them.
+func makeGroup(ctx context.Context, cfg Config) (*cgroup.Group, *scope, error) {
 	layout, err := cgroup.Detect()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	name, err := cgroup.Path(spec.Linux.CgroupsPath, id)
+	linux := cfg.Spec.Linux
+	name, err := cgroup.Path(linux.CgroupsPath, cfg.ID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	g, err := layout.Create(name, spec.Linux.Resources)
+	var unit *scope
+	if cfg.SystemdCgroup {
+		if unit, err = openScope(ctx, layout, linux.CgroupsPath, cfg.ID); err != nil {
+			return nil, nil, fmt.Errorf("container %s: %w", cfg.ID, err)
+		}
+	}
+	g, err := layout.Create(name, linux.Resources)
 	if err != nil {
-		return nil, fmt.Errorf("container %s: %w", id, err)
+		unit.close()
+		return nil, nil, fmt.Errorf("container %s: %w", cfg.ID, err)
 	}
-	return g, nil
+	return g, unit, nil
 }
 
 // removeGroup ends all that is left in a group and removes it.
@@ -47,10 +56,7 @@ func removeGroup(ctx context.Context, g *cgroup.Group) error {
 // forked ends, not the process; so that thread is kept for as long as the
 // container lives.
 func (s *starter) fork(proc *Process) (*program.Child, error) {
-	opts := program.ForkOptions{Flags: s.flags, CgroupFD: -1}
-	if s.twoSteps() {
-		opts.Flags = 0
-	}
+	opts := program.ForkOptions{Flags: s.forkFlags(), CgroupFD: -1}
 	if s.group != nil {
 		opts.CgroupFD = s.group.FD()
 	}
@@ -99,16 +105,18 @@ func (s *starter) follow(ctx context.Context, child *program.Child, proc *Proces
 func (s *starter) lead(ctx context.Context, child *program.Child, proc *Process) error {
 	stop := context.AfterFunc(ctx, func() { _ = unix.Kill(proc.pid, unix.SIGKILL) })
 	defer stop()
+	if s.early() {
+		if err := s.giveIDs(proc.pid); err != nil {
+			return err
+		}
+	}
 	if s.twoSteps() {
 		if err := proc.adopt(child); err != nil {
 			return err
 		}
 	}
-	if s.fresh[specs.UserNamespace] {
-		if err := writeMaps(proc.pid, s.spec.Linux); err != nil {
-			return err
-		}
-		if err := s.letGo(); err != nil {
+	if s.fresh[specs.UserNamespace] && !s.early() {
+		if err := s.giveIDs(proc.pid); err != nil {
 			return err
 		}
 	}
@@ -130,20 +138,23 @@ func (s *starter) lead(ctx context.Context, child *program.Child, proc *Process)
 			return err
 		}
 	}
-	_, err := child.Next()
+	_, err := s.notice.next(ctx, child, proc.pid, proc.pid, s.letGo)
 	if err != nil || ctx.Err() != nil {
 		return ended(ctx, err)
 	}
 	return nil
 }
 
-// letGo lets the child pass its next wait.
-func (s *starter) letGo() error {
-	if _, err := s.goWrite.Write([]byte{1}); err != nil {
-		return fmt.Errorf("let the container's process go on: %w", err)
+// giveIDs fills the user namespace of the child, which waits for it.
+func (s *starter) giveIDs(pid int) error {
+	if err := writeMaps(pid, s.spec.Linux); err != nil {
+		return err
 	}
-	return nil
+	return s.letGo()
 }
+
+// letGo lets the child pass its next wait.
+func (s *starter) letGo() error { return goOn(s.goWrite) }
 
 // ended says why a child did not come as far as was awaited.
 func ended(ctx context.Context, err error) error {

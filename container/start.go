@@ -26,7 +26,7 @@ import (
 //	parent                                child (a fork; system calls only)
 //	make the cgroups
 //	make all mounts, detached
-//	fork ------------------------------>  enter the v1 cgroups
+//	fork ------------------------------>  enter the v1 cgroups, join namespaces
 //	write the uid and gid maps --------->  (waits, with a new user namespace)
 //	                                      mount proc, sysfs; enter the root
 //	Network(pid)                          attach, mask, freeze the mounts
@@ -41,10 +41,11 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 		return nil, err
 	}
 	filter := filter(cfg.Spec.Linux.Seccomp)
-	group, err := makeGroup(cfg.ID, cfg.Spec)
+	group, unit, err := makeGroup(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
+	defer unit.close()
 	s := &starter{cfg: cfg, spec: cfg.Spec, group: group, filter: filter, p: program.New(firstFree(cfg.ExtraFiles))}
 	proc, err := s.start(ctx)
 	s.close()
@@ -54,24 +55,6 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 		return nil, fmt.Errorf("start container %s: %w", cfg.ID, err)
 	}
 	return proc, nil
-}
-
-func (c *Config) check() error {
-	switch {
-	case c.Spec == nil || c.Spec.Process == nil:
-		return errdefs.Invalid("container %s: a spec without a process", c.ID)
-	case c.Spec.Linux == nil:
-		return errdefs.Invalid("container %s: a spec without a linux section", c.ID)
-	case c.ID == "" || strings.ContainsAny(c.ID, "/\x00") || c.ID == "." || c.ID == "..":
-		return errdefs.Invalid("container id %q: is not a name", c.ID)
-	}
-	if newUserNamespace(c.Spec) {
-		return nil
-	}
-	if err := checkIDs("/proc/self", c.Spec.Process); err != nil {
-		return fmt.Errorf("container %s: %w", c.ID, err)
-	}
-	return nil
 }
 
 // starter is the state of one Start.
@@ -89,6 +72,7 @@ type starter struct {
 	// goRead and goWrite are the pipe over which the parent lets the child go on.
 	goRead, goWrite *os.File
 	groupFiles      []*os.File
+	notice          *notice
 }
 
 func (s *starter) close() {
@@ -131,7 +115,8 @@ func (s *starter) compose() error {
 	if err := s.namespaces(); err != nil {
 		return err
 	}
-	if err := s.pipe(); err != nil {
+	var err error
+	if s.goRead, s.goWrite, err = goPipe(); err != nil {
 		return err
 	}
 	if err := s.makeTree(); err != nil {
@@ -142,43 +127,6 @@ func (s *starter) compose() error {
 		return err
 	}
 	return s.finish()
-}
-
-// namespaces sorts those to join from those to make.
-func (s *starter) namespaces() (err error) {
-	s.fresh = map[specs.LinuxNamespaceType]bool{}
-	for _, n := range s.spec.Linux.Namespaces {
-		flag, err := namespace.Flag(n.Type)
-		if err != nil {
-			return err
-		}
-		if n.Path == "" {
-			s.fresh[n.Type] = true
-			s.flags |= flag
-		}
-	}
-	if !s.fresh[specs.MountNamespace] {
-		return errdefs.Unsupported("a container without a mount namespace of its own")
-	}
-	// It is made by the child, which has to be in its cgroup first.
-	s.flags &^= unix.CLONE_NEWCGROUP
-	s.joined, err = namespace.Open(s.spec.Linux.Namespaces)
-	return err
-}
-
-// twoSteps tells that a namespace can be entered only by a further fork, or
-// that it has to be entered before the new ones are made.
-func (s *starter) twoSteps() bool {
-	return s.joined.Has(specs.PIDNamespace) || s.joined.Has(specs.UserNamespace)
-}
-
-func (s *starter) pipe() error {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return fmt.Errorf("make a pipe: %w", err)
-	}
-	s.goRead, s.goWrite = os.NewFile(uintptr(fds[0]), "go"), os.NewFile(uintptr(fds[1]), "go")
-	return nil
 }
 
 func (s *starter) makeTree() error {
@@ -193,24 +141,15 @@ func (s *starter) makeTree() error {
 	if err != nil {
 		return fmt.Errorf("root file system: %w", err)
 	}
-	s.tree = &tree{p: s.p, root: root, close: []*os.File{root}, detached: s.cfg.Detached, mountPoint: s.cfg.MountPoint}
+	s.tree = &tree{p: s.p, root: root, mountLabel: s.spec.Linux.MountLabel, close: []*os.File{root}, detached: s.cfg.Detached, mountPoint: s.cfg.MountPoint}
 	if s.group != nil {
 		s.tree.groups = s.group.Dirs()
 	}
-	if s.fresh[specs.UserNamespace] {
-		s.tree.uid, s.tree.gid = hostID(s.spec.Linux.UIDMappings), hostID(s.spec.Linux.GIDMappings)
+	if s.tree.uids, s.tree.gids, err = s.idMaps(); err != nil {
+		return err
 	}
+	s.tree.uid, s.tree.gid = hostID(s.tree.uids, 0), hostID(s.tree.gids, 0)
 	return nil
-}
-
-// hostID gives what id 0 of a user namespace is outside.
-func hostID(maps []specs.LinuxIDMapping) int {
-	for _, m := range maps {
-		if m.ContainerID == 0 {
-			return int(m.HostID)
-		}
-	}
-	return 0
 }
 
 // begin appends what the child does up to being in its namespaces.
@@ -220,41 +159,18 @@ func (s *starter) begin() {
 	if s.spec.Process.OOMScoreAdj != nil {
 		oomScore(p, *s.spec.Process.OOMScoreAdj)
 	}
-	if s.twoSteps() {
-		join(p, s.joined)
-		second(p, s.flags)
-	}
-	if s.fresh[specs.UserNamespace] {
-		p.Stage("wait for the user namespace's ids")
-		s.wait()
-	}
-	if s.fresh[specs.UserNamespace] || s.joined.Has(specs.UserNamespace) {
-		becomeRoot(p)
-	}
-	if !s.twoSteps() {
-		join(p, s.joined)
-	}
-	if s.fresh[specs.CgroupNamespace] {
-		p.Stage("make a cgroup namespace")
-		p.Call(unix.SYS_UNSHARE, program.Int(unix.CLONE_NEWCGROUP))
-	}
+	s.enterNamespaces()
 	p.Stage("begin a session")
 	p.Call(unix.SYS_SETSID).Ignore()
+	if !s.fresh[specs.MountNamespace] {
+		return
+	}
 	p.Stage("make the mounts private")
 	p.Call(unix.SYS_MOUNT, program.Int(0), p.Str("/"), program.Int(0), program.Int(unix.MS_REC|unix.MS_PRIVATE), program.Int(0))
 }
 
-// wait appends a wait for one byte of the parent. The end of the pipe says that
-// the parent is dead.
-func (s *starter) wait() {
-	p := s.p
-	dead, alive := p.Label(), p.Label()
-	p.Call(unix.SYS_READ, p.File(s.goRead), program.Ptr(p, new([8]byte)), program.Int(1)).OnZero(dead)
-	p.Jump(alive)
-	p.Mark(dead)
-	p.Fail(unix.EPIPE)
-	p.Mark(alive)
-}
+// wait appends a wait for one byte of the parent.
+func (s *starter) wait() { waitFor(s.p, s.goRead) }
 
 // makeMounts puts the file system together.
 func (s *starter) makeMounts() error {
@@ -269,13 +185,16 @@ func (s *starter) makeMounts() error {
 		if err := t.openTerminal(); err != nil {
 			return err
 		}
+		if err := consoleSize(t.pty, s.spec.Process); err != nil {
+			return err
+		}
 	}
 	if s.cfg.Init {
 		exe, err := os.Executable()
 		if err != nil {
 			return fmt.Errorf("find the init program: %w", err)
 		}
-		if err := t.addBind(exe, initPath, mountOptions{bind: true, attrs: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID}); err != nil {
+		if err := t.bind(exe, initPath, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID); err != nil {
 			return err
 		}
 	}
@@ -284,23 +203,34 @@ func (s *starter) makeMounts() error {
 		t.mountPoint = nil // it is no mount point, and stays
 		_, _ = t.resolve(cwd, directory)
 	}
-	t.enterRoot()
-	t.attach()
+	s.enter()
 	if s.fresh[specs.NetworkNamespace] {
 		loopback(s.p)
 	}
 	for key, value := range linux.Sysctl {
-		if err := t.sysctl(key, value, s.fresh); err != nil {
+		if err := t.sysctl(key, value, s.own); err != nil {
 			return err
 		}
 	}
-	for _, name := range linux.MaskedPaths {
-		t.mask(name)
-	}
+	t.mask(linux.MaskedPaths)
 	for _, name := range linux.ReadonlyPaths {
 		t.freeze(name)
 	}
-	return s.propagation()
+	if err := s.propagation(); err != nil {
+		return err
+	}
+	s.joinMounts()
+	return nil
+}
+
+// enter appends the entering of the root file system and the attaching of the mounts.
+func (s *starter) enter() {
+	if !s.fresh[specs.MountNamespace] {
+		s.borrowMounts()
+		return
+	}
+	s.tree.enterRoot()
+	s.tree.attach()
 }
 
 // propagation appends what concerns the root mount as a whole.
@@ -310,18 +240,22 @@ func (s *starter) propagation() error {
 		p.Stage("make the root file system read-only")
 		s.tree.setReadOnly(program.Int(unix.AT_FDCWD), "/", 0)
 	}
-	var flag int
-	switch s.spec.Linux.RootfsPropagation {
-	case "", "private", "rprivate":
+	flag := 0
+	kind, all := strings.CutPrefix(s.spec.Linux.RootfsPropagation, "r")
+	switch kind {
+	case "", "private":
 		return nil
-	case "shared", "rshared":
+	case "shared":
 		flag = unix.MS_SHARED
-	case "slave", "rslave":
+	case "slave":
 		flag = unix.MS_SLAVE
-	case "unbindable", "runbindable":
+	case "unbindable":
 		flag = unix.MS_UNBINDABLE
 	default:
 		return errdefs.Invalid("root propagation %q is not known", s.spec.Linux.RootfsPropagation)
+	}
+	if all {
+		flag |= unix.MS_REC
 	}
 	p.Stage("set the propagation of the root file system")
 	p.Call(unix.SYS_MOUNT, program.Int(0), p.Str("/"), program.Int(0), program.Int(flag), program.Int(0))
@@ -342,6 +276,7 @@ func (s *starter) finish() error {
 	c := &confinement{
 		p: p, process: s.process(), stdio: [3]*os.File{s.cfg.Stdin, s.cfg.Stdout, s.cfg.Stderr},
 		extra: s.cfg.ExtraFiles, ptyName: s.tree.ptyName, pdeathsig: s.cfg.DieWithParent,
+		personality: s.spec.Linux.Personality, memoryPolicy: s.spec.Linux.MemoryPolicy,
 	}
 	if s.cfg.Init {
 		c.reaper = initPath
@@ -358,12 +293,19 @@ func (s *starter) finish() error {
 		return f.err
 	}
 	c.filter, c.filterFlags = f.Instructions, f.Flags
+	if f.Notify {
+		var err error
+		if s.notice, err = noticeOf(s.spec.Linux.Seccomp, s.cfg.ID, s.cfg.Bundle, specs.StateCreating, s.spec.Annotations); err != nil {
+			return err
+		}
+		c.listen = s.wait
+	}
 	return c.append()
 }
 
 // process is what is asked for, as far as there are groups.
 func (s *starter) process() *specs.Process {
-	if s.fresh[specs.UserNamespace] {
+	if s.inUserNamespace() {
 		return s.spec.Process
 	}
 	return withGroups("/proc/self", s.spec.Process)

@@ -98,6 +98,34 @@ func loopback(p *program.Program) {
 	p.Call(unix.SYS_CLOSE, fd.Arg())
 }
 
+// goPipe makes the pipe over which a parent lets its child go on.
+func goPipe() (read, write *os.File, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, fmt.Errorf("make a pipe: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "go"), os.NewFile(uintptr(fds[1]), "go"), nil
+}
+
+// waitFor appends a wait for one byte of the parent. The end of the pipe says that
+// the parent is dead.
+func waitFor(p *program.Program, goRead *os.File) {
+	dead, alive := p.Label(), p.Label()
+	p.Call(unix.SYS_READ, p.File(goRead), program.Ptr(p, new([8]byte)), program.Int(1)).OnZero(dead)
+	p.Jump(alive)
+	p.Mark(dead)
+	p.Fail(unix.EPIPE)
+	p.Mark(alive)
+}
+
+// goOn lets the child pass its next wait.
+func goOn(goWrite *os.File) error {
+	if _, err := goWrite.Write([]byte{1}); err != nil {
+		return fmt.Errorf("let the container's process go on: %w", err)
+	}
+	return nil
+}
+
 // startError turns a failure of the last stage into what Docker says.
 func startError(name string, err error) error {
 	var pe *program.Error

@@ -1,7 +1,6 @@
 package container
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -22,9 +21,10 @@ import (
 type tree struct {
 	p    *program.Program
 	root *os.File
-	// uid and gid are the container's root as the parent sees it.
-	uid, gid int
-	entries  []*entry
+	// uid and gid are the container's root as the parent sees it, uids and gids the maps of its user namespace.
+	uid, gid   int
+	uids, gids []specs.LinuxIDMapping
+	entries    []*entry
 	// groups are the container's cgroup directories, for mounts of type cgroup.
 	groups []string
 	// pty is the master of the container's terminal.
@@ -32,6 +32,8 @@ type tree struct {
 	// ptyName is its slave, as the container names it.
 	ptyName string
 	close   []*os.File
+	// mountLabel is the SELinux context of new file systems.
+	mountLabel string
 	// detached and mountPoint are those of the Config.
 	detached   map[string]*os.File
 	mountPoint func(MountPoint)
@@ -45,8 +47,10 @@ type entry struct {
 	file *os.File
 	// slot holds the descriptor of a mount that the child made.
 	slot program.Slot
-	// readOnly is set last, when all that goes into it is there.
-	readOnly bool
+	// late are attributes that are set last, when all that goes into it is there.
+	late unix.MountAttr
+	// remount is for a mount that is there already: there are late attributes alone.
+	remount bool
 }
 
 // Close closes what the parent has no more use for after the fork.
@@ -80,40 +84,96 @@ func (t *tree) prepare(mounts []specs.Mount) error {
 
 func (t *tree) add(m specs.Mount) error {
 	o := parseOptions(m.Options)
+	if path.Clean(m.Destination) == "/" {
+		return errdefs.Invalid("the root file system would be hidden")
+	}
 	switch {
+	case o.remount:
+		return t.addRemount(m, o)
 	case m.Type == TypeDetached:
 		return t.addDetached(m, o)
 	case m.Type == "bind" || o.bind:
-		return t.addBind(m.Source, m.Destination, o)
+		return t.addBind(m, o)
 	case m.Type == "proc" || m.Type == "sysfs" || m.Type == "mqueue":
 		return t.addChildMade(m, o)
 	case m.Type == "cgroup" || m.Type == "cgroup2":
 		return t.addCgroup(m.Destination, o)
+	case o.copyUp && m.Type != "tmpfs":
+		return errdefs.Invalid("option tmpcopyup: is for a tmpfs")
 	}
+	return t.addNew(m, o)
+}
+
+// addNew makes a file system of its own.
+func (t *tree) addNew(m specs.Mount, o mountOptions) error {
 	dest, err := t.resolve(m.Destination, directory)
 	if err != nil {
 		return err
 	}
 	e := &entry{dest: dest}
-	attrs := o.attrs
+	attrs := o.attrsOf()
 	if m.Type == "tmpfs" && attrs&unix.MOUNT_ATTR_RDONLY != 0 {
 		// Targets of later mounts may have to be made in it.
-		e.readOnly = true
+		e.late.Attr_set = unix.MOUNT_ATTR_RDONLY
 		attrs &^= unix.MOUNT_ATTR_RDONLY
 	}
-	if e.file, err = t.newFS(m.Type, m.Source, t.mapped(m.Type, o.params), attrs); err != nil {
+	if e.file, err = t.newFS(m.Type, m.Source, t.mapped(m.Type, t.labelled(o.params)), attrs); err != nil {
 		return err
+	}
+	if err := t.mapOwners(e.file, m, o); err != nil {
+		return err
+	}
+	if o.propagation != 0 {
+		if err := setAttributes(e.file, 0, &unix.MountAttr{Propagation: o.propagation}); err != nil {
+			return fmt.Errorf("set the propagation: %w", err)
+		}
+	}
+	if o.copyUp {
+		if err := t.fill(e.file, dest, o.params); err != nil {
+			return err
+		}
 	}
 	t.entries = append(t.entries, e)
 	return nil
 }
 
-// mapped makes root of the container's user namespace the owner of its tmpfs and devpts.
+// addRemount changes the attributes of what is mounted at the destination.
+func (t *tree) addRemount(m specs.Mount, o mountOptions) error {
+	if len(o.params) > 0 || o.idmap || o.copyUp || len(m.UIDMappings) > 0 {
+		return errdefs.Unsupported("remount with options of a file system: only the attributes of a mount can be changed")
+	}
+	dest, err := t.resolve(m.Destination, mustExist)
+	if err != nil {
+		return err
+	}
+	late := change(o.attrsOf(), o.clear&^o.allAttrs|o.allClear)
+	late.Propagation = o.propagation
+	t.entries = append(t.entries, &entry{dest: dest, late: late, remount: true})
+	return nil
+}
+
+// mapped makes root of the container's user namespace the owner of its tmpfs, and turns the ids that were given for a
+// file system into those outside: it is made by the parent.
 func (t *tree) mapped(fstype string, params []string) []string {
-	if t.uid == 0 && t.gid == 0 || fstype != "tmpfs" {
+	if t.uids == nil && t.gids == nil || fstype != "tmpfs" && fstype != "devpts" {
 		return params
 	}
-	return append([]string{"uid=" + strconv.Itoa(t.uid), "gid=" + strconv.Itoa(t.gid)}, params...)
+	var out []string
+	if fstype == "tmpfs" {
+		out = append(out, "uid="+strconv.Itoa(t.uid), "gid="+strconv.Itoa(t.gid))
+	}
+	for _, param := range params {
+		key, value, _ := strings.Cut(param, "=")
+		id, err := strconv.Atoi(value)
+		switch {
+		case err == nil && key == "uid":
+			param = "uid=" + strconv.Itoa(hostID(t.uids, id))
+		case err == nil && key == "gid":
+			param = "gid=" + strconv.Itoa(hostID(t.gids, id))
+		}
+		out = append(out, param)
+	}
+	return out
 }
 
 // newFS makes a file system without attaching it.
@@ -150,17 +210,22 @@ func (t *tree) newFS(fstype, source string, params []string, attrs uint64) (*os.
 }
 
 // addBind shows a file or directory of the host.
-func (t *tree) addBind(source, destination string, o mountOptions) error {
+func (t *tree) addBind(m specs.Mount, o mountOptions) error {
 	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
 	recursive := uint(0)
 	if o.recursive {
 		recursive = unix.AT_RECURSIVE
 	}
-	fd, err := unix.OpenTree(unix.AT_FDCWD, source, flags|recursive)
+	fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, flags|recursive)
 	if err != nil {
-		return &os.PathError{Op: "bind", Path: source, Err: err}
+		return &os.PathError{Op: "bind", Path: m.Source, Err: err}
 	}
-	return t.addTree(t.own(fd, source), destination, o)
+	return t.addTree(t.own(fd, m.Source), m, o)
+}
+
+// bind shows a file or directory of the host without further ado.
+func (t *tree) bind(source, destination string, attrs uint64) error {
+	return t.addBind(specs.Mount{Source: source, Destination: destination}, mountOptions{bind: true, attrs: attrs})
 }
 
 // addDetached takes a mount of the caller's. The mount is the same whichever descriptor it is attached by, so it is used once.
@@ -169,46 +234,34 @@ func (t *tree) addDetached(m specs.Mount, o mountOptions) error {
 	if f == nil {
 		return errdefs.Invalid("there is no detached mount %q", m.Source)
 	}
-	return t.addTree(f, m.Destination, o)
+	return t.addTree(f, m, o)
 }
 
 // addTree puts a mount that is attached nowhere in its place.
-func (t *tree) addTree(f *os.File, destination string, o mountOptions) error {
-	fd, source := int(f.Fd()), f.Name()
-	recursive := uint(0)
-	if o.recursive {
-		recursive = unix.AT_RECURSIVE
+func (t *tree) addTree(f *os.File, m specs.Mount, o mountOptions) error {
+	if err := o.filesystemless(); err != nil {
+		return err
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return &os.PathError{Op: "stat", Path: source, Err: err}
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return &os.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
-	attr := unix.MountAttr{Attr_set: o.attrs, Attr_clr: o.clear &^ o.attrs, Propagation: o.propagation}
-	if o.attrs&unix.MOUNT_ATTR__ATIME != 0 {
-		attr.Attr_clr |= unix.MOUNT_ATTR__ATIME
+	if err := restrict(f, o); err != nil {
+		return err
 	}
-	if attr.Propagation == 0 {
-		attr.Propagation = unix.MS_PRIVATE
-	}
-	err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|recursive, &attr)
-	if errors.Is(err, unix.EPERM) && attr.Attr_clr != 0 {
-		// In a user namespace a mount keeps the restrictions that it came with.
-		attr.Attr_clr &= unix.MOUNT_ATTR__ATIME & attr.Attr_set
-		err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|recursive, &attr)
-	}
-	if err != nil {
-		return fmt.Errorf("restrict the mount of %s: %w", source, err)
+	if err := t.mapOwners(f, m, o); err != nil {
+		return err
 	}
 	kind := regular
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		kind = directory
 	}
-	dest, err := t.resolve(destination, kind)
+	dest, err := t.resolve(m.Destination, kind)
 	if err != nil {
 		return err
 	}
 	if dest == "/proc" || strings.HasPrefix(dest, "/proc/") && !slices.Contains(procTargets(), dest) {
-		return errdefs.Invalid("%s is inside /proc, where a mount would change what the kernel reports", destination)
+		return errdefs.Invalid("%s is inside /proc, where a mount would change what the kernel reports", m.Destination)
 	}
 	t.entries = append(t.entries, &entry{dest: dest, file: f})
 	return nil
@@ -230,7 +283,11 @@ func (t *tree) addChildMade(m specs.Mount, o mountOptions) error {
 		// A link in the image must not decide where the kernel's files appear.
 		return errdefs.Invalid("%s is %s by a symbolic link; it has to be a directory", m.Destination, dest)
 	}
-	e := &entry{dest: dest, slot: t.makeInChild(m.Type, o.params, o.attrs)}
+	if o.copyUp || o.idmap || len(m.UIDMappings) > 0 {
+		return errdefs.Unsupported("a %s has no other owners and copies nothing", m.Type)
+	}
+	e := &entry{dest: dest, slot: t.makeInChild(m.Type, o.params, o.attrsOf())}
+	e.late.Propagation = o.propagation
 	t.entries = append(t.entries, e)
 	return nil
 }
@@ -259,21 +316,20 @@ func (t *tree) makeInChild(fstype string, params []string, attrs uint64) program
 // that limits the container has its directory.
 func (t *tree) addCgroup(destination string, o mountOptions) error {
 	v1 := slices.DeleteFunc(slices.Clone(t.groups), func(dir string) bool { return !isV1(dir) })
-	bind := mountOptions{bind: true, attrs: o.attrs, propagation: unix.MS_PRIVATE}
 	if len(v1) == 0 && len(t.groups) > 0 {
-		return t.addBind(t.groups[0], destination, bind)
+		return t.bind(t.groups[0], destination, o.attrsOf())
 	}
 	dest, err := t.resolve(destination, directory)
 	if err != nil {
 		return err
 	}
-	e := &entry{dest: dest, readOnly: true}
-	if e.file, err = t.newFS("tmpfs", "cgroup", t.mapped("tmpfs", []string{"mode=755", "size=64k"}), o.attrs&^unix.MOUNT_ATTR_RDONLY); err != nil {
+	e := &entry{dest: dest, late: unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}}
+	if e.file, err = t.newFS("tmpfs", "cgroup", t.mapped("tmpfs", []string{"mode=755", "size=64k"}), o.attrsOf()&^unix.MOUNT_ATTR_RDONLY); err != nil {
 		return err
 	}
 	t.entries = append(t.entries, e)
 	for _, dir := range v1 {
-		if err := t.addBind(dir, path.Join(dest, controllerOf(dir)), bind); err != nil {
+		if err := t.bind(dir, path.Join(dest, controllerOf(dir)), o.attrsOf()); err != nil {
 			return err
 		}
 	}

@@ -135,7 +135,7 @@ func (x *executor) spec(id string, req op.RunRequest, files string, step *stepMo
 	for _, m := range req.Mounts {
 		options := []string{"rbind", "rprivate"}
 		if m.ReadOnly {
-			options = append(options, "ro")
+			options = append(options, "rro")
 		}
 		mounts = append(mounts, specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: options})
 	}

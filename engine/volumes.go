@@ -43,8 +43,9 @@ func (e *Engine) volumeMount(v string) (specs.Mount, error) {
 	if len(parts) == 3 {
 		for o := range strings.SplitSeq(parts[2], ",") {
 			switch o {
-			case "ro", "rw":
-				options = append(options, o)
+			case "ro": // with all that is mounted below, as Docker has it
+				options = append(options, "rro")
+			case "rw":
 			case "z", "Z", "cached", "delegated", "consistent", "": // labels and hints that have no meaning here
 			case "shared", "rshared", "slave", "rslave", "private", "rprivate":
 				options[1] = o

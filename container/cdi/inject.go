@@ -64,7 +64,7 @@ func (e *edits) apply(s *specs.Spec, name string, userNamespace bool) error {
 		if sm.Type == "" {
 			sm.Type = "bind"
 			if len(sm.Options) == 0 {
-				sm.Options = []string{"rbind", "ro", "nosuid", "nodev"}
+				sm.Options = []string{"rbind", "rro", "rnosuid", "rnodev"}
 			}
 		}
 		s.Mounts = append(s.Mounts, sm)

@@ -30,7 +30,7 @@ func mounts(o Options) []specs.Mount {
 	}
 	if o.UserNamespace && o.HostNetwork {
 		// sysfs belongs to the network namespace, and so cannot be mounted by one who does not own that.
-		list[5] = specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "nosuid", "noexec", "nodev", "ro", "rslave"}}
+		list[5] = specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "rnosuid", "rnoexec", "rnodev", "rro", "rslave"}}
 		list = slices.Delete(list, 6, 7)
 	}
 	for _, m := range o.Mounts {

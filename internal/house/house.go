@@ -39,9 +39,10 @@ var sameFloor = map[string]string{
 // parts are children that their parent imports, each with its reason: they
 // implement no interface of the parent's, and could stand beside it as well.
 var parts = map[string]string{
-	"container -> container/cgroup":    "Start makes the groups that its spec asks for",
-	"container -> container/namespace": "names of namespaces; knows nothing of containers",
-	"container -> container/seccomp":   "a pure function from a profile to a filter",
+	"container -> container/cgroup":         "Start makes the groups that its spec asks for",
+	"container -> container/cgroup/systemd": "the other way to come by a group",
+	"container -> container/namespace":      "names of namespaces; knows nothing of containers",
+	"container -> container/seccomp":        "a pure function from a profile to a filter",
 }
 
 // wall says that the packages below From must not reach To, however indirectly.

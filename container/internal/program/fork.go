@@ -17,9 +17,10 @@ import (
 // three machine words: kind and two values. End of file without an error
 // record says that the child has executed its program.
 const (
-	recordError = 1 + iota // position of the call, errno
-	recordPid              // process id
-	recordReady            // -
+	recordError    = 1 + iota // position of the call, errno
+	recordPid                 // process id
+	recordReady               // -
+	recordListener            // descriptor
 )
 
 const recordSize = 3 * 8
@@ -245,6 +246,8 @@ type Event struct {
 	Pid int
 	// Ready is set when the child passed Ready.
 	Ready bool
+	// Listener is set when the child told the number of a descriptor of its own that the parent shall take.
+	Listener int
 	// Executed is set when the program was executed (or the child was killed).
 	Executed bool
 }
@@ -301,6 +304,8 @@ func (c *Child) read() (Event, error) {
 		return Event{Pid: int(a)}, nil
 	case recordReady:
 		return Event{Ready: true}, nil
+	case recordListener:
+		return Event{Listener: int(a)}, nil
 	}
 	if a >= uint64(len(c.prog.ops)) {
 		return Event{}, fmt.Errorf("a child's status is out of range: %d", a)

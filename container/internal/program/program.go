@@ -179,6 +179,9 @@ func (p *Program) File(f *os.File) Arg {
 	return Int(fd)
 }
 
+// Own hands f over: Close closes it.
+func (p *Program) Own(f *os.File) { p.owned = append(p.owned, f) }
+
 // gaps are the ranges above 2 in between the descriptors that the child needs.
 func (p *Program) gaps() [][2]uintptr {
 	slices.Sort(p.fds)
@@ -307,6 +310,9 @@ func (p *Program) Ready() { p.Call(opReport, Uint(recordReady), Int(0)) }
 
 // Pid tells the parent the process id held in s.
 func (p *Program) Pid(s Slot) { p.Call(opReport, Uint(recordPid), s.Arg()) }
+
+// Listener tells the parent the number of the descriptor held in s, which it shall take.
+func (p *Program) Listener(s Slot) { p.Call(opReport, Uint(recordListener), s.Arg()) }
 
 // resolve turns labels into positions.
 func (p *Program) resolve() error {

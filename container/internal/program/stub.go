@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"unsafe"
@@ -99,6 +100,13 @@ func (p *Program) AppendExec(e Exec) error {
 	return nil
 }
 
+// AppendEnd ends a program that executes nothing: its process ends when it has come so far.
+func (p *Program) AppendEnd() error {
+	_, err := p.statusFD()
+	p.execAt = math.MaxInt
+	return err
+}
+
 // marker appends a call that does nothing, for the stub to name a stage by.
 func (p *Program) marker() int {
 	p.Call(opJump)
@@ -107,15 +115,15 @@ func (p *Program) marker() int {
 
 // LoadFilter appends the calls that load a seccomp filter at once, for a
 // process without no_new_privs that may do so by CAP_SYS_ADMIN. What follows
-// runs under the filter.
-func (p *Program) LoadFilter(filter []byte, flags uint64) {
+// runs under the filter. With SECCOMP_FILTER_FLAG_NEW_LISTENER the result is a descriptor.
+func (p *Program) LoadFilter(filter []byte, flags uint64) *Call {
 	p.Stage("load the seccomp filter")
 	prog := &struct {
 		length uint16
 		filter *byte
 	}{uint16(len(filter) / 8), &filter[0]}
 	const setModeFilter = 1
-	p.Call(unix.SYS_SECCOMP, Int(setModeFilter), Uint(flags), Ptr(p, prog))
+	return p.Call(unix.SYS_SECCOMP, Int(setModeFilter), Uint(flags), Ptr(p, prog))
 }
 
 // statusFD makes the status pipe and gives the descriptor of its writing end.
