@@ -8,12 +8,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
+	"sync"
 
 	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/network"
+	"github.com/camada/camada/network/dns"
+	"github.com/camada/camada/network/relay"
 	"github.com/camada/camada/userns"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // networkDir is where the networks of this machine (or, rootless, of this user) are described.
@@ -50,23 +51,41 @@ func inUserNamespace() bool {
 	return err != nil || outside != 0 || n < 1<<32-1
 }
 
-// bridged connects one container to the bridge and writes its network files.
+// bridged connects one container to its networks and writes its network files.
 type bridged struct {
 	stateDir, id, files, hostname string
 	hosts                         []op.Host // more lines of /etc/hosts
 	ports                         []network.PortMapping
+	endpoints                     []network.Endpoint
+	options                       NetOptions
 	result                        network.Result
 	connected                     bool
+
+	mu           sync.Mutex // of what changes while the container runs
+	pid          int
+	stopResolver func()
+	stopRelay    func()
+	stopWatch    func()
 }
 
 func (n *bridged) connect(ctx context.Context, pid int) error {
-	res, err := network.Setup(ctx, network.Options{StateDir: n.stateDir, ContainerID: n.id, Pid: pid, Ports: n.ports})
+	res, err := network.Setup(ctx, network.Options{StateDir: n.stateDir, ContainerID: n.id, Pid: pid, Ports: n.ports, Endpoints: n.endpoints})
 	if err != nil {
 		return err
 	}
-	n.result, n.connected = res, true
-	if err := rewrite(filepath.Join(n.files, "hosts"), network.Hosts(res.Address.Addr(), n.hostname, "", hostLines(n.hosts, res.Gateway))); err != nil {
+	n.result, n.connected, n.pid = res, true, pid
+	if err := n.writeHosts(res.Connections, res.Address.Addr(), res.Gateway); err != nil {
 		return err
+	}
+	if res.Driver == network.Bridge {
+		if err := n.resolve(res.Connections); err != nil {
+			return err
+		}
+		if err := n.relay(); err != nil {
+			return err
+		}
+		n.stopWatch = watchFile(filepath.Join(n.files, connectionsFile), n.changed)
+		return nil
 	}
 	if !res.Nameserver.IsValid() {
 		return nil
@@ -75,57 +94,104 @@ func (n *bridged) connect(ctx context.Context, pid int) error {
 	if err != nil {
 		return err
 	}
-	return rewrite(filepath.Join(n.files, "resolv.conf"), network.ResolvConf(host, network.DNS{InsideNameserver: res.Nameserver}))
+	conf := n.options.dns()
+	conf.InsideNameserver = res.Nameserver
+	return rewrite(filepath.Join(n.files, "resolv.conf"), network.ResolvConf(host, conf))
+}
+
+// writeHosts writes /etc/hosts: the host name stands for each address.
+func (n *bridged) writeHosts(all []network.Connection, first netip.Addr, gateway netip.Addr) error {
+	extra, err := n.options.addHosts(gateway)
+	if err != nil {
+		return err
+	}
+	b := network.Hosts(first, n.hostname, "", append(hostLines(n.hosts, gateway), extra...))
+	for i, c := range all {
+		for _, a := range []netip.Prefix{c.Address, c.Address6} {
+			if a.IsValid() && (i > 0 || a.Addr() != first) {
+				b = fmt.Appendf(b, "%s\t%s\n", a.Addr(), n.hostname)
+			}
+		}
+	}
+	return rewrite(filepath.Join(n.files, "hosts"), b)
+}
+
+// resolve starts the resolver when one of the networks was made by a user, and writes who is to be asked.
+func (n *bridged) resolve(all []network.Connection) error {
+	own := false
+	for _, c := range all {
+		own = own || c.Network != ""
+	}
+	if !own || n.stopResolver != nil {
+		return nil
+	}
+	host, err := network.HostResolvConf()
+	if err != nil {
+		return err
+	}
+	conf := n.options.dns()
+	server := &dns.Server{Names: network.Names{StateDir: n.stateDir, ContainerID: n.id}, Upstream: network.Upstream(host, conf)}
+	udp, tcp, err := network.OpenResolver(n.pid)
+	if err != nil {
+		return err
+	}
+	n.stopResolver = server.Serve(udp, tcp)
+	conf.Nameservers = []netip.Addr{netip.MustParseAddr(network.ResolverAddr)}
+	if len(conf.Options) == 0 {
+		conf.Options = append(network.HostOptions(host), "ndots:0")
+	}
+	return rewrite(filepath.Join(n.files, "resolv.conf"), network.ResolvConf(host, conf))
+}
+
+// relay serves the published ports where the host has rules for what comes in.
+func (n *bridged) relay() (err error) {
+	if !n.result.Relayed {
+		return nil
+	}
+	var sockets []relay.Socket
+	for i, p := range n.result.Ports {
+		sockets = append(sockets, relay.Socket{
+			File: n.result.Reserved[i], Protocol: p.Protocol, To: func() (netip.AddrPort, bool) { return network.Target(n.stateDir, n.id, p) },
+		})
+	}
+	n.stopRelay, err = relay.Serve(sockets)
+	return err
+}
+
+// changed follows a container that runs when it was connected or disconnected.
+func (n *bridged) changed() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all, err := network.Connections(n.stateDir, n.id)
+	if err != nil || !n.connected {
+		return
+	}
+	// What cannot be written leaves the container as it was; the verb that changed its networks waits for the file, and says so.
+	var first, gateway netip.Addr
+	if len(all) > 0 {
+		first, gateway = all[0].Address.Addr(), all[0].Gateway
+	}
+	_ = n.writeHosts(all, first, gateway)
+	_ = n.resolve(all)
 }
 
 func (n *bridged) disconnect() {
+	if n.stopWatch != nil {
+		n.stopWatch()
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stopResolver != nil {
+		n.stopResolver()
+	}
+	if n.stopRelay != nil {
+		n.stopRelay()
+	}
 	for _, f := range n.result.Reserved {
 		f.Close()
 	}
 	if n.connected {
 		_ = network.Teardown(context.Background(), n.stateDir, n.id) // what is left is found by the next Reconcile
 	}
-}
-
-// rewrite replaces the content of a file that is mounted somewhere, and so must stay the same file. Every user of the
-// container can read it, whatever the umask here is.
-func rewrite(name string, b []byte) error {
-	err := os.WriteFile(name, b, 0o644)
-	if err == nil {
-		err = os.Chmod(name, 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(name), err)
-	}
-	return nil
-}
-
-// networkFiles writes hosts, hostname and resolv.conf into dir and returns their mounts. Addresses are filled in when there are any.
-func networkFiles(dir, hostname string, hostNetwork bool) ([]specs.Mount, error) {
-	host, err := network.HostResolvConf()
-	if err != nil {
-		return nil, err
-	}
-	resolv := network.ResolvConf(host, network.DNS{KeepLoopback: hostNetwork})
-	hosts := network.Hosts(netip.Addr{}, hostname, "", nil)
-	if hostNetwork {
-		if b, err := os.ReadFile("/etc/hosts"); err == nil {
-			hosts = b
-		}
-	}
-	var mounts []specs.Mount
-	for name, b := range map[string][]byte{"resolv.conf": resolv, "hosts": hosts, "hostname": network.Hostname(hostname)} {
-		file := filepath.Join(dir, name)
-		if err := rewrite(file, b); err != nil {
-			return nil, err
-		}
-		mounts = append(mounts, specs.Mount{Destination: "/etc/" + name, Type: "bind", Source: file, Options: []string{"rbind", "rprivate"}})
-	}
-	slices.SortFunc(mounts, func(a, b specs.Mount) int {
-		if a.Destination < b.Destination {
-			return -1
-		}
-		return 1
-	})
-	return mounts, nil
+	n.connected = false
 }

@@ -66,6 +66,8 @@ type NetworkSettings struct {
 	Gateway    string
 	MacAddress string
 	Ports      []string
+	// Networks are those that the container is connected to, by their names.
+	Networks map[string]EndpointSettings
 }
 
 func (e *Engine) inspectContainer(ctx context.Context, name string) (*ContainerInspect, error) {
@@ -90,6 +92,7 @@ func (e *Engine) inspectContainer(ctx context.Context, name string) (*ContainerI
 		v.State.Pid = st.Pid
 		v.NetworkSettings = NetworkSettings{IPAddress: address(st), Gateway: st.Gateway, MacAddress: st.MAC, Ports: st.Ports}
 	}
+	v.NetworkSettings.Networks = e.endpointSettings(c)
 	if ch, err := e.choose(ctx); err == nil {
 		v.Driver = ch.Driver
 	}

@@ -159,8 +159,9 @@ type RunOptions struct {
 	User    string
 	// Entrypoint replaces the image's; nil keeps it, "" clears it.
 	Entrypoint *string
-	// Network is none, host or bridge; "" is bridge.
+	// Network is the name of a network; "" is bridge. Net says more, and its Networks count when there are any.
 	Network string
+	Net     NetOptions `json:"net,omitzero"`
 	Publish []string
 	// Memory in bytes, NanoCPUs in billionths of a processor; 0 is no limit.
 	Memory, NanoCPUs, PidsLimit int64

@@ -125,6 +125,8 @@ type definition struct {
 	Options RunOptions            `json:"options"`
 	Image   image.ExecConfig      `json:"image"`
 	Ports   []network.PortMapping `json:"ports,omitempty"`
+	// Requests are the networks, the first one is that of RunOptions.Network.
+	Requests []network.Request `json:"requests,omitempty"`
 }
 
 // launchOf makes a container that was made before ready to be started.
@@ -149,6 +151,9 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	if err := l.checkNetwork(); err != nil {
 		return nil, err
 	}
+	if err := e.findNetworks(ctx, l); err != nil {
+		return nil, err
+	}
 	img, f, err := e.open(ctx, opts.Image, opts.Platform)
 	if err != nil {
 		return nil, err
@@ -157,6 +162,9 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 		return nil, errdefs.Unsupported("image %s is for %s, this machine is %s", opts.Image, platform.Format(img.Config.Platform), platform.Format(host))
 	}
 	l.Image = img.Config.Config
+	if err := l.publishAll(); err != nil {
+		return nil, err
+	}
 	snaps, err := e.snapshots(ctx)
 	if err != nil {
 		return nil, err
@@ -187,7 +195,7 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	if f.ref.Repository != "" {
 		cfg.ImageName = f.ref.Familiar()
 	}
-	cfg.Hostname = l.hostname(cfg.ID)
+	cfg.Hostname = e.hostname(ctx, l, cfg.ID)
 	cfg.Env = l.env(cfg)
 	cfg.CgroupsPath = e.cgroupsPath(cfg.ID)
 	l.Options = l.opts
@@ -198,27 +206,6 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 		return nil, errors.Join(err, snaps.Remove(context.WithoutCancel(ctx), active.ID))
 	}
 	return l, nil
-}
-
-func (l *launch) checkNetwork() error {
-	switch l.opts.Network {
-	case "", "default":
-		l.opts.Network = networkBridge
-	case networkNone, networkHost, networkBridge:
-	default:
-		return errdefs.Unsupported("--network %s: want none, host or bridge", l.opts.Network)
-	}
-	for _, p := range l.opts.Publish {
-		ports, err := network.ParsePort(p)
-		if err != nil {
-			return err
-		}
-		l.Ports = append(l.Ports, ports...)
-	}
-	if len(l.Ports) > 0 && l.opts.Network == networkNone {
-		return errdefs.Invalid("-p cannot be used with --network %s: there is nothing to connect to", l.opts.Network)
-	}
-	return nil
 }
 
 // command joins entry point and arguments as Docker does: an entry point of the user's own drops the image's arguments too.
@@ -233,18 +220,6 @@ func (l *launch) command() []string {
 		args = l.Image.Cmd
 	}
 	return append(append([]string{}, entry...), args...)
-}
-
-func (l *launch) hostname(id string) string {
-	switch {
-	case l.opts.Hostname != "":
-		return l.opts.Hostname
-	case l.opts.Network == networkHost:
-		if h, err := os.Hostname(); err == nil {
-			return h
-		}
-	}
-	return id[:12]
 }
 
 // env is the container's environment: Docker's defaults, the image's, the user's; the last one of a name wins.
@@ -282,7 +257,7 @@ func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter, ro
 	if !hasEnv(env, "HOME") {
 		env = append(append([]string{}, env...), "HOME="+orElse(user.Home, "/"))
 	}
-	mounts, err := networkFiles(l.c.Dir(), cfg.Hostname, cfg.Network == networkHost)
+	mounts, netns, err := e.networkMounts(ctx, l)
 	if err != nil {
 		return nil, err
 	}
@@ -307,7 +282,10 @@ func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter, ro
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Network != networkHost {
+	switch {
+	case netns != "":
+		joinNetwork(s, netns)
+	case cfg.Network != networkHost:
 		s.Linux.Sysctl = networkParameters()
 	}
 	return s, nil
@@ -352,8 +330,11 @@ func (e *Engine) config(ctx context.Context, l *launch) (container.Config, *brid
 		return container.Config{}, nil, err
 	}
 	cfg := container.Config{ID: l.c.Config.ID, Spec: s, Rootfs: root, DieWithParent: true, Init: l.opts.Init}
-	net := &bridged{stateDir: e.networkDir(), id: l.c.Config.ID, files: l.c.Dir(), hostname: l.c.Config.Hostname, ports: l.Ports}
-	if l.c.Config.Network == networkBridge {
+	net := &bridged{stateDir: e.networkDir(), id: l.c.Config.ID, files: l.c.Dir(), hostname: l.c.Config.Hostname, ports: l.Ports, options: l.opts.Net}
+	if net.endpoints, err = e.endpoints(l); err != nil {
+		return container.Config{}, nil, err
+	}
+	if len(net.endpoints) > 0 {
 		cfg.Network = net.connect
 	}
 	return cfg, net, nil

@@ -22,7 +22,7 @@ func (x *executor) stepFiles(req op.RunRequest, files string) ([]specs.Mount, er
 		return nil, nil
 	}
 	host := req.Network == op.NetworkHost || req.Network != op.NetworkNone && x.hostOnly()
-	mounts, err := networkFiles(files, req.Hostname, host)
+	mounts, err := networkFiles(files, req.Hostname, host, NetOptions{})
 	if err != nil {
 		return nil, err
 	}

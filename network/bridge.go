@@ -2,207 +2,56 @@ package network
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/camada/camada/errdefs"
 	"golang.org/x/sys/unix"
 )
 
-// bridge is the file bridge.json.
+// bridge is the file bridges/<name>.json: an interface of the host that is up, or was.
 type bridge struct {
-	Name   string       `json:"name"`
-	Subnet netip.Prefix `json:"subnet"`
-	MTU    int          `json:"mtu"`
+	Name string `json:"name"`
+	// Network is the ID of its definition and Definition the file of that; "" for the default network. When the file is gone the
+	// bridge belongs to nobody.
+	Network    string `json:"network,omitempty"`
+	Definition string `json:"definition,omitempty"`
+	Pool       Pool   `json:"pool"`
+	Pool6      Pool   `json:"pool6,omitzero"`
+	MTU        int    `json:"mtu"`
+	// Internal has no way out, Plain no masquerade, Isolated no way between its containers.
+	Internal bool `json:"internal,omitempty"`
+	Plain    bool `json:"plain,omitempty"`
+	Isolated bool `json:"isolated,omitempty"`
+	// Foreign was there before, and stays.
+	Foreign bool `json:"foreign,omitempty"`
 }
 
-// gateway is the bridge's own address: the first of the subnet.
-func (b bridge) gateway() netip.Addr { return b.Subnet.Masked().Addr().Next() }
+func (b bridge) six() bool { return b.Pool6.Subnet.IsValid() }
 
-// vethPrefix begins the names of the host's ends.
-const vethPrefix = "cam"
-
-// vethName is unique for an id, and short enough for an interface.
-func vethName(id string) string {
-	sum := sha256.Sum256([]byte(id))
-	return vethPrefix + hex.EncodeToString(sum[:6])
-}
-
-// macOf derives the hardware address from the IP address, so that a neighbour that
-// remembers the address of an earlier container is still right.
-func macOf(a netip.Addr) net.HardwareAddr {
-	ip := a.As4()
-	return net.HardwareAddr{0x02, 0xca, ip[0], ip[1], ip[2], ip[3]}
-}
-
-func setupBridge(o Options) (res Result, err error) {
-	owner, err := findProcess(o.Pid)
-	if err != nil {
-		return res, errdefs.With(errdefs.ErrNotFound, err)
+// ensureBridge finds the bridge of a network or makes it, with its rules; nil is the default network.
+func (s state) ensureBridge(c *rtnl, n *Network, o Options) (bridge, link, error) {
+	name, id := o.Bridge, ""
+	if n != nil {
+		name, id = n.Interface(), n.ID
 	}
-	netns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", o.Pid))
-	if err != nil {
-		return res, err
-	}
-	defer netns.Close()
-	c, err := dialRtnl()
-	if err != nil {
-		return res, err
-	}
-	defer c.close()
-	s := state{dir: o.StateDir}
-	h := held{ID: o.ContainerID, Owner: owner, Driver: Bridge, Veth: vethName(o.ContainerID)}
-	b, l, err := s.allocate(c, o, &h, &res)
-	if err != nil {
-		return res, err
-	}
-	defer func() {
-		if err != nil {
-			for _, f := range res.Reserved {
-				f.Close()
-			}
-			err = errors.Join(err, Teardown(context.Background(), o.StateDir, o.ContainerID))
-		}
-	}()
-	res.Driver, res.Interface, res.Ports = Bridge, insideName, h.Ports
-	res.Address, res.Gateway, res.MAC = netip.PrefixFrom(h.Address, b.Subnet.Bits()), b.gateway(), macOf(h.Address)
-	if err = c.do(newVeth(h.Veth, l, int(netns.Fd()), res.MAC), noIPv6(h.Veth), hairpin(h.Veth), setUp(h.Veth)); err != nil {
-		return res, err
-	}
-	if err = inNamespace(netns, func() error { return configureInside(res) }); err != nil {
-		return res, err
-	}
-	if err = s.publish(b, h); err != nil {
-		return res, err
-	}
-	err = c.awaitCarrier(h.Veth)
-	return res, err
-}
-
-// configureInside runs in the container's network namespace.
-func configureInside(res Result) error {
-	c, err := dialRtnl()
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	l, err := c.linkByName(insideName)
-	if err != nil {
-		return err
-	}
-	return c.do(setUp("lo"), noIPv6(l.name), setUp(l.name), newAddress(l, res.Address), defaultRoute(res.Gateway))
-}
-
-// allocate makes the bridge when it is missing and takes an address and the
-// ports, all under the lock. What was taken stands in the container's file.
-func (s state) allocate(c *rtnl, o Options, h *held, res *Result) (bridge, link, error) {
-	ctx := context.Background()
-	if err := s.prepare(); err != nil {
-		return bridge{}, link{}, err
-	}
-	unlock, err := s.lock()
-	if err != nil {
-		return bridge{}, link{}, err
-	}
-	defer unlock()
-	if old, err := s.load(h.ID); err == nil {
-		if old.Owner.alive() {
-			return bridge{}, link{}, errdefs.AlreadyExists("it has a network already")
-		}
-		if err := s.release(ctx, old); err != nil {
-			return bridge{}, link{}, err
-		}
-	}
-	b, l, err := s.ensureBridge(c, o)
-	if err != nil {
-		return b, l, err
-	}
-	if err = s.takeAll(ctx, b, o, h, res); err != nil {
-		for _, f := range res.Reserved {
-			f.Close()
-		}
-		err = errors.Join(err, s.release(ctx, *h))
-	}
-	return b, l, err
-}
-
-func (s state) takeAll(ctx context.Context, b bridge, o Options, h *held, res *Result) error {
-	for _, p := range o.Ports {
-		if p.HostIP.Is6() && !p.HostIP.IsUnspecified() {
-			return errdefs.Unsupported("publish %s: the bridge network has no IPv6", p)
-		}
-		chosen, f, err := reserve(p, false, func(m PortMapping) (bool, error) { return s.portTaken(ctx, m) })
-		if err != nil {
-			return err
-		}
-		res.Reserved = append(res.Reserved, f)
-		h.Ports = append(h.Ports, chosen)
-	}
-	var err error
-	if h.Address, err = s.nextAddress(b.Subnet, func(a netip.Addr) bool { return s.isFree(ctx, a) }); err != nil {
-		return err
-	}
-	if err := s.save(*h); err != nil {
-		return err
-	}
-	names := []string{"addresses/" + h.Address.String()}
-	for _, p := range h.Ports {
-		names = append(names, portName(p))
-	}
-	for _, name := range names {
-		ok, err := s.claim(ctx, name, h.ID)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return errdefs.Conflict("%s is in use by another container", strings.ReplaceAll(name, "/", " "))
-		}
-	}
-	return os.WriteFile(s.path("last"), []byte(h.Address.String()), 0o600)
-}
-
-// isFree tells whether nobody alive has the address.
-func (s state) isFree(ctx context.Context, a netip.Addr) bool {
-	free, err := s.reclaim(ctx, "addresses/"+a.String())
-	return err == nil && free
-}
-
-// nextAddress goes round the subnet from the last address on: an address that
-// was just given back is used again last.
-func (s state) nextAddress(subnet netip.Prefix, free func(netip.Addr) bool) (netip.Addr, error) {
-	first := subnet.Masked().Addr().Next().Next() // behind the network and the gateway
-	a := first
-	if text, err := os.ReadFile(s.path("last")); err == nil {
-		if last, err := netip.ParseAddr(string(text)); err == nil && subnet.Contains(last) {
-			a = last.Next()
-		}
-	}
-	for range 1 << min(32-subnet.Bits(), 16) {
-		if !subnet.Contains(a) || !subnet.Contains(a.Next()) || a.Less(first) { // the end, or the broadcast address
-			a = first
-		}
-		if free(a) {
-			return a, nil
-		}
-		a = a.Next()
-	}
-	return a, errdefs.Unavailable("no address is free in %s", subnet)
-}
-
-// ensureBridge finds the bridge or makes it, with its rules.
-func (s state) ensureBridge(c *rtnl, o Options) (bridge, link, error) {
 	var b bridge
-	known := readJSON(s.path("bridge.json"), &b) == nil && b.Subnet.IsValid()
-	if known && b.Name != o.Bridge {
-		return b, link{}, errdefs.Conflict("%s keeps the network of bridge %s, not of %s", s.dir, b.Name, o.Bridge)
+	known := readJSON(s.path("bridges", name+".json"), &b) == nil && b.Pool.Subnet.IsValid()
+	if known && b.Network != id {
+		if !b.orphaned() {
+			return b, link{}, errdefs.Conflict("the bridge %s is that of another network", name)
+		}
+		if err := s.removeBridge(c, b); err != nil {
+			return b, link{}, err
+		}
+		known = false
 	}
-	l, err := c.linkByName(o.Bridge)
+	l, err := c.linkByName(name)
 	if err == nil && known && l.up {
 		return b, l, nil
 	}
@@ -210,58 +59,249 @@ func (s state) ensureBridge(c *rtnl, o Options) (bridge, link, error) {
 		return b, l, err
 	}
 	if !known {
-		if b, err = s.planBridge(c, o, l); err != nil {
+		if n != nil {
+			b, err = planOf(c, n, l)
+		} else {
+			b, err = s.planBridge(c, o, l)
+		}
+		if err != nil {
 			return b, l, err
 		}
-		if err := writeJSON(s.path("bridge.json"), b); err != nil {
+		if err := writeJSON(s.path("bridges", name+".json"), b); err != nil {
 			return b, l, err
 		}
 	}
 	if l.index == 0 {
-		if err := c.do(newBridge(b.Name, macOf(b.gateway()), b.MTU)); err != nil {
+		if err := c.do(newBridge(b.Name, macOf(b.Pool.Gateway), b.MTU)); err != nil {
 			return b, l, err
 		}
 		if l, err = c.linkByName(b.Name); err != nil {
 			return b, l, err
 		}
 	}
-	if err := c.do(noIPv6(b.Name), newAddress(l, netip.PrefixFrom(b.gateway(), b.Subnet.Bits())), setUp(b.Name)); err != nil {
+	l.mtu = b.MTU
+	if err := bringUp(c, b, l); err != nil {
 		return b, l, err
 	}
-	l.up, l.mtu = true, b.MTU
-	if err := sysctl("net/ipv4/conf/"+b.Name+"/route_localnet", "1"); err != nil {
-		return b, l, err
-	}
-	if err := sysctl("net/ipv4/ip_forward", "1"); err != nil {
-		return b, l, err
-	}
-	return b, l, s.installRules(b)
+	l.up = true
+	return b, l, s.installRules()
 }
 
-// planBridge chooses the subnet. A bridge that stands there already, because its
-// state was lost, keeps its own.
+// bringUp gives the bridge its addresses, and lets the host forward.
+func bringUp(c *rtnl, b bridge, l link) error {
+	var reqs []*request
+	if !b.six() {
+		reqs = append(reqs, noIPv6(b.Name))
+	}
+	reqs = append(reqs, newAddress(l, netip.PrefixFrom(b.Pool.Gateway, b.Pool.Subnet.Bits())))
+	if b.six() {
+		reqs = append(reqs, newAddress(l, netip.PrefixFrom(b.Pool6.Gateway, b.Pool6.Subnet.Bits())))
+	}
+	if err := c.do(append(reqs, setUp(b.Name))...); err != nil {
+		return err
+	}
+	if b.Internal {
+		return nil
+	}
+	if err := sysctl("net/ipv4/conf/"+b.Name+"/route_localnet", "1"); err != nil {
+		return err
+	}
+	if err := sysctl("net/ipv4/ip_forward", "1"); err != nil || !b.six() {
+		return err
+	}
+	return forward6()
+}
+
+// forward6 lets the host forward IPv6. A host that forwards no longer listens to routers unless told to: those interfaces that do now go on,
+// or the host could lose its own default route.
+func forward6() error {
+	if v, err := os.ReadFile("/proc/sys/net/ipv6/conf/all/forwarding"); err == nil && strings.TrimSpace(string(v)) == "1" {
+		return nil
+	}
+	listening, err := filepath.Glob("/proc/sys/net/ipv6/conf/*/accept_ra")
+	if err != nil {
+		return err
+	}
+	for _, file := range listening {
+		if v, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(v)) == "1" {
+			if err := os.WriteFile(file, []byte("2"), 0o644); err != nil {
+				return fmt.Errorf("keep the host's IPv6 routes: %w", err)
+			}
+		}
+	}
+	return sysctl("net/ipv6/conf/all/forwarding", "1")
+}
+
+// planBridge chooses the subnet of the default network. A bridge that stands there already, because its state was lost, keeps its own.
 func (s state) planBridge(c *rtnl, o Options, l link) (bridge, error) {
 	b := bridge{Name: o.Bridge, MTU: o.MTU}
 	if l.index != 0 {
 		b.MTU = l.mtu
 		if as, err := c.addressesOf(l); err == nil && len(as) > 0 {
-			b.Subnet = as[0].Masked()
+			b.Pool = Pool{Subnet: as[0].Masked(), Gateway: as[0].Addr()}
 			return b, nil
 		}
 	}
-	routes, err := os.ReadFile("/proc/thread-self/net/route")
+	used, mtu, err := hostRoutes(c)
 	if err != nil {
-		return b, fmt.Errorf("read the host's routes: %w", err)
+		return b, err
 	}
-	used, device := parseRoutes(routes)
 	if b.MTU == 0 {
-		b.MTU = 1500
-		if out, err := c.linkByName(device); device != "" && err == nil && out.mtu >= 576 {
-			b.MTU = out.mtu
+		b.MTU = mtu
+	}
+	others, err := s.bridges()
+	if err != nil {
+		return b, err
+	}
+	for _, other := range others {
+		used = append(used, other.Pool.Subnet)
+	}
+	subnet, err := chooseSubnet(o.Subnets, used)
+	b.Pool = Pool{Subnet: subnet, Gateway: subnet.Addr().Next()}
+	return b, err
+}
+
+// planOf is the bridge of a definition.
+func planOf(c *rtnl, n *Network, l link) (bridge, error) {
+	b := bridge{
+		Name: n.Interface(), Network: n.ID, Definition: n.file, Pool: n.pool(false), Pool6: n.pool(true), MTU: n.mtu(), Internal: n.Internal,
+		Plain: !n.flag(optionMasquerade, true), Isolated: !n.flag(optionICC, true), Foreign: l.index != 0,
+	}
+	if !b.Pool.Subnet.IsValid() {
+		return b, errdefs.Invalid("network %s has no subnet", n.Name)
+	}
+	used, mtu, err := hostRoutes(c)
+	if err != nil {
+		return b, err
+	}
+	if b.MTU == 0 {
+		b.MTU = mtu
+	}
+	for _, u := range used {
+		if l.index == 0 && u.Overlaps(b.Pool.Subnet) {
+			return b, errdefs.Conflict("subnet %s of network %s overlaps with %s, which this machine uses already", b.Pool.Subnet, n.Name, u)
 		}
 	}
-	b.Subnet, err = chooseSubnet(o.Subnets, used)
-	return b, err
+	return b, nil
+}
+
+// hostRoutes gives what the host routes, and the MTU of its way out.
+func hostRoutes(c *rtnl) (used []netip.Prefix, mtu int, err error) {
+	routes, err := os.ReadFile("/proc/thread-self/net/route")
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the host's routes: %w", err)
+	}
+	used, device := parseRoutes(routes)
+	mtu = 1500
+	if out, err := c.linkByName(device); device != "" && err == nil && out.mtu >= 576 {
+		mtu = out.mtu
+	}
+	return used, mtu, nil
+}
+
+// orphaned tells that the definition of the bridge is gone.
+func (b bridge) orphaned() bool {
+	if b.Definition == "" {
+		return false
+	}
+	_, err := os.Lstat(b.Definition)
+	return errors.Is(err, os.ErrNotExist)
+}
+
+// bridges gives those that the state knows; files that cannot be read are left out.
+func (s state) bridges() ([]bridge, error) {
+	entries, err := os.ReadDir(s.path("bridges"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var all []bridge
+	for _, e := range entries {
+		var b bridge
+		if !strings.HasSuffix(e.Name(), ".json") || readJSON(s.path("bridges", e.Name()), &b) != nil || b.Name+".json" != e.Name() {
+			continue
+		}
+		if b.Pool.Subnet.IsValid() {
+			all = append(all, b)
+		}
+	}
+	return all, err
+}
+
+// removeBridge removes a bridge with its rules. The caller has the lock, and knows that nobody is connected.
+func (s state) removeBridge(c *rtnl, b bridge) error {
+	if !b.Foreign {
+		if err := c.deleteLink(b.Name); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{s.path("bridges", b.Name+".json"), s.path(lastName(b.Network)), s.path(lastName(b.Network) + ".6")} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	if b.Network != "" {
+		if err := os.RemoveAll(s.path("names", b.Network)); err != nil {
+			return err
+		}
+	}
+	return s.installRules()
+}
+
+// takeDown removes what the host has of a network; ErrConflict while containers are connected.
+func (s state) takeDown(ctx context.Context, n Network) error {
+	unlock, err := s.lock()
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	users, err := s.usersOf(ctx, n.ID)
+	if err != nil {
+		return err
+	}
+	if len(users) > 0 {
+		return errdefs.Conflict("%d containers are connected to it, the first is %.12s; disconnect or stop them", len(users), users[0].ID)
+	}
+	c, err := dialRtnl()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	switch n.Kind {
+	case KindMacvlan, KindIPvlan:
+		if n.Options[optionParent] == "" {
+			return c.deleteLink(n.Interface())
+		}
+		return nil
+	}
+	var b bridge
+	if err := readJSON(s.path("bridges", n.Interface()+".json"), &b); err != nil || b.Network != n.ID {
+		return nil //nolint:nilerr // it was never up since the machine started
+	}
+	return s.removeBridge(c, b)
+}
+
+// usersOf are the living containers on a network; what dead ones hold is taken back. The caller has the lock.
+func (s state) usersOf(ctx context.Context, id string) ([]held, error) {
+	all, err := s.all()
+	if err != nil {
+		return nil, err
+	}
+	var users []held
+	for _, h := range all {
+		switch {
+		case h.on(id) == nil:
+		case h.Owner.alive():
+			users = append(users, h)
+		default:
+			if err := s.release(ctx, h); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return users, nil
 }
 
 // sysctl writes a kernel parameter unless it has the value.
@@ -276,11 +316,9 @@ func sysctl(name, value string) error {
 	return nil
 }
 
-func removeVeth(name string) error {
-	c, err := dialRtnl()
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	return c.deleteLink(name)
+// macOf derives the hardware address from the IP address, so that a neighbour that
+// remembers the address of an earlier container is still right.
+func macOf(a netip.Addr) net.HardwareAddr {
+	ip := a.As4()
+	return net.HardwareAddr{0x02, 0xca, ip[0], ip[1], ip[2], ip[3]}
 }

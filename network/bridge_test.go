@@ -90,7 +90,7 @@ func TestGuardsLoopback(t *testing.T) {
 		defer c.close()
 		// Take 127.0.0.1 off lo, let eth0 route it, and send it to the gateway.
 		lo := &request{kind: unix.RTM_DELADDR, body: []byte{unix.AF_INET, 8, 0, 0, 1, 0, 0, 0}, what: "remove 127.0.0.1"}
-		route := defaultRoute(r.Gateway)
+		route := defaultRoute(r.Gateway, unix.AF_INET, link{})
 		route.body[1] = 32
 		route.attr(unix.RTA_DST, []byte{127, 0, 0, 1})
 		if err := c.do(lo.attr(unix.IFA_LOCAL, []byte{127, 0, 0, 1})); err != nil {
@@ -109,8 +109,7 @@ func TestGuardsLoopback(t *testing.T) {
 	// Without the guard it gets there: the check above can fail.
 	conn, err := nftables.New()
 	check(t, err)
-	table, _, _ := natMaps()
-	conn.FlushChain(&nftables.Chain{Table: table, Name: "guard"})
+	conn.FlushChain(&nftables.Chain{Table: familyOf(false).table, Name: "guard"})
 	check(t, conn.Flush())
 	if got := a.ask("dial tcp 127.0.0.1:9999"); strings.HasPrefix(got, "error") {
 		t.Errorf("the guard is not what kept it out: %q", got)
@@ -184,9 +183,8 @@ func mapElements(t *testing.T) int {
 	t.Helper()
 	c, err := nftables.New()
 	check(t, err)
-	_, exact, wild := natMaps()
 	n := 0
-	for _, m := range []*nftables.Set{exact, wild} {
+	for _, m := range []*nftables.Set{familyOf(false).ports, familyOf(false).anyport} {
 		es, err := c.GetSetElements(m)
 		check(t, err)
 		n += len(es)

@@ -18,17 +18,24 @@ func Hosts(address netip.Addr, hostname, domain string, extra []string) []byte {
 		"ff00::\tip6-mcastprefix\n" +
 		"ff02::1\tip6-allnodes\n" +
 		"ff02::2\tip6-allrouters\n")
-	for _, line := range extra {
-		if name, ip, ok := strings.Cut(line, ":"); ok && clean(name) && clean(ip) {
-			b.WriteString(ip + "\t" + name + "\n")
-		}
-	}
+	b.Write(HostsLines(extra))
 	if address.IsValid() && clean(hostname) && hostname != "" {
 		b.WriteString(address.String() + "\t")
 		if domain != "" && clean(domain) {
 			b.WriteString(hostname + "." + domain + " ")
 		}
 		b.WriteString(hostname + "\n")
+	}
+	return b.Bytes()
+}
+
+// HostsLines gives lines of /etc/hosts for hosts in the form "name:address".
+func HostsLines(extra []string) []byte {
+	var b bytes.Buffer
+	for _, line := range extra {
+		if name, ip, ok := strings.Cut(line, ":"); ok && clean(name) && clean(ip) {
+			b.WriteString(ip + "\t" + name + "\n")
+		}
 	}
 	return b.Bytes()
 }
@@ -157,4 +164,42 @@ func onlyStub(conf []byte) bool {
 		stub = true
 	}
 	return stub
+}
+
+// Upstream are the servers that a resolver outside of the container's network namespace passes questions on to: those that the user asked
+// for, or the host's, those on its loopback too.
+func Upstream(host []byte, dns DNS) []netip.AddrPort {
+	const port, most = 53, 3 // resolv.conf(5): MAXNS
+	var servers []netip.AddrPort
+	for _, a := range dns.Nameservers {
+		servers = append(servers, netip.AddrPortFrom(a, port))
+	}
+	if len(servers) > 0 {
+		return servers
+	}
+	for line := range strings.Lines(string(host)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "nameserver" && len(servers) < most {
+			if a, err := netip.ParseAddr(f[1]); err == nil {
+				servers = append(servers, netip.AddrPortFrom(a, port))
+			}
+		}
+	}
+	return servers
+}
+
+// HostOptions are the words of the options lines of a resolv.conf, but for ndots.
+func HostOptions(host []byte) []string {
+	var options []string
+	for line := range strings.Lines(string(host)) {
+		f := strings.Fields(line)
+		if len(f) < 2 || f[0] != "options" {
+			continue
+		}
+		for _, o := range f[1:] {
+			if !strings.HasPrefix(o, "ndots:") {
+				options = append(options, o)
+			}
+		}
+	}
+	return options
 }

@@ -115,9 +115,9 @@ func newBridge(name string, mac net.HardwareAddr, mtu int) *request {
 	return r
 }
 
-// newVeth makes a pair: name in the bridge, and eth0 in the network namespace of
+// newVeth makes a pair: name in the bridge, and inside in the network namespace of
 // the descriptor, both down.
-func newVeth(name string, bridge link, netns int, mac net.HardwareAddr) *request {
+func newVeth(name, inside string, bridge link, netns int, mac net.HardwareAddr) *request {
 	const peerInfo = 1 // VETH_INFO_PEER (linux/veth.h)
 	r := &request{kind: unix.RTM_NEWLINK, flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, body: ifinfo(0, 0, 0), what: "make interface " + name}
 	r.text(unix.IFLA_IFNAME, name).number(unix.IFLA_MTU, uint32(bridge.mtu)).number(unix.IFLA_MASTER, uint32(bridge.index))
@@ -126,7 +126,7 @@ func newVeth(name string, bridge link, netns int, mac net.HardwareAddr) *request
 		r.nest(unix.IFLA_INFO_DATA, func() {
 			r.nest(peerInfo, func() {
 				r.body = append(r.body, ifinfo(0, 0, 0)...)
-				r.text(unix.IFLA_IFNAME, insideName).number(unix.IFLA_MTU, uint32(bridge.mtu))
+				r.text(unix.IFLA_IFNAME, inside).number(unix.IFLA_MTU, uint32(bridge.mtu))
 				r.number(unix.IFLA_NET_NS_FD, uint32(netns)).attr(unix.IFLA_ADDRESS, mac)
 			})
 		})
@@ -134,17 +134,19 @@ func newVeth(name string, bridge link, netns int, mac net.HardwareAddr) *request
 	return r
 }
 
-// insideName is the interface's name inside the container.
-const insideName = "eth0"
-
-// hairpin lets the bridge send a packet back where it came from. Where the kernel
+// portMode lets the bridge send a packet back where it came from. Where the kernel
 // filters bridged packets (bridge-nf-call-iptables), a container that asks for its
-// own published port needs that.
-func hairpin(name string) *request {
-	const slaveKind, slaveData, brportMode = 4, 5, 4 // IFLA_INFO_SLAVE_*, IFLA_BRPORT_MODE
-	r := &request{kind: unix.RTM_NEWLINK, body: ifinfo(0, 0, 0), what: "set hairpin mode of " + name}
+// own published port needs that. An isolated port reaches only ports that are not.
+func portMode(name string, isolated bool) *request {
+	const slaveKind, slaveData, brportMode, brportIsolated = 4, 5, 4, 33 // IFLA_INFO_SLAVE_*, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED
+	r := &request{kind: unix.RTM_NEWLINK, body: ifinfo(0, 0, 0), what: "set the mode of bridge port " + name}
 	return r.text(unix.IFLA_IFNAME, name).nest(unix.IFLA_LINKINFO, func() {
-		r.text(slaveKind, "bridge").nest(slaveData, func() { r.attr(brportMode, []byte{1}) })
+		r.text(slaveKind, "bridge").nest(slaveData, func() {
+			r.attr(brportMode, []byte{1})
+			if isolated {
+				r.attr(brportIsolated, []byte{1})
+			}
+		})
 	})
 }
 
@@ -153,12 +155,20 @@ func setUp(name string) *request {
 	return r.text(unix.IFLA_IFNAME, name)
 }
 
+// newAddress gives an interface an address. One of IPv6 is used at once: nobody else has it, by the state directory.
 func newAddress(l link, a netip.Prefix) *request {
-	b := []byte{unix.AF_INET, byte(a.Bits()), 0, unix.RT_SCOPE_UNIVERSE}
-	b = binary.NativeEndian.AppendUint32(b, uint32(l.index))
-	r := &request{kind: unix.RTM_NEWADDR, flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, body: b, what: fmt.Sprintf("give %s the address %s", l.name, a)}
-	ip := a.Addr().As4()
-	return r.attr(unix.IFA_LOCAL, ip[:]).attr(unix.IFA_ADDRESS, ip[:]).attr(unix.IFA_BROADCAST, broadcast(a))
+	r := &request{kind: unix.RTM_NEWADDR, flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, what: fmt.Sprintf("give %s the address %s", l.name, a)}
+	family, flags := byte(unix.AF_INET), byte(0)
+	if a.Addr().Is6() {
+		family, flags = unix.AF_INET6, unix.IFA_F_NODAD
+	}
+	r.body = binary.NativeEndian.AppendUint32([]byte{family, byte(a.Bits()), flags, unix.RT_SCOPE_UNIVERSE}, uint32(l.index))
+	ip := a.Addr().AsSlice()
+	r.attr(unix.IFA_LOCAL, ip).attr(unix.IFA_ADDRESS, ip)
+	if a.Addr().Is4() {
+		r.attr(unix.IFA_BROADCAST, broadcast(a))
+	}
+	return r
 }
 
 func broadcast(a netip.Prefix) []byte {
@@ -167,11 +177,17 @@ func broadcast(a netip.Prefix) []byte {
 	return binary.BigEndian.AppendUint32(nil, n)
 }
 
-func defaultRoute(gateway netip.Addr) *request {
-	body := []byte{unix.AF_INET, 0, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, unix.RT_SCOPE_UNIVERSE, unix.RTN_UNICAST, 0, 0, 0, 0}
+// defaultRoute leads to the gateway, or without one straight to the interface.
+func defaultRoute(gateway netip.Addr, family byte, l link) *request {
+	body := []byte{family, 0, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, unix.RT_SCOPE_UNIVERSE, unix.RTN_UNICAST, 0, 0, 0, 0}
 	r := &request{kind: unix.RTM_NEWROUTE, flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, body: body, what: "set the default route"}
-	ip := gateway.As4()
-	return r.attr(unix.RTA_GATEWAY, ip[:])
+	if gateway.IsValid() {
+		r.attr(unix.RTA_GATEWAY, gateway.AsSlice())
+	}
+	if l.index != 0 {
+		r.number(unix.RTA_OIF, uint32(l.index))
+	}
+	return r
 }
 
 // addressesOf gives the IPv4 addresses of an interface.

@@ -1,5 +1,5 @@
-// Package network connects containers to the outside without a daemon. As root
-// it keeps one bridge, gives each container an address and a pair of veth
+// Package network connects containers to the outside and to each other without a daemon. As root
+// it keeps bridges, gives each container addresses and pairs of veth
 // interfaces, and lets nftables translate addresses and published ports. For an
 // ordinary user, pasta or slirp4netns do the same job in user space.
 //
@@ -10,6 +10,9 @@
 //	... // the container runs; res.Reserved stays open as long
 //	err = network.Teardown(ctx, network.DefaultStateDir, id)
 //
+// Networks that users make are kept by Definitions and named by Options.Endpoints; Connect and Disconnect change a container that runs. Names
+// finds the containers on them for a resolver, whose sockets OpenResolver makes.
+//
 // # What is kept where
 //
 // The state directory belongs to a network namespace of the host, not to a
@@ -18,10 +21,11 @@
 //
 //	<StateDir>/
 //	  lock                     flock: held for the moments of allocating
-//	  bridge.json              subnet, gateway and MTU of the bridge
-//	  last                     the address that was given out last
-//	  addresses/<ip>           symbolic link whose target is the container's id
+//	  bridges/<interface>.json subnets, gateways, MTU and network of a bridge
+//	  last, last-<network>     the address that was given out last
+//	  addresses/<ip>           symbolic link whose target is the container's id; <network>-<ip> on networks that users made
 //	  ports/<proto>-<port>-<ip>   likewise
+//	  names/<network>/<name>/<id> an empty file: the container has the name on the network
 //	  containers/<id>.json     who the owner is and what it holds
 //
 // A container's file is written before anything is made for it, and names the
@@ -71,10 +75,12 @@ type Options struct {
 	Pid int
 	// Driver is Auto for the best one.
 	Driver Driver
+	// Endpoints are the networks that a container is connected to, in the order of its interfaces; none is the default bridge. The
+	// drivers in user space have only that.
+	Endpoints []Endpoint
 	// Ports are published on the host.
 	Ports []PortMapping
-	// Bridge is the bridge's name, DefaultBridge when empty. A state directory
-	// has one bridge.
+	// Bridge is the name of the default bridge, DefaultBridge when empty.
 	Bridge string
 	// Subnets are tried in turn when the bridge is made; the first that overlaps
 	// no route of the host is taken. Nil is DefaultSubnets.
@@ -91,15 +97,20 @@ type Result struct {
 	MAC     net.HardwareAddr // nil for drivers in user space
 	// Interface is its name inside the container.
 	Interface string
+	// Connections are all of a container on bridges and their like, of which the above are the first's.
+	Connections []Connection
 	// Ports have the host ports that were chosen.
 	Ports []PortMapping
 	// Nameserver answers inside the container where the driver has one of its
 	// own. It goes in front of the host's in resolv.conf.
 	Nameserver netip.Addr
-	// Reserved are sockets that are bound to the published ports, so that no
+	// Reserved are sockets that are bound to the published ports, in their order, so that no
 	// other program takes them. They are close-on-exec; the caller keeps them open
 	// as long as the container runs, and closes them.
 	Reserved []*os.File
+	// Relayed says that the host has rules for what comes in: the caller serves the Reserved sockets and passes on what comes to
+	// where Target says, so that those rules are obeyed.
+	Relayed bool
 }
 
 // Setup connects the container. Errors: ErrConflict for a port that is in use,
@@ -126,7 +137,7 @@ func Setup(ctx context.Context, o Options) (Result, error) {
 	var err error
 	switch o.Driver {
 	case Bridge:
-		res, err = setupBridge(o)
+		res, err = setupBridge(ctx, o)
 	case Pasta, Slirp:
 		res, err = setupUserspace(ctx, o)
 	default:

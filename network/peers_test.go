@@ -2,6 +2,7 @@ package network
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -9,11 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/camada/camada/network/relay"
 	"golang.org/x/sys/unix"
 )
 
@@ -46,6 +50,10 @@ func member() {
 			err = rootless(f[1], f[2])
 		case "dial":
 			answer, err = dial(f[1], f[2])
+		case "keep":
+			answer, err = keep(f[1], f[2], f[3])
+		case "lookup":
+			answer, err = lookup(f[1], f[2])
 		}
 		if err != nil {
 			answer = "error " + err.Error()
@@ -70,7 +78,10 @@ func listen(protocol, port string) error {
 		}()
 		return nil
 	}
-	l, err := net.Listen("tcp4", ":"+port)
+	if protocol == "tcp" {
+		protocol = "tcp4"
+	}
+	l, err := net.Listen(protocol, ":"+port)
 	if err != nil {
 		return err
 	}
@@ -89,13 +100,16 @@ func listen(protocol, port string) error {
 
 // dial gives the address that the server saw.
 func dial(protocol, addr string) (string, error) {
-	c, err := net.DialTimeout(protocol+"4", addr, time.Second)
+	if !strings.HasSuffix(protocol, "6") {
+		protocol += "4"
+	}
+	c, err := net.DialTimeout(protocol, addr, time.Second)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(time.Second))
-	if protocol == "udp" {
+	if protocol == "udp4" {
 		if _, err := c.Write([]byte("?")); err != nil {
 			return "", err
 		}
@@ -103,6 +117,43 @@ func dial(protocol, addr string) (string, error) {
 	b := make([]byte, 100)
 	n, err := c.Read(b)
 	return string(b[:n]), err
+}
+
+// keep connects a container, as whoever looks after one does, and serves its ports where that is asked for.
+func keep(dir, pid, port string) (string, error) {
+	ps, err := ParsePort(port)
+	if err != nil {
+		return "", err
+	}
+	n, err := strconv.Atoi(pid)
+	if err != nil {
+		return "", err
+	}
+	r, err := Setup(context.Background(), Options{StateDir: dir, ContainerID: "kept", Pid: n, Ports: ps})
+	if err != nil || !r.Relayed {
+		return "relayed false", err
+	}
+	_, err = relay.Serve([]relay.Socket{{File: r.Reserved[0], Protocol: "tcp", To: func() (netip.AddrPort, bool) { return Target(dir, "kept", r.Ports[0]) }}})
+	return "relayed true", err
+}
+
+// lookup asks 127.0.0.11 for a name, by udp or tcp, or for the name of an address, and gives what it answered in order.
+func lookup(protocol, name string) (string, error) {
+	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, protocol, ResolverAddr+":53")
+	}}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var answers []string
+	var err error
+	if _, perr := netip.ParseAddr(name); perr == nil {
+		answers, err = r.LookupAddr(ctx, name)
+	} else {
+		answers, err = r.LookupHost(ctx, name+".")
+	}
+	slices.Sort(answers)
+	return strings.Join(answers, " "), err
 }
 
 // peer is a member process.
@@ -117,7 +168,7 @@ type peer struct {
 func start(t *testing.T, name string, flags uintptr) *peer {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = []string{"NETWORK_TEST_MEMBER=" + name}
+	cmd.Env = []string{"NETWORK_TEST_MEMBER=" + name, "PATH=" + os.Getenv("PATH")}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -189,14 +240,18 @@ func outside(t *testing.T) *peer {
 		t.Fatal(err)
 	}
 	defer netns.Close()
-	check(t, c.do(newVeth("out0", link{mtu: 1400}, int(netns.Fd()), net.HardwareAddr{2, 0, 0, 0, 0, 9})))
+	check(t, c.do(newVeth("out0", firstInterface, link{mtu: 1400}, int(netns.Fd()), net.HardwareAddr{2, 0, 0, 0, 0, 9})))
 	l, err := c.linkByName("out0")
 	check(t, err)
-	check(t, c.do(newAddress(l, netip.MustParsePrefix("198.51.100.1/24")), setUp("out0"), defaultRoute(netip.MustParseAddr("198.51.100.2"))))
+	check(t, c.do(newAddress(l, netip.MustParsePrefix("198.51.100.1/24")), newAddress(l, netip.MustParsePrefix("2001:db8::1/64")), setUp("out0"), defaultRoute(netip.MustParseAddr("198.51.100.2"), unix.AF_INET, link{})))
 	check(t, inNamespace(netns, func() error {
-		return configureInside(Result{Address: netip.MustParsePrefix("198.51.100.2/24"), Gateway: netip.MustParseAddr("198.51.100.1")})
+		return configureInside([]Connection{{
+			Interface: firstInterface, Address: netip.MustParsePrefix("198.51.100.2/24"), Gateway: netip.MustParseAddr("198.51.100.1"),
+			Address6: netip.MustParsePrefix("2001:db8::2/64"), Gateway6: netip.MustParseAddr("2001:db8::1"),
+		}}, nil)
 	}))
 	p.must("listen tcp 7000")
+	p.must("listen tcp6 7006")
 	p.must("listen udp 7000")
 	return p
 }
@@ -219,11 +274,16 @@ func ports(t *testing.T, specs ...string) []PortMapping {
 	return all
 }
 
-// connect starts a container and connects it.
+// connect starts a container and connects it to the default bridge.
 func connect(t *testing.T, dir, id string, published ...string) (*peer, Result) {
 	t.Helper()
+	return connectTo(t, dir, id, nil, published...)
+}
+
+func connectTo(t *testing.T, dir, id string, ends []Endpoint, published ...string) (*peer, Result) {
+	t.Helper()
 	p := start(t, id, unix.CLONE_NEWNET)
-	r, err := Setup(t.Context(), Options{StateDir: dir, ContainerID: id, Pid: p.pid(), Ports: ports(t, published...)})
+	r, err := Setup(t.Context(), Options{StateDir: dir, ContainerID: id, Pid: p.pid(), Ports: ports(t, published...), Endpoints: ends})
 	check(t, err)
 	t.Cleanup(func() {
 		for _, f := range r.Reserved {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,12 +18,13 @@ type state struct{ dir string }
 
 // held is what a container holds, and who it is.
 type held struct {
-	ID      string        `json:"id"`
-	Owner   process       `json:"owner"`
-	Driver  Driver        `json:"driver"`
-	Address netip.Addr    `json:"address,omitzero"`
-	Veth    string        `json:"veth,omitempty"`
-	Ports   []PortMapping `json:"ports,omitempty"`
+	ID          string        `json:"id"`
+	Owner       process       `json:"owner"`
+	Driver      Driver        `json:"driver"`
+	Connections []Connection  `json:"connections,omitempty"`
+	Ports       []PortMapping `json:"ports,omitempty"`
+	// Relayed ports are served by sockets of the host, and not translated.
+	Relayed bool `json:"relayed,omitempty"`
 	// Helper is the driver's process in user space.
 	Helper process `json:"helper,omitzero"`
 }
@@ -38,10 +38,10 @@ func (s state) path(parts ...string) string {
 
 // prepare makes the directories.
 func (s state) prepare() error {
-	if _, err := os.Lstat(s.path("containers")); err == nil {
+	if _, err := os.Lstat(s.path("bridges")); err == nil {
 		return nil
 	}
-	for _, d := range []string{"addresses", "ports", "containers"} {
+	for _, d := range []string{"addresses", "ports", "names", "containers", "bridges"} { // the last one says that all are there
 		if err := os.MkdirAll(s.path(d), 0o700); err != nil {
 			return fmt.Errorf("make network state: %w", err)
 		}
@@ -201,12 +201,14 @@ func (s state) release(ctx context.Context, h held) error {
 	var errs []error
 	switch h.Driver {
 	case Bridge:
-		if !h.Address.IsValid() {
+		if len(h.Connections) == 0 {
 			break // the allocation failed before anything was made
 		}
 		errs = append(errs, unpublish(h))
 		if h.Owner.alive() {
-			errs = append(errs, removeVeth(h.Veth))
+			for _, n := range h.Connections {
+				errs = append(errs, removeInterface(h.Owner, n))
+			}
 		}
 	default:
 		errs = append(errs, h.Helper.stop(ctx))
@@ -218,8 +220,8 @@ func (s state) release(ctx context.Context, h held) error {
 	for _, p := range h.Ports {
 		errs = append(errs, s.disclaim(portName(p), h.ID))
 	}
-	if h.Address.IsValid() {
-		errs = append(errs, s.disclaim("addresses/"+h.Address.String(), h.ID))
+	for _, n := range h.Connections {
+		errs = append(errs, s.dropClaims(n, h.ID))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -230,6 +232,22 @@ func (s state) release(ctx context.Context, h held) error {
 		}
 	}
 	return nil
+}
+
+// dropClaims gives addresses and names back.
+func (s state) dropClaims(n Connection, id string) error {
+	var errs []error
+	addresses, names := n.claims()
+	for _, a := range addresses {
+		errs = append(errs, s.disclaim(a, id))
+	}
+	for _, name := range names {
+		if err := os.Remove(s.path(name, id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		_ = os.Remove(s.path(name)) // only the last one can
+	}
+	return errors.Join(errs...)
 }
 
 // disclaim removes a link, unless it became somebody else's.
@@ -273,7 +291,9 @@ func (s state) reconcile(ctx context.Context) ([]string, error) {
 	known := map[string]bool{}
 	for _, h := range hs {
 		if h.Owner.alive() {
-			known[h.Veth] = true
+			for _, n := range h.Connections {
+				known[n.Host] = true
+			}
 			continue
 		}
 		if err := s.release(ctx, h); err != nil {
@@ -294,13 +314,13 @@ func (s state) reconcile(ctx context.Context) ([]string, error) {
 			}
 		}
 	}
-	return gone, errors.Join(append(errs, s.sweepFiles(), s.sweepLinks(known))...)
+	return gone, errors.Join(append(errs, s.sweepFiles(), s.sweepLinks(ctx, known))...)
 }
 
 // sweepFiles removes files whose writer was killed before it gave them their name: under the lock nobody writes.
 func (s state) sweepFiles() error {
 	var errs []error
-	for _, dir := range []string{".", "containers"} {
+	for _, dir := range []string{".", "containers", "bridges"} {
 		files, err := filepath.Glob(s.path(dir, "*.new"))
 		errs = append(errs, err)
 		for _, f := range files {
@@ -310,11 +330,11 @@ func (s state) sweepFiles() error {
 	return errors.Join(errs...)
 }
 
-// sweepLinks removes interfaces of the bridge that no living container has.
-func (s state) sweepLinks(known map[string]bool) error {
-	var b bridge
-	if err := readJSON(s.path("bridge.json"), &b); err != nil {
-		return nil //nolint:nilerr // no bridge was ever made
+// sweepLinks removes interfaces of the bridges that no living container has, and bridges whose network is gone.
+func (s state) sweepLinks(ctx context.Context, known map[string]bool) error {
+	bridges, err := s.bridges()
+	if err != nil || len(bridges) == 0 {
+		return err
 	}
 	c, err := dialRtnl()
 	if err != nil {
@@ -325,17 +345,31 @@ func (s state) sweepLinks(known map[string]bool) error {
 	if err != nil {
 		return err
 	}
-	master := 0
+	ours := map[string]bool{}
+	for _, b := range bridges {
+		ours[b.Name] = true
+	}
+	masters := map[int]bool{}
 	for _, l := range all {
-		if l.name == b.Name {
-			master = l.index
+		if ours[l.name] {
+			masters[l.index] = true
 		}
 	}
 	var errs []error
 	for _, l := range all {
-		if l.master == master && master != 0 && strings.HasPrefix(l.name, vethPrefix) && !known[l.name] {
+		if masters[l.master] && strings.HasPrefix(l.name, vethPrefix) && !known[l.name] {
 			errs = append(errs, c.deleteLink(l.name))
 		}
+	}
+	for _, b := range bridges {
+		if !b.orphaned() {
+			continue
+		}
+		if users, err := s.usersOf(ctx, b.Network); err != nil || len(users) > 0 {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, s.removeBridge(c, b))
 	}
 	return errors.Join(errs...)
 }

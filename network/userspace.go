@@ -35,6 +35,9 @@ func userspaceDriver() (Driver, error) {
 }
 
 func setupUserspace(ctx context.Context, o Options) (res Result, err error) {
+	if len(o.Endpoints) > 1 || len(o.Endpoints) == 1 && o.Endpoints[0].Network != nil {
+		return res, errdefs.Unsupported("networks of one's own need root: an ordinary user has bridge, host and none")
+	}
 	program, err := exec.LookPath(string(o.Driver))
 	if err != nil {
 		return res, errdefs.Unsupported("network driver %s: the program is not installed: %w", o.Driver, err)
@@ -56,7 +59,7 @@ func setupUserspace(ctx context.Context, o Options) (res Result, err error) {
 			err = errors.Join(err, h.Helper.stop(context.Background()), Teardown(context.Background(), o.StateDir, o.ContainerID))
 		}
 	}()
-	res = Result{Driver: o.Driver, Interface: insideName, Ports: h.Ports}
+	res = Result{Driver: o.Driver, Interface: firstInterface, Ports: h.Ports}
 	netns, err := s.showNamespace(o.ContainerID, o.Pid)
 	if err != nil {
 		return res, err
@@ -149,7 +152,7 @@ const pastaNameserver = "169.254.1.1"
 func (s state) startPasta(ctx context.Context, program, netns string, h *held, res *Result) error {
 	pidFile := s.path("containers", h.ID+".pid")
 	args := []string{
-		"--config-net", "--quiet", "--no-map-gw", "--ns-ifname", insideName, "--pid", pidFile,
+		"--config-net", "--quiet", "--no-map-gw", "--ns-ifname", firstInterface, "--pid", pidFile,
 		"--dns-forward", pastaNameserver, "--tcp-ns", "none", "--udp-ns", "none",
 	}
 	args = append(append(args, pastaPorts(h.Ports)...), "--netns-only", "--netns", netns)
@@ -183,7 +186,7 @@ func (s state) startPasta(ctx context.Context, program, netns string, h *held, r
 			return err
 		}
 		defer c.close()
-		l, err := c.linkByName(insideName)
+		l, err := c.linkByName(firstInterface)
 		if err != nil {
 			return err
 		}
@@ -233,7 +236,7 @@ func (s state) startSlirp(ctx context.Context, program, netns string, h *held, r
 	}
 	defer ready.Close()
 	cmd := exec.Command(program, //nolint:noctx // it lives as long as the container, not as the call
-		"--configure", "--mtu=65520", "--disable-host-loopback", "--api-socket="+socket, "--ready-fd=3", "--netns-type=path", netns, insideName)
+		"--configure", "--mtu=65520", "--disable-host-loopback", "--api-socket="+socket, "--ready-fd=3", "--netns-type=path", netns, firstInterface)
 	cmd.ExtraFiles = []*os.File{readyWrite}
 	cmd.Dir = dir.Name()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives the caller's terminal

@@ -142,6 +142,7 @@ func (a *app) addGroups(root *cobra.Command) {
 			a.killCommand(), a.waitCommand(), a.rmCommand()}},
 		{"images", "Images", []*cobra.Command{a.imagesCommand(), a.inspectCommand(), a.historyCommand(), a.rmiCommand(),
 			a.pullCommand(), a.pushCommand(), a.saveCommand(), a.loadCommand(), a.importCommand(), a.exportCommand()}},
+		{"network", "Networks", []*cobra.Command{a.networkCommand()}},
 		{"inside", "What is in an image", []*cobra.Command{a.whyCommand(), a.diffCommand(), a.layersCommand(), a.sbomCommand(), a.provenanceCommand(), a.referrersCommand()}},
 		{"tags", "Tags and their history", []*cobra.Command{a.tagCommand(), a.untagCommand(), a.logCommand(), a.rollbackCommand()}},
 		{"store", "The store", []*cobra.Command{a.gcCommand(), a.fsckCommand(), a.dfCommand(), a.infoCommand(), a.systemCommand(), a.versionCommand()}},

@@ -1,0 +1,219 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+
+	"github.com/camada/camada/errdefs"
+)
+
+// Connect connects a container that runs to one more network. Errors are those of Setup; ErrNotFound when the container is not connected to
+// bridges at all.
+func Connect(ctx context.Context, stateDir, containerID string, e Endpoint) (Connection, error) {
+	n, err := attach(context.WithoutCancel(ctx), stateDir, containerID, e)
+	if err != nil {
+		return n, fmt.Errorf("connect container %.12s: %w", containerID, err)
+	}
+	return n, nil
+}
+
+func attach(ctx context.Context, stateDir, id string, e Endpoint) (n Connection, err error) {
+	s := state{dir: stateDir}
+	unlock, err := s.lock()
+	if err != nil {
+		return n, err
+	}
+	defer unlock()
+	h, err := s.running(id)
+	if err != nil {
+		return n, err
+	}
+	netns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", h.Owner.Pid))
+	if err != nil {
+		return n, err
+	}
+	defer netns.Close()
+	c, err := dialRtnl()
+	if err != nil {
+		return n, err
+	}
+	defer c.close()
+	before := h
+	before.Connections = slices.Clone(h.Connections)
+	p, err := s.join(ctx, c, Options{Bridge: DefaultBridge, Subnets: DefaultSubnets()}, e, &h)
+	if err != nil {
+		return n, err
+	}
+	n = *p.Connection
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, removeInterface(h.Owner, n), s.dropClaims(n, id), s.save(before))
+		}
+	}()
+	if err = s.save(h); err != nil {
+		return n, err
+	}
+	if err = s.takeClaims(ctx, n, id); err != nil {
+		return n, err
+	}
+	plans := []plan{p}
+	if err = makeInterfaces(c, netns, plans); err != nil {
+		return n, err
+	}
+	if err = inNamespace(netns, func() error { return configureInside([]Connection{n}, before.Connections) }); err != nil {
+		return n, err
+	}
+	if err = republish(before, h); err != nil {
+		return n, err
+	}
+	return n, awaitAll(c, plans)
+}
+
+// running loads a container that can be connected and disconnected.
+func (s state) running(id string) (held, error) {
+	h, err := s.load(id)
+	switch {
+	case err != nil:
+		return h, err
+	case h.Driver != Bridge:
+		return h, errdefs.Unsupported("its network is that of %s, which connects to nothing else", h.Driver)
+	case !h.Owner.alive():
+		return h, errdefs.NotFound("it does not run")
+	}
+	return h, nil
+}
+
+// Disconnect takes a container that runs off a network; network is the ID of its definition, "" the default bridge's.
+func Disconnect(ctx context.Context, stateDir, containerID, network string) error {
+	if err := detach(context.WithoutCancel(ctx), stateDir, containerID, network); err != nil {
+		return fmt.Errorf("disconnect container %.12s: %w", containerID, err)
+	}
+	return nil
+}
+
+func detach(_ context.Context, stateDir, id, network string) error {
+	s := state{dir: stateDir}
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	h, err := s.running(id)
+	if err != nil {
+		return err
+	}
+	gone := h.on(network)
+	if gone == nil {
+		return errdefs.NotFound("it is not connected to the network")
+	}
+	n, before := *gone, h
+	before.Connections = slices.Clone(h.Connections)
+	h.Connections = slices.DeleteFunc(h.Connections, func(c Connection) bool { return c.Network == network })
+	if err := republish(before, h); err != nil {
+		return err
+	}
+	// The file goes last: what was interrupted is done again.
+	if err := errors.Join(removeInterface(h.Owner, n), s.dropClaims(n, id), s.save(h)); err != nil {
+		return err
+	}
+	return rerouteInside(h, n)
+}
+
+// rerouteInside gives the way out that went with a connection to the first that is left.
+func rerouteInside(h held, gone Connection) error {
+	if !gone.wayOut() {
+		return nil
+	}
+	i := slices.IndexFunc(h.Connections, Connection.wayOut)
+	if i < 0 {
+		return nil
+	}
+	netns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", h.Owner.Pid))
+	if err != nil {
+		return err
+	}
+	defer netns.Close()
+	return inNamespace(netns, func() error {
+		c, err := dialRtnl()
+		if err != nil {
+			return err
+		}
+		defer c.close()
+		l, err := c.linkByName(h.Connections[i].Interface)
+		if err != nil {
+			return err
+		}
+		reqs := routes(nil, h.Connections[i], l)
+		for _, r := range reqs {
+			r.optional = true // one that is there already
+		}
+		return c.do(reqs...)
+	})
+}
+
+// republish leads published ports to where a container can be reached now.
+func republish(before, after held) error {
+	from, from6 := before.target()
+	to, to6 := after.target()
+	if len(before.Ports) == 0 || from == to && from6 == to6 {
+		return nil
+	}
+	if err := unpublish(before); err != nil {
+		return err
+	}
+	return addPorts(after)
+}
+
+// Holder is a container on a network.
+type Holder struct {
+	ID string
+	Connection
+}
+
+// Holders lists the living containers on a network; "" is the default bridge.
+func Holders(stateDir, network string) ([]Holder, error) {
+	all, err := state{dir: stateDir}.all()
+	if err != nil {
+		return nil, fmt.Errorf("list the containers of a network: %w", err)
+	}
+	var hs []Holder
+	for _, h := range all {
+		if n := h.on(network); n != nil && h.Owner.alive() {
+			hs = append(hs, Holder{ID: h.ID, Connection: *n})
+		}
+	}
+	return hs, nil
+}
+
+// Connections lists what a living container is connected to.
+func Connections(stateDir, containerID string) ([]Connection, error) {
+	h, err := state{dir: stateDir}.load(containerID)
+	if errdefs.IsNotFound(err) || err == nil && !h.Owner.alive() {
+		return nil, nil
+	}
+	return h.Connections, err
+}
+
+// Target is where a relay passes on what comes to a published port; false when the container has no such network.
+func Target(stateDir, containerID string, p PortMapping) (netip.AddrPort, bool) {
+	h, err := state{dir: stateDir}.load(containerID)
+	if err != nil {
+		return netip.AddrPort{}, false
+	}
+	to, to6 := h.target()
+	if p.HostIP.Is6() && !p.HostIP.IsUnspecified() {
+		to = to6
+	}
+	return netip.AddrPortFrom(to, p.ContainerPort), to.IsValid()
+}
+
+// DefaultPool gives the subnet and gateway of the default bridge, once there is one.
+func DefaultPool(stateDir string) (subnet netip.Prefix, gateway netip.Addr, ok bool) {
+	var b bridge
+	err := readJSON(state{dir: stateDir}.path("bridges", DefaultBridge+".json"), &b)
+	return b.Pool.Subnet, b.Pool.Gateway, err == nil && b.Pool.Subnet.IsValid()
+}

@@ -1,0 +1,215 @@
+// Package relay passes on what comes to sockets of the host, connection by connection. It serves published ports where the host has rules for
+// what comes in: traffic that ends at a socket of the host has to pass them, traffic that is translated and forwarded goes around.
+//
+//	stop, err := relay.Serve([]relay.Socket{{File: bound, Protocol: "tcp", To: func() (netip.AddrPort, bool) { ... }}})
+//
+// What is served sees the host's address and not that of who asks.
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Socket is one that is bound to a port, and where what comes to it goes.
+type Socket struct {
+	// File is bound, and does not listen yet. It stays the caller's.
+	File *os.File
+	// Protocol is "tcp" or "udp".
+	Protocol string
+	// To is asked for each connection; false refuses it.
+	To func() (netip.AddrPort, bool)
+}
+
+const (
+	backlog     = 4096
+	maxAtOnce   = 4096             // connections, or correspondents by UDP, of one socket
+	dialTimeout = 10 * time.Second // for the connection to the container
+	idle        = 90 * time.Second // after which a correspondent by UDP is forgotten, as Docker does
+	maxDatagram = 1 << 16
+)
+
+// Serve serves the sockets until stop is called, which ends all connections and waits for that.
+func Serve(sockets []Socket) (stop func(), err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	stop = func() {
+		cancel()
+		work.Wait()
+	}
+	for _, s := range sockets {
+		var c io.Closer
+		if s.Protocol == "udp" {
+			c, err = s.serveUDP(ctx, &work)
+		} else {
+			c, err = s.serveTCP(ctx, &work)
+		}
+		if err != nil {
+			stop()
+			return nil, fmt.Errorf("serve a published port: %w", err)
+		}
+		context.AfterFunc(ctx, func() { c.Close() })
+	}
+	return stop, nil
+}
+
+func (s Socket) serveTCP(ctx context.Context, work *sync.WaitGroup) (io.Closer, error) {
+	raw, err := s.File.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var lerr error
+	if err := raw.Control(func(fd uintptr) { lerr = unix.Listen(int(fd), backlog) }); err != nil || lerr != nil {
+		return nil, errors.Join(err, lerr)
+	}
+	l, err := net.FileListener(s.File)
+	if err != nil {
+		return nil, err
+	}
+	slots := make(chan struct{}, maxAtOnce)
+	work.Go(func() {
+		for {
+			slots <- struct{}{}
+			conn, err := l.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err != nil { // such as no descriptors left: those that are open go on
+				<-slots
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(50 * time.Millisecond):
+				}
+				continue
+			}
+			work.Go(func() {
+				defer func() { <-slots }()
+				s.pass(ctx, conn.(*net.TCPConn))
+			})
+		}
+	})
+	return l, nil
+}
+
+// pass copies both ways until both ends are done.
+func (s Socket) pass(ctx context.Context, from *net.TCPConn) {
+	defer from.Close()
+	addr, ok := s.To()
+	if !ok {
+		_ = from.SetLinger(0)
+		return
+	}
+	d := net.Dialer{Timeout: dialTimeout}
+	c, err := d.DialContext(ctx, "tcp", addr.String())
+	if err != nil {
+		_ = from.SetLinger(0) // who asks sees a connection that breaks, not one that ends in order
+		return
+	}
+	to := c.(*net.TCPConn)
+	defer to.Close()
+	stop := context.AfterFunc(ctx, func() {
+		from.Close()
+		to.Close()
+	})
+	defer stop()
+	var both sync.WaitGroup
+	copyTo := func(dst, src *net.TCPConn) {
+		if _, err := io.Copy(dst, src); err != nil {
+			_ = src.Close() // nobody reads what it still sends
+		}
+		_ = dst.CloseWrite()
+	}
+	both.Go(func() { copyTo(to, from) })
+	both.Go(func() { copyTo(from, to) })
+	both.Wait()
+}
+
+// correspondents are those that sent datagrams, each with a socket of its own towards the container.
+type correspondents struct {
+	Socket
+	conn *net.UDPConn
+	mu   sync.Mutex
+	all  map[netip.AddrPort]*net.UDPConn
+}
+
+func (s Socket) serveUDP(ctx context.Context, work *sync.WaitGroup) (io.Closer, error) {
+	pc, err := net.FilePacketConn(s.File)
+	if err != nil {
+		return nil, err
+	}
+	c := &correspondents{Socket: s, conn: pc.(*net.UDPConn), all: map[netip.AddrPort]*net.UDPConn{}}
+	work.Go(func() {
+		defer c.close()
+		b := make([]byte, maxDatagram)
+		for {
+			n, from, err := c.conn.ReadFromUDPAddrPort(b)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err != nil {
+				continue
+			}
+			if to := c.find(ctx, from, work); to != nil {
+				_, _ = to.Write(b[:n])
+			}
+		}
+	})
+	return c.conn, nil
+}
+
+// find gives the socket of a correspondent, nil when there can be none.
+func (c *correspondents) find(ctx context.Context, from netip.AddrPort, work *sync.WaitGroup) *net.UDPConn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if to := c.all[from]; to != nil {
+		_ = to.SetReadDeadline(time.Now().Add(idle))
+		return to
+	}
+	addr, ok := c.To()
+	if !ok || len(c.all) >= maxAtOnce {
+		return nil
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "udp", addr.String())
+	if err != nil {
+		return nil
+	}
+	to := conn.(*net.UDPConn)
+	_ = to.SetReadDeadline(time.Now().Add(idle))
+	c.all[from] = to
+	work.Go(func() {
+		defer to.Close()
+		b := make([]byte, maxDatagram)
+		for {
+			n, err := to.Read(b)
+			if err != nil && !errors.Is(err, unix.ECONNREFUSED) {
+				break
+			}
+			if err == nil {
+				_, _ = c.conn.WriteToUDPAddrPort(b[:n], from)
+			}
+		}
+		c.mu.Lock()
+		delete(c.all, from)
+		c.mu.Unlock()
+	})
+	return to
+}
+
+func (c *correspondents) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, to := range c.all {
+		to.Close()
+	}
+}

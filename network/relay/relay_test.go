@@ -1,0 +1,139 @@
+package relay
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// bound is a socket as network.Setup reserves it.
+func bound(t *testing.T, kind int) (*os.File, string) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "bound")
+	t.Cleanup(func() { f.Close() })
+	return f, fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
+}
+
+func serve(t *testing.T, s Socket) func() {
+	t.Helper()
+	stop, err := Serve([]Socket{s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stop
+}
+
+func TestTCP(t *testing.T) {
+	server, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go func() {
+		for {
+			c, err := server.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				all, _ := io.ReadAll(c) // until the other half is closed
+				_, _ = io.WriteString(c, strings.ToUpper(string(all)))
+			}()
+		}
+	}()
+	up := true
+	f, at := bound(t, unix.SOCK_STREAM)
+	stop := serve(t, Socket{File: f, Protocol: "tcp", To: func() (netip.AddrPort, bool) { return netip.MustParseAddrPort(server.Addr().String()), up }})
+	ask := func(text string) (string, error) {
+		c, err := net.Dial("tcp4", at)
+		if err != nil {
+			return "", err
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_, _ = io.WriteString(c, text)
+		_ = c.(*net.TCPConn).CloseWrite()
+		b, err := io.ReadAll(c)
+		return string(b), err
+	}
+	for _, text := range []string{"", "hello", strings.Repeat("x", 1<<20)} {
+		if got, err := ask(text); err != nil || got != strings.ToUpper(text) {
+			t.Errorf("%d bytes gave %d: %v", len(text), len(got), err)
+		}
+	}
+	up = false
+	if got, err := ask("hello"); err == nil {
+		t.Errorf("nobody behind it: %q without an error", got)
+	}
+	up = true
+	// A connection that is open does not keep stop waiting, and is closed.
+	c, err := net.Dial("tcp4", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, "x")
+	stop()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := bufio.NewReader(c).ReadByte(); err == nil || os.IsTimeout(err) {
+		t.Errorf("the connection goes on after the end: %v", err)
+	}
+}
+
+func TestUDP(t *testing.T) {
+	server, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go func() {
+		b := make([]byte, 100)
+		for {
+			n, from, err := server.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			_, _ = server.WriteTo([]byte(strings.ToUpper(string(b[:n]))), from)
+		}
+	}()
+	f, at := bound(t, unix.SOCK_DGRAM)
+	stop := serve(t, Socket{File: f, Protocol: "udp", To: func() (netip.AddrPort, bool) { return netip.MustParseAddrPort(server.LocalAddr().String()), true }})
+	defer stop()
+	for _, who := range []string{"one", "two"} {
+		c, err := net.Dial("udp4", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		for i := range 3 {
+			text := fmt.Sprint(who, i)
+			_, _ = io.WriteString(c, text)
+			b := make([]byte, 100)
+			n, err := c.Read(b)
+			if err != nil || string(b[:n]) != strings.ToUpper(text) {
+				t.Errorf("%s gave %q, %v", text, b[:n], err)
+			}
+		}
+	}
+}
