@@ -4,8 +4,8 @@
 //	for _, t := range plan.Targets { ... } // each after those that it takes as contexts
 //
 // The language is that of docker buildx bake: targets that inherit, groups, variables that the environment sets, functions,
-// matrices, and overrides. Of a compose file the services with a build section are targets. Later files
-// add to earlier ones and win. What a target says has the form that the flags of build have, so that one who reads flags reads it.
+// matrices, and overrides. Of compose files, which are read as one project, the services with a build section are targets. Later
+// files add to earlier ones and win, bake files over compose files. What a target says has the form that the flags of build have, so that one who reads flags reads it.
 package bake
 
 import (
@@ -22,8 +22,8 @@ const maxTargets = 1000
 
 // File is a bake or compose file.
 type File struct {
-	// Name tells the format by its ending: .hcl, .json, .yaml or .yml; others are tried. Relative paths of a compose
-	// file are below its directory, as compose has it; those of bake files below the current one.
+	// Name tells the format by its ending: .hcl, .json, .yaml or .yml; others are tried. Relative paths of compose files
+	// are below the directory of the first, as compose has it; those of bake files below the current one.
 	Name string
 	Data []byte
 }
@@ -113,6 +113,7 @@ func load(files []File, opts Options) (*config, error) {
 	}
 	c := &config{targets: map[string]*Target{}, groups: map[string][]string{}, about: map[string]string{}}
 	sheet := newSheet(opts.Getenv)
+	var composed []File
 	for _, f := range files {
 		var err error
 		switch strings.ToLower(filepath.Ext(f.Name)) {
@@ -121,13 +122,13 @@ func load(files []File, opts Options) (*config, error) {
 		case ".json":
 			err = sheet.addJSON(f)
 		case ".yaml", ".yml":
-			err = c.addCompose(f, opts.Getenv)
+			composed = append(composed, f)
 		default:
 			// Of a name that says nothing (standard input, say), the first format that can be read counts.
 			if err = sheet.addJSON(f); err != nil {
 				if err = sheet.addHCL(f); err != nil {
-					if c.addCompose(f, opts.Getenv) == nil {
-						err = nil
+					if _, is := loadCompose([]File{f}, opts.Getenv); is == nil {
+						composed, err = append(composed, f), nil
 					}
 				}
 			}
@@ -135,6 +136,9 @@ func load(files []File, opts Options) (*config, error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	if err := c.addCompose(composed, opts.Getenv); err != nil {
+		return nil, err
 	}
 	return c, sheet.evaluate(c)
 }

@@ -172,6 +172,44 @@ func TestCompose(t *testing.T) {
 	}
 }
 
+// TestComposeFiles reads several, and what compose files say in more than one way.
+func TestComposeFiles(t *testing.T) {
+	dir := t.TempDir()
+	one := `
+services:
+  a.b:
+    image: unused
+    environment: [FROM_SERVICE=service]
+    build:
+      context: https://e.x/y.git
+      args: [FROM_ENV, FROM_SERVICE, NOWHERE, "K=a=b"]
+      labels: [bare, "k=v:w"]
+      extra_hosts: {h: [1.1.1.1, 2.2.2.2]}
+      ssh: {default: null, k: ./key}
+      tags: [t]
+      ulimits: {nofile: 1024, nproc: {soft: 1, hard: 2}}
+      provenance: mode=max
+      sbom: true
+      privileged: true
+      entitlements: [network.host]
+      x-other: {ignored: yes}
+      x-bake: {tags: t u, platforms: linux/arm64, contexts: {c: "service:a.b"}, no-cache: true, output: "type=local,dest=out"}
+`
+	two := "services: {a.b: {build: {extra_hosts: [\"i:3.3.3.3\"], shm_size: 64m, platforms: [linux/amd64], x-bake: {secret: [id=s]}}}}\n"
+	files := []File{{filepath.Join(dir, "compose.yaml"), []byte(one)}, {filepath.Join(dir, "sub/over.yaml"), []byte(two)}, {"x.hcl", []byte("target \"a_b\" { target = \"t\" }")}}
+	p, err := Read(files, Options{Set: []string{"*.contexts.c=d"}, Getenv: func(k string) (string, bool) { return "env", strings.HasPrefix(k, "FROM_") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"context":"https://e.x/y.git","contexts":{"c":"d"},"args":{"FROM_ENV":"env","FROM_SERVICE":"service","K":"a=b"},"labels":{"bare":"","k":"v:w"},"tags":["t","u"],` +
+		`"attest":["type=provenance,mode=max","type=sbom,enabled=true"],"target":"t","secret":["id=s"],"ssh":["default","k=DIR/key"],"platforms":["linux/amd64","linux/arm64"],` +
+		`"output":["type=local,dest=out"],"no-cache":true,"shm-size":"64m","ulimits":["nofile=1024:1024","nproc=1:2"],"extra-hosts":{"h":"1.1.1.1,2.2.2.2","i":"3.3.3.3"},` +
+		`"entitlements":["network.host","security.insecure"]}`
+	if diff := cmp.Diff(want, strings.ReplaceAll(asJSON(t, p.Targets[0]), dir, "DIR")); diff != "" || p.Targets[0].Name != "a_b" {
+		t.Error(diff)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for src, want := range map[string]string{
 		"target \"a\" {\n  what = 1\n}":                   "line 2: what: unknown key",
@@ -201,6 +239,11 @@ func TestErrors(t *testing.T) {
 		{"x.yaml", "services:\n  a:\n    build: {context: ., secrets: [none]}\n", `no secret "none"`},
 		{"x.yaml", "services:\n  a:\n    build: {context: '${X:?say it}'}\n", "X must be set: say it"},
 		{"x.yaml", "services: [", "x.yaml"},
+		{"x.yaml", "services: {a: {build: {what: x}}}", `service a: build.what: unknown key "what"`},
+		{"x.yaml", "services: {a: {build: {inherits: [x]}}}", `unknown key "inherits" of a build section`},
+		{"x.yaml", "services: {a: {build: {x-bake: {what: x}}}}", `build.x-bake: unknown key "what"`},
+		{"x.yaml", "services: {a: {build: {secrets: [s]}}}\nsecrets: {s: {external: true}}", "neither a file nor"},
+		{"x.yaml", "services: {a: {extends: {file: 'git@e.x:y', service: b}}}", "git@e.x:y is not a local file"},
 		{"x.yaml", "a: 1", "no services"},
 	} {
 		_, err := Read([]File{{c.name, []byte(c.src)}}, Options{})

@@ -1,19 +1,13 @@
 package bake
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/camada/camada/bake/internal/compose"
 	"github.com/camada/camada/errdefs"
 )
-
-// maxCompose is the largest compose file, in bytes.
-const maxCompose = 4 << 20
 
 // composeKey is the name that bake has for a key of a service's build section, "" for one that the key itself is fit for.
 func composeKey(key string) string {
@@ -34,55 +28,28 @@ func composeKey(key string) string {
 		return "no-cache-filter"
 	case "shm_size":
 		return "shm-size"
-	case "secrets":
-		return "secret"
 	}
 	return key
 }
 
-// addCompose adds the services of a compose file that have a build section, and the group of them all as "default".
-func (c *config) addCompose(f File, getenv func(string) (string, bool)) error {
-	if len(f.Data) > maxCompose {
-		return errdefs.Limit("%s has %d bytes, more than %d", f.Name, len(f.Data), maxCompose)
+// addCompose adds the services of compose files that have a build section, and the group of them all as "default".
+func (c *config) addCompose(files []File, getenv func(string) (string, bool)) error {
+	if len(files) == 0 {
+		return nil
 	}
-	doc, err := parseYAML(f.Data)
-	if err != nil {
-		return inFile(f.Name, err)
-	}
-	env, err := withDotEnv(filepath.Dir(f.Name), getenv)
+	m, err := loadCompose(files, getenv)
 	if err != nil {
 		return err
 	}
-	whole, err := interpolate(doc, env, 0)
-	if err != nil {
-		return inFile(f.Name, err)
-	}
-	doc, _ = whole.(map[string]any)
-	for _, key := range []string{"include"} {
-		if doc[key] != nil {
-			return errdefs.Unsupported("%s: %s is not supported; name the files with -f", f.Name, key)
-		}
-	}
-	services, ok := doc["services"].(map[string]any)
-	if !ok {
-		return errdefs.Invalid("%s: there are no services", f.Name)
-	}
-	secrets, _ := doc["secrets"].(map[string]any)
 	all := []string{}
-	for _, name := range sortedKeys(services) {
-		svc, ok := services[name].(map[string]any)
-		if !ok {
-			return errdefs.Invalid("%s: service %s is not a map", f.Name, name)
-		}
-		if svc["extends"] != nil && svc["build"] == nil {
-			return errdefs.Unsupported("%s: service %s: extends is not supported", f.Name, name)
-		}
+	for _, name := range sortedKeys(m.Services) {
+		svc, _ := m.Services[name].(map[string]any)
 		if svc["build"] == nil {
 			continue
 		}
-		t, err := composeTarget(name, svc, secrets, filepath.Dir(f.Name))
+		t, err := composeTarget(name, svc, m)
 		if err != nil {
-			return fmt.Errorf("%s: service %s: %w", f.Name, name, err)
+			return fmt.Errorf("%s: service %s: %w", files[0].Name, name, err)
 		}
 		c.add(t)
 		all = append(all, t.Name)
@@ -91,119 +58,209 @@ func (c *config) addCompose(f File, getenv func(string) (string, bool)) error {
 	return nil
 }
 
-// composeTarget makes a target of a service.
-func composeTarget(name string, svc, secrets map[string]any, dir string) (*Target, error) {
-	t := &Target{Name: strings.ReplaceAll(name, ".", "_")}
+func loadCompose(files []File, getenv func(string) (string, bool)) (*compose.Model, error) {
+	var in []compose.File
+	for _, f := range files {
+		in = append(in, compose.File(f))
+	}
+	m, err := compose.Load(in, getenv)
+	if err != nil {
+		return nil, err
+	}
+	if m.Services == nil {
+		return nil, errdefs.Invalid("%s: there are no services", files[0].Name)
+	}
+	return m, nil
+}
+
+// composeName is the name of a service's target: those have no dots.
+func composeName(service string) string { return strings.ReplaceAll(service, ".", "_") }
+
+// composeTarget makes a target of a service. Its image is the tag when the build section has none.
+func composeTarget(name string, svc map[string]any, m *compose.Model) (*Target, error) {
+	t := &Target{Name: composeName(name)}
 	if !validName(t.Name) {
 		return nil, errdefs.Invalid("%q is not a name of a target", name)
-	}
-	if image, ok := svc["image"].(string); ok && image != "" {
-		t.Tags = []string{image}
 	}
 	if p, ok := svc["platform"].(string); ok && p != "" {
 		t.Platforms = []string{p}
 	}
-	section := map[string]any{}
-	switch b := svc["build"].(type) {
-	case string:
-		section["context"] = b
-	case map[string]any:
-		section = b
-	default:
-		return nil, errdefs.Invalid("build: want a path or a map")
-	}
-	for _, key := range sortedKeys(section) {
-		if err := composeSet(t, key, section[key], secrets, dir); err != nil {
+	section, _ := svc["build"].(map[string]any)
+	b := builder{t: t, model: m}
+	b.environment, _ = pairsOf(svc["environment"])
+	keys := sortedKeys(section)
+	for _, key := range keys {
+		if strings.HasPrefix(key, "x-") {
+			continue // extensions are for those who know them
+		}
+		if err := b.set(key, section[key]); err != nil {
 			return nil, fmt.Errorf("build.%s: %w", key, err)
 		}
 	}
-	if t.Context == nil {
-		t.Context = new(string)
-		*t.Context = dir
+	if x := section["x-bake"]; x != nil {
+		if err := b.extension(x); err != nil {
+			return nil, fmt.Errorf("build.x-bake: %w", err)
+		}
+	}
+	if image, ok := svc["image"].(string); ok && image != "" && len(t.Tags) == 0 {
+		t.Tags = []string{image}
 	}
 	return t, nil
 }
 
-func composeSet(t *Target, key string, v any, secrets map[string]any, dir string) error {
+// builder fills a target with what a build section says.
+type builder struct {
+	t           *Target
+	model       *compose.Model
+	environment map[string]any // of the service
+}
+
+func (b builder) set(key string, v any) error {
+	t := b.t
+	if v == nil {
+		return nil
+	}
 	switch key {
-	case "context":
-		s, ok := v.(string)
-		if !ok {
-			return errdefs.Invalid("want a path")
-		}
-		s = relativeTo(dir, s)
-		t.Context = &s
-		return nil
-	case "tags":
-		var tags []string
-		if err := texts(&tags, v); err != nil {
-			return err
-		}
-		t.Tags = slices.Concat(t.Tags, tags)
-		return nil
 	case "secrets":
 		var err error
-		t.Secrets, err = composeSecrets(v, secrets, dir)
+		t.Secrets, err = b.secrets(v)
 		return err
-	case "args", "labels", "additional_contexts", "extra_hosts":
-		m, err := mapping(v)
-		if err != nil {
-			return err
-		}
-		if key == "additional_contexts" {
-			for k, p := range m {
-				s := strings.Replace(fmt.Sprint(p), "service:", "target:", 1)
-				m[k] = relativeTo(dir, s)
+	case "args":
+		m, err := pairsOf(v)
+		for k, e := range m {
+			if e == nil { // a name alone has the value of the environment
+				m[k] = b.variable(k)
 			}
 		}
-		return t.set(composeKey(key), m)
+		return first(err, func() error { return t.set(key, m) })
+	case "labels":
+		m, err := pairsOf(v)
+		for k, e := range m {
+			if e == nil {
+				m[k] = ""
+			}
+		}
+		return first(err, func() error { return t.set(key, m) })
+	case "extra_hosts":
+		return b.hosts(v)
+	case "additional_contexts":
+		m, err := pairsOf(v)
+		for k, p := range m {
+			m[k] = contextName(fmt.Sprint(p))
+		}
+		return first(err, func() error { return t.set("contexts", m) })
+	case "ssh":
+		m, ok := v.(map[string]any)
+		if !ok {
+			return errdefs.Invalid("want a list of ID=PATH")
+		}
+		for _, id := range sortedKeys(m) {
+			if m[id] != nil && m[id] != "" {
+				id += "=" + fmt.Sprint(m[id])
+			}
+			t.SSH = append(t.SSH, id)
+		}
+		return nil
 	case "ulimits":
-		m, ok := v.(map[string]any)
-		if !ok {
-			return errdefs.Invalid("want a map")
-		}
-		for _, k := range sortedKeys(m) {
-			limit := fmt.Sprint(m[k])
-			if both, ok := m[k].(map[string]any); ok {
-				limit = fmt.Sprintf("%v:%v", both["soft"], both["hard"])
-			}
-			t.Ulimits = append(t.Ulimits, k+"="+limit)
-		}
-		return nil
-	case "x-bake":
-		m, ok := v.(map[string]any)
-		if !ok {
-			return errdefs.Invalid("want a map")
-		}
-		for _, k := range sortedKeys(m) {
-			val := plain(m[k])
-			if s, ok := val.(string); ok && slices.Contains([]string{"tags", "platforms", "cache-from", "cache-to", "secret", "ssh", "output", "no-cache-filter"}, k) {
-				val = []any{s}
-			}
-			if err := t.set(k, val); err != nil {
-				return fmt.Errorf("%s: %w", k, err)
-			}
-		}
-		return nil
+		return b.ulimits(v)
 	case "privileged":
-		if v == true {
+		if v == true || v == "true" {
 			t.Entitlements = append(t.Entitlements, "security.insecure")
 		}
 		return nil
-	case "isolation", "provenance", "sbom":
-		if key != "isolation" {
-			t.Attest = append(t.Attest, fmt.Sprintf("type=%s,enabled=%v", key, v))
-		}
+	case "entitlements":
+		var more []string
+		err := texts(&more, plain(v))
+		t.Entitlements = append(t.Entitlements, more...)
+		return err
+	case "isolation": // of Windows
 		return nil
-	}
-	if s, ok := v.(string); ok && (key == "cache_from" || key == "cache_to" || key == "ssh" || key == "platforms") {
-		v = []any{s}
+	case "provenance", "sbom":
+		t.Attest = append(t.Attest, attestation(key, fmt.Sprint(v)))
+		return nil
+	case "description", "inherits", "context-named", "output", "annotations", "attest", "call", "contexts":
+		return errdefs.Invalid("unknown key %q of a build section", key)
 	}
 	return t.set(composeKey(key), plain(v))
 }
 
-// composeSecrets reads the secrets of a build section: names of secrets of the file.
-func composeSecrets(v any, all map[string]any, dir string) ([]string, error) {
+// first is err, or what next returns.
+func first(err error, next func() error) error {
+	if err != nil {
+		return err
+	}
+	return next()
+}
+
+// hosts reads extra_hosts. A host that is there several times has several addresses.
+func (b builder) hosts(v any) error {
+	l, ok := v.([]any)
+	if !ok {
+		return errdefs.Invalid("want a map or a list of HOST=ADDRESS")
+	}
+	b.t.ExtraHosts = map[string]string{}
+	for _, e := range l {
+		host, address, ok := strings.Cut(fmt.Sprint(e), "=")
+		if !ok {
+			host, address, ok = strings.Cut(host, ":")
+		}
+		if !ok {
+			return errdefs.Invalid("%q is not HOST=ADDRESS", host)
+		}
+		if have := b.t.ExtraHosts[host]; have != "" {
+			address = have + "," + address
+		}
+		b.t.ExtraHosts[host] = address
+	}
+	return nil
+}
+
+// attestation is a value as --provenance and --sbom take it, as one of --attest.
+func attestation(kind, value string) string {
+	switch value {
+	case "true", "false":
+		return "type=" + kind + ",enabled=" + value
+	}
+	return "type=" + kind + "," + value
+}
+
+func (b builder) variable(name string) any {
+	if v, ok := b.environment[name]; ok && v != nil {
+		return v
+	}
+	if v, ok := b.model.Getenv(name); ok {
+		return v
+	}
+	return nil
+}
+
+// contextName makes a target of the service that a context names.
+func contextName(p string) string {
+	for _, prefix := range []string{"service:", "target:"} {
+		if name, ok := strings.CutPrefix(p, prefix); ok {
+			return "target:" + composeName(name)
+		}
+	}
+	return p
+}
+
+func (b builder) ulimits(v any) error {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return errdefs.Invalid("want a map")
+	}
+	for _, k := range sortedKeys(m) {
+		limit := fmt.Sprintf("%v:%v", m[k], m[k])
+		if both, ok := m[k].(map[string]any); ok {
+			limit = fmt.Sprintf("%v:%v", both["soft"], both["hard"])
+		}
+		b.t.Ulimits = append(b.t.Ulimits, k+"="+limit)
+	}
+	return nil
+}
+
+// secrets reads the secrets of a build section: names of secrets of the file.
+func (b builder) secrets(v any) ([]string, error) {
 	l, ok := v.([]any)
 	if !ok {
 		return nil, errdefs.Invalid("want a list")
@@ -218,7 +275,7 @@ func composeSecrets(v any, all map[string]any, dir string) ([]string, error) {
 			name, _ = e["source"].(string)
 			target, _ = e["target"].(string)
 		}
-		def, ok := all[name].(map[string]any)
+		def, ok := b.model.Secrets[name].(map[string]any)
 		if !ok {
 			return nil, errdefs.NotFound("there is no secret %q in the file", name)
 		}
@@ -227,7 +284,7 @@ func composeSecrets(v any, all map[string]any, dir string) ([]string, error) {
 		}
 		switch {
 		case def["file"] != nil:
-			out = append(out, "id="+target+",src="+relativeTo(dir, fmt.Sprint(def["file"])))
+			out = append(out, "id="+target+",src="+fmt.Sprint(def["file"]))
 		case def["environment"] != nil:
 			out = append(out, "id="+target+",env="+fmt.Sprint(def["environment"]))
 		default:
@@ -237,8 +294,57 @@ func composeSecrets(v any, all map[string]any, dir string) ([]string, error) {
 	return out, nil
 }
 
-// mapping reads a map, or a list of NAME=VALUE.
-func mapping(v any) (map[string]any, error) {
+// extension reads x-bake, which has what bake files have and compose files have not. Lists are added to, all else wins.
+func (b builder) extension(v any) error {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return errdefs.Invalid("want a map")
+	}
+	for _, k := range sortedKeys(m) {
+		switch k {
+		case "tags", "platforms", "cache-from", "cache-to", "secret", "ssh", "output", "no-cache-filter", "entitlements", "annotations", "attest", "ulimits":
+			more := &Target{}
+			val := plain(m[k])
+			if s, ok := val.(string); ok {
+				words := []any{}
+				for _, w := range strings.Fields(s) {
+					words = append(words, w)
+				}
+				val = words
+			}
+			if err := more.set(k, val); err != nil {
+				return fmt.Errorf("%s: %w", k, err)
+			}
+			have := b.t.list(k)
+			for _, e := range *more.list(k) {
+				if !slices.Contains(*have, e) {
+					*have = append(*have, e)
+				}
+			}
+		case "contexts":
+			add := map[string]any{}
+			given, _ := m[k].(map[string]any)
+			for name, p := range given {
+				add[name] = contextName(fmt.Sprint(p))
+			}
+			more := &Target{}
+			if err := more.set(k, add); err != nil {
+				return fmt.Errorf("%s: %w", k, err)
+			}
+			b.t.Contexts = joined(b.t.Contexts, more.Contexts)
+		case "pull", "no-cache":
+			if err := b.t.set(k, m[k]); err != nil {
+				return fmt.Errorf("%s: %w", k, err)
+			}
+		default:
+			return errdefs.Invalid("unknown key %q", k)
+		}
+	}
+	return nil
+}
+
+// pairsOf reads a map, or a list of NAME=VALUE; a name alone has nil.
+func pairsOf(v any) (map[string]any, error) {
 	switch v := v.(type) {
 	case map[string]any:
 		return plain(v).(map[string]any), nil
@@ -246,13 +352,9 @@ func mapping(v any) (map[string]any, error) {
 		out := map[string]any{}
 		for _, e := range v {
 			k, val, ok := strings.Cut(fmt.Sprint(e), "=")
-			if !ok {
-				if k, val, ok = strings.Cut(fmt.Sprint(e), ":"); !ok { // extra_hosts
-					out[k] = nil
-					continue
-				}
+			if out[k] = nil; ok {
+				out[k] = val
 			}
-			out[k] = val
 		}
 		return out, nil
 	}
@@ -265,8 +367,6 @@ func plain(v any) any {
 	case uint64:
 		return float64(v)
 	case int64:
-		return float64(v)
-	case int:
 		return float64(v)
 	case []any:
 		out := make([]any, len(v))
@@ -282,181 +382,4 @@ func plain(v any) any {
 		return out
 	}
 	return v
-}
-
-// relativeTo makes a path of a compose file one that is right from here. What is no local path stays.
-func relativeTo(dir, p string) string {
-	if filepath.IsAbs(p) || strings.Contains(p, "://") || strings.HasPrefix(p, "git@") || strings.HasPrefix(p, "target:") {
-		return p
-	}
-	return filepath.Join(dir, p)
-}
-
-// withDotEnv looks variables up in the file .env beside the compose file, behind the environment.
-func withDotEnv(dir string, getenv func(string) (string, bool)) (func(string) (string, bool), error) {
-	name := filepath.Join(dir, ".env")
-	info, err := os.Stat(name)
-	if err != nil || !info.Mode().IsRegular() {
-		return getenv, nil //nolint:nilerr // most have none
-	}
-	if info.Size() > 1<<20 {
-		return nil, errdefs.Limit("%s has %d bytes, more than %d", name, info.Size(), 1<<20)
-	}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	values := map[string]string{}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		line := strings.TrimPrefix(strings.TrimSpace(lines.Text()), "export ")
-		k, v, ok := strings.Cut(line, "=")
-		if !ok || strings.HasPrefix(line, "#") {
-			continue
-		}
-		v = strings.TrimSpace(v)
-		if n := len(v); n >= 2 && (v[0] == '"' || v[0] == '\'') && v[n-1] == v[0] {
-			v = v[1 : n-1]
-		} else if i := strings.Index(v, " #"); i >= 0 {
-			v = strings.TrimSpace(v[:i])
-		}
-		values[strings.TrimSpace(k)] = v
-	}
-	return func(key string) (string, bool) {
-		if v, ok := getenv(key); ok {
-			return v, true
-		}
-		v, ok := values[key]
-		return v, ok
-	}, nil
-}
-
-// interpolate expands the variables in all strings of a document.
-func interpolate(v any, getenv func(string) (string, bool), depth int) (any, error) {
-	if depth > 100 {
-		return nil, errdefs.Limit("more than 100 levels of nesting")
-	}
-	switch v := v.(type) {
-	case string:
-		return expandVars(v, getenv, 0)
-	case []any:
-		for i, e := range v {
-			var err error
-			if v[i], err = interpolate(e, getenv, depth+1); err != nil {
-				return nil, err
-			}
-		}
-	case map[string]any:
-		for k, e := range v {
-			x, err := interpolate(e, getenv, depth+1)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", k, err)
-			}
-			v[k] = x
-		}
-	}
-	return v, nil
-}
-
-// expandVars expands $NAME, ${NAME}, ${NAME:-default}, -, :?, ?, :+, + and $$, as compose has them.
-func expandVars(s string, getenv func(string) (string, bool), depth int) (string, error) {
-	if !strings.Contains(s, "$") {
-		return s, nil
-	}
-	if depth > 20 {
-		return "", errdefs.Limit("%q: variables nested too deep", s)
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '$' || i+1 == len(s) {
-			b.WriteByte(s[i])
-			continue
-		}
-		i++
-		switch {
-		case s[i] == '$':
-			b.WriteByte('$')
-		case s[i] == '{':
-			end := closing(s, i)
-			if end < 0 {
-				return "", errdefs.Invalid("%q: ${ without }", s)
-			}
-			v, err := expandOne(s[i+1:end], getenv, depth)
-			if err != nil {
-				return "", err
-			}
-			b.WriteString(v)
-			i = end
-		case nameLen(s[i:]) > 0:
-			n := nameLen(s[i:])
-			v, _ := getenv(s[i : i+n])
-			b.WriteString(v)
-			i += n - 1
-		default:
-			return "", errdefs.Invalid("%q: a $ that is no variable is written $$", s)
-		}
-	}
-	return b.String(), nil
-}
-
-// closing finds the brace that closes the one at i.
-func closing(s string, i int) int {
-	depth := 0
-	for ; i < len(s); i++ {
-		switch s[i] {
-		case '{':
-			depth++
-		case '}':
-			if depth--; depth == 0 {
-				return i
-			}
-		}
-	}
-	return -1
-}
-
-func nameLen(s string) int {
-	n := 0
-	for n < len(s) && (s[n] == '_' || s[n] >= 'a' && s[n] <= 'z' || s[n] >= 'A' && s[n] <= 'Z' || n > 0 && s[n] >= '0' && s[n] <= '9') {
-		n++
-	}
-	return n
-}
-
-func expandOne(inner string, getenv func(string) (string, bool), depth int) (string, error) {
-	n := nameLen(inner)
-	name, rest := inner[:n], inner[n:]
-	if n == 0 {
-		return "", errdefs.Invalid("${%s}: not a variable", inner)
-	}
-	v, set := getenv(name)
-	if rest == "" {
-		return v, nil
-	}
-	orEmpty := strings.HasPrefix(rest, ":")
-	rest = strings.TrimPrefix(rest, ":")
-	missing := !set || orEmpty && v == ""
-	if rest == "" {
-		return "", errdefs.Invalid("${%s}: not a variable", inner)
-	}
-	word := rest[1:]
-	switch rest[0] {
-	case '-':
-		if missing {
-			return expandVars(word, getenv, depth+1)
-		}
-		return v, nil
-	case '+':
-		if missing {
-			return "", nil
-		}
-		return expandVars(word, getenv, depth+1)
-	case '?':
-		if missing {
-			return "", errdefs.Invalid("the variable %s must be set: %s", name, word)
-		}
-		return v, nil
-	}
-	return "", errdefs.Invalid("${%s}: not a variable", inner)
 }

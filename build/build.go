@@ -124,6 +124,8 @@ type Parts struct {
 	Images Resolver
 	// Fetcher brings what ADD names on other machines; nil refuses that.
 	Fetcher Fetcher
+	// Foreign tells whether Executor can execute programs of another platform; nil is of none.
+	Foreign func(ocispec.Platform) bool
 	// Pins protects what the build uses from garbage collection until the
 	// caller has set a ref; nil is lease.None.
 	Pins lease.Pinner

@@ -104,7 +104,7 @@ func (b *Builder) read(opts Options, sink progress.Sink) (*run, error) {
 func (r *run) graphOptions() graph.Options {
 	o := graph.Options{
 		Images: r.images, Contexts: r, Target: r.opts.Target, Args: r.opts.BuildArgs, Platform: r.opts.Platform, Network: r.opts.Network, Prefix: r.opts.Prefix,
-		Settings: r.opts.Settings, Allow: r.opts.Allow,
+		Settings: r.opts.Settings, Allow: r.opts.Allow, Foreign: r.p.Foreign,
 	}
 	if r.opts.Context != "" {
 		if ignore, err := ignoreOf(r.mainContext(), r.opts.Dockerfile); err == nil { // else the first COPY says it

@@ -32,10 +32,11 @@ type answer struct {
 	err  error
 }
 
-// Resolve implements build.Resolver.
+// Resolve implements build.Resolver. An image for another platform serves when the name has no other, here or in its
+// registry, as BuildKit has it: a build check remarks on it.
 func (b *bases) Resolve(ctx context.Context, name string, p ocispec.Platform, pull bool) (build.Base, error) {
-	base, err := b.inStore(ctx, name, p)
-	if err == nil && !pull || err != nil && !errdefs.IsNotFound(err) {
+	base, fits, err := b.inStore(ctx, name, p)
+	if err == nil && fits && !pull || err != nil && !errdefs.IsNotFound(err) {
 		return base, err
 	}
 	ref, parseErr := reference.Parse(name)
@@ -43,36 +44,34 @@ func (b *bases) Resolve(ctx context.Context, name string, p ocispec.Platform, pu
 		return base, err // an ID has no registry
 	}
 	found, remoteErr := b.ask(ctx, ref, p)
-	if remoteErr != nil {
-		if pull {
-			return build.Base{}, remoteErr
-		}
+	switch {
+	case remoteErr == nil:
+	case pull:
+		return build.Base{}, remoteErr
+	case err == nil:
+		return base, nil
+	default:
 		return build.Base{}, fmt.Errorf("%w; make it with camada base, build, load or import first, or name one that a registry has: %w", err, remoteErr)
 	}
 	img := found.image
-	if !platform.Match(p, img.Config.Platform) {
-		return build.Base{}, errdefs.NotFound("image %s is for %s, not for %s", name, platform.Format(img.Config.Platform), platform.Format(p))
-	}
 	return build.Base{Name: ref.String(), Manifest: img.Descriptor, Config: img.ConfigBytes, Layers: img.Layers}, nil
 }
 
-func (b *bases) inStore(ctx context.Context, name string, p ocispec.Platform) (build.Base, error) {
+// inStore finds an image of the store; fits tells that it is for the platform.
+func (b *bases) inStore(ctx context.Context, name string, p ocispec.Platform) (base build.Base, fits bool, err error) {
 	f, err := b.e.resolve(ctx, name)
 	if err != nil {
-		return build.Base{}, err
+		return build.Base{}, false, err
 	}
 	img, err := image.Open(ctx, b.e.content, f.descriptor, p)
 	if err != nil {
-		return build.Base{}, err
-	}
-	if !platform.Match(p, img.Config.Platform) {
-		return build.Base{}, errdefs.NotFound("image %s is for %s, not for %s", name, platform.Format(img.Config.Platform), platform.Format(p))
+		return build.Base{}, false, err
 	}
 	full := name
 	if f.ref.Repository != "" {
 		full = f.ref.String()
 	}
-	return build.Base{Name: full, Manifest: img.Descriptor, Config: img.ConfigBytes, Layers: img.Layers}, nil
+	return build.Base{Name: full, Manifest: img.Descriptor, Config: img.ConfigBytes, Layers: img.Layers}, platform.Match(p, img.Config.Platform), nil
 }
 
 // ask asks the registry, and remembers where the layers are.

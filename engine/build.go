@@ -33,7 +33,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	defer done()
 	b := build.New(build.Parts{
 		Content: blobs, Snapshots: snaps, CacheDir: orElse(opts.cacheDir, filepath.Join(e.root, "cache")),
-		Executor: plan.exec, Images: images, Pins: e.lease, Fetcher: fetcher,
+		Executor: plan.exec, Images: images, Pins: e.lease, Fetcher: fetcher, Foreign: executes,
 	})
 	started := time.Now()
 	if opts.watch == nil && (opts.SBOM || opts.Provenance != ProvenanceNone) {

@@ -60,7 +60,7 @@ func (e *Engine) reader(ctx context.Context, opts BuildOptions) (b *build.Builde
 	if err != nil {
 		return nil, o, nil, err
 	}
-	b = build.New(build.Parts{Content: blobs, CacheDir: filepath.Join(e.root, "cache"), Images: images, Pins: e.lease})
+	b = build.New(build.Parts{Content: blobs, CacheDir: filepath.Join(e.root, "cache"), Images: images, Pins: e.lease, Foreign: executes})
 	return b, o, func() {
 		blobs.wait()
 		closeSources()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/platform"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // binfmtDir is where the kernel tells which foreign programs it starts, and with what.
@@ -51,6 +52,11 @@ func emulated(name string) error {
 	return errdefs.Unsupported("this machine (%s) cannot execute programs of %s: %s; install qemu-user-static with binfmt support "+
 		"(Debian, Ubuntu: apt install qemu-user-static binfmt-support; Fedora: dnf install qemu-user-static), or let only stages with FROM --platform=$BUILDPLATFORM execute programs",
 		platform.Format(host), name, why)
+}
+
+// executes tells whether this machine can execute programs of a platform.
+func executes(p ocispec.Platform) bool {
+	return p.OS == platform.Host().OS && emulated(platform.Format(p)) == nil
 }
 
 // binfmt is an entry of the kernel's table (Documentation/admin-guide/binfmt-misc.rst).

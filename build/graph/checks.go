@@ -3,9 +3,11 @@ package graph
 import (
 	"path"
 
+	"github.com/camada/camada/platform"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // The build checks that need to know more than the text. Each has its name and its words from BuildKit.
@@ -58,6 +60,19 @@ func (st *stage) checkWorkdir(c *instructions.WorkdirCommand) {
 	}
 	st.workdirSet = true
 }
+
+// checkPlatform remarks on an image that is for another platform than the one that is built for. Only the image of a name
+// that has no others is one: of several, the right one is taken, or none.
+func (b *builder) checkPlatform(base *Base, name string, want ocispec.Platform, loc []parser.Range) {
+	is := base.Image.Platform
+	if alike(want, is) {
+		return
+	}
+	text := linter.RuleInvalidBaseImagePlatform.Format(name, platform.Format(platform.Normalize(want)), platform.Format(platform.Normalize(is)))
+	b.f.Warn(&linter.RuleInvalidBaseImagePlatform, nil, loc, text)
+}
+
+func alike(a, b ocispec.Platform) bool { return a.OS == b.OS && a.Architecture == b.Architecture }
 
 // checkSources remarks on sources that .dockerignore leaves out of the context.
 func (st *stage) checkSources(c instructions.Command, verb string, sources []string) {

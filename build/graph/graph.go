@@ -100,6 +100,9 @@ type Options struct {
 	Settings op.Settings
 	// Allow is what RUN steps may ask for.
 	Allow Entitlements
+	// Foreign tells whether programs of another platform can be executed; nil is of none. A stage whose base image is for such
+	// a platform is for that platform, when nobody chose one.
+	Foreign func(ocispec.Platform) bool
 }
 
 // Build makes the graph of the target. Errors that belong to a line are *dockerfile.Error.

@@ -211,6 +211,11 @@ func (st *stage) fromImage(ctx context.Context, name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	is, chosen := base.Image.Platform, b.opts.Platform != nil || b.froms[def.Index].platform != nil
+	if !alike(is, st.platform) && !chosen && b.opts.Foreign != nil && b.opts.Foreign(is) {
+		st.platform = platform.Normalize(is)
+	}
+	b.checkPlatform(base, name, st.platform, def.Location)
 	st.startFrom(base)
 	triggers := st.img.Config.OnBuild
 	st.img.Config.OnBuild = nil
@@ -305,6 +310,7 @@ func (b *builder) image(ctx context.Context, name string, p ocispec.Platform, lo
 	if err != nil {
 		return nil, err
 	}
+	b.checkPlatform(base, name, p, loc)
 	var v *Vertex
 	if len(base.Layers) > 0 {
 		v = b.add(&Vertex{Name: "FROM " + base.Name, Base: base, Location: loc})

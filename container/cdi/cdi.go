@@ -5,8 +5,7 @@
 //	names := r.Find("vendor.com/gpu=all")
 //	err = r.Inject(spec, names, false)
 //
-// Specifications are JSON files in the directories; those in YAML are not read. What a runtime without hooks cannot do is
-// refused by name.
+// Specifications are JSON and YAML files in the directories. What a runtime without hooks cannot do is refused by name.
 package cdi
 
 import (
@@ -21,6 +20,7 @@ import (
 	"strings"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/yamltree"
 )
 
 // maxFile is how large a specification may be, in bytes, and maxFiles how many are read.
@@ -117,12 +117,10 @@ func Load(dirs []string) (*Registry, error) {
 		for _, f := range files {
 			name := filepath.Join(dir, f.Name())
 			switch filepath.Ext(name) {
-			case ".json":
+			case ".json", ".yaml", ".yml":
 				if err := r.read(name, i); err != nil {
 					r.skipped = append(r.skipped, name+": "+err.Error())
 				}
-			case ".yaml", ".yml":
-				r.skipped = append(r.skipped, name+": YAML is not read, JSON is")
 			}
 		}
 	}
@@ -145,6 +143,11 @@ func (r *Registry) read(name string, dir int) error {
 	if err != nil {
 		return err
 	}
+	if filepath.Ext(name) != ".json" {
+		if data, err = asJSON(data); err != nil {
+			return err
+		}
+	}
 	s, err := parse(data)
 	if err != nil {
 		return err
@@ -166,6 +169,21 @@ func (r *Registry) add(k known) {
 	default:
 		r.devices[i] = k
 	}
+}
+
+// asJSON turns a YAML file into JSON, which says the same of a specification.
+func asJSON(data []byte) ([]byte, error) {
+	docs, err := yamltree.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	if len(docs) != 1 {
+		return nil, errdefs.Invalid("want one document, not %d", len(docs))
+	}
+	if data, err = json.Marshal(docs[0]); err != nil {
+		return nil, errdefs.Invalid("%w", err)
+	}
+	return data, nil
 }
 
 // parse reads a specification and checks what its names are.

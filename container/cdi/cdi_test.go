@@ -43,7 +43,7 @@ func load(t *testing.T, files map[string]string) *Registry {
 func TestFind(t *testing.T) {
 	r := load(t, map[string]string{
 		"etc/gpu.json": gpu, "etc/nic.json": other, "run/nic.json": strings.Replace(other, "old", "new", 1),
-		"etc/bad.json": "{", "etc/nvidia.yaml": "x", "etc/kind.json": `{"cdiVersion":"1","kind":"nokind"}`, "etc/README": "",
+		"etc/bad.json": "{", "etc/bad.yaml": "a: [", "etc/text.yml": "x", "etc/two.yaml": "--- {}\n--- {}\n", "etc/kind.json": `{"cdiVersion":"1","kind":"nokind"}`, "etc/README": "",
 	})
 	for name, want := range map[string]string{
 		"vendor.com/gpu=a": "vendor.com/gpu=a", "vendor.com/gpu": "vendor.com/gpu=a", "vendor.com/gpu=*": "vendor.com/gpu=a vendor.com/gpu=b vendor.com/gpu=hooked",
@@ -56,7 +56,7 @@ func TestFind(t *testing.T) {
 	if !r.AutoAllowed("vendor.com/gpu=b") || r.AutoAllowed("vendor.com/gpu=a") || r.AutoAllowed("x/y=z") {
 		t.Error("what is allowed without being asked for")
 	}
-	if skipped := strings.Join(r.Skipped(), "\n"); len(r.Skipped()) != 3 || !strings.Contains(skipped, "nvidia.yaml: YAML is not read") {
+	if skipped := strings.Join(r.Skipped(), "\n"); len(r.Skipped()) != 5 || !strings.Contains(skipped, "bad.yaml: line 1: ") || !strings.Contains(skipped, "two.yaml: want one document") {
 		t.Errorf("skipped:\n%s", skipped)
 	}
 	s := empty()
@@ -103,9 +103,62 @@ func TestInject(t *testing.T) {
 	}
 }
 
+// inYAML is as tools write it.
+const inYAML = `---
+cdiVersion: 0.5.0
+kind: nvidia.com/gpu
+containerEdits:
+  env: [NVIDIA_VISIBLE_DEVICES=void]
+  mounts:
+  - hostPath: /usr/bin/nvidia-smi
+    containerPath: /usr/bin/nvidia-smi
+    options: &ro
+    - ro
+    - nosuid
+  - {hostPath: /lib, containerPath: /gpu/lib, options: *ro}
+devices:
+- name: "0"
+  annotations: {org.mobyproject.buildkit.device.autoallow: "true"}
+  containerEdits:
+    deviceNodes:
+    - path: /dev/nvidia0
+      hostPath: /dev/null
+      fileMode: 0640
+      uid: 7
+    additionalGids:
+    - 44
+`
+
+func TestYAML(t *testing.T) {
+	r := load(t, map[string]string{"etc/nvidia.yaml": inYAML, "run/nic.yml": "cdiVersion: 0.6.0\nkind: vendor.com/nic\ndevices: [{name: a, containerEdits: {env: [N=1]}}]\n"})
+	if len(r.Skipped()) != 0 {
+		t.Fatalf("skipped: %q", r.Skipped())
+	}
+	s := empty()
+	if err := r.Inject(s, append(r.Find("nvidia.com/gpu"), r.Find("vendor.com/nic")...), false); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(s.Process.Env, " "); got != "A=b NVIDIA_VISIBLE_DEVICES=void N=1" {
+		t.Errorf("environment %s", got)
+	}
+	if len(s.Linux.Devices) != 1 || s.Linux.Devices[0].Path != "/dev/nvidia0" || *s.Linux.Devices[0].FileMode != 0o640 || *s.Linux.Devices[0].UID != 7 || s.Linux.Devices[0].Minor != 3 {
+		t.Errorf("devices %+v", s.Linux.Devices)
+	}
+	if len(s.Mounts) != 2 || !slices.Equal(s.Mounts[1].Options, []string{"ro", "nosuid"}) || !slices.Equal(s.Process.User.AdditionalGids, []uint32{44}) {
+		t.Errorf("mounts %+v, groups %v", s.Mounts, s.Process.User.AdditionalGids)
+	}
+	if !r.AutoAllowed("nvidia.com/gpu=0") {
+		t.Error("the annotation is not read")
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(gpu))
+	f.Add([]byte(inYAML))
 	f.Fuzz(func(_ *testing.T, data []byte) {
+		if j, err := asJSON(data); err == nil {
+			data = j
+		}
 		s, err := parse(data)
 		if err != nil {
 			return

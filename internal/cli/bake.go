@@ -297,9 +297,9 @@ func (b *baker) flags(t *bake.Target, contexts map[string]string) []string {
 			out = append(out, "--"+flag+"="+v)
 		}
 	}
-	pairs := func(flag, between string, m map[string]string) {
+	pairs := func(flag string, m map[string]string) {
 		for k, v := range m {
-			out = append(out, "--"+flag+"="+k+between+v)
+			out = append(out, "--"+flag+"="+k+"="+v)
 		}
 	}
 	is := func(flag string, yes bool, v *bool) {
@@ -324,10 +324,14 @@ func (b *baker) flags(t *bake.Target, contexts map[string]string) []string {
 	one("call", &b.opts.call)
 	one("sbom", &b.opts.sbom)
 	one("provenance", &b.opts.provenance)
-	pairs("build-arg", "=", t.Args)
-	pairs("label", "=", t.Labels)
-	pairs("build-context", "=", contexts)
-	pairs("add-host", ":", t.ExtraHosts)
+	pairs("build-arg", t.Args)
+	pairs("label", t.Labels)
+	pairs("build-context", contexts)
+	for host, addresses := range t.ExtraHosts {
+		for a := range strings.SplitSeq(addresses, ",") {
+			out = append(out, "--add-host="+host+":"+a)
+		}
+	}
 	all("tag", t.Tags)
 	all("annotation", t.Annotations)
 	all("attest", t.Attest)

@@ -151,7 +151,7 @@ func (p *parser) primary(nl bool) (Expr, error) {
 	switch {
 	case c == '"':
 		p.next()
-		return p.template(`"`, false)
+		return p.template(manner{quoted: true}, false)
 	case p.has("<<"):
 		return p.heredoc()
 	case c >= '0' && c <= '9':
@@ -310,17 +310,8 @@ func (p *parser) forExpr(end string) (Expr, bool, error) {
 		return nil, false, nil
 	}
 	f := loop{line: line, object: end == "}"}
-	word := func() string { p.space(true); return p.ident() }
-	f.value = word()
-	p.space(true)
-	if p.take(",") {
-		f.key, f.value = f.value, word()
-	}
-	if f.value == "" || word() != "in" {
-		return nil, true, p.unexpected("for NAME in LIST")
-	}
 	var err error
-	if f.over, err = p.expr(true); err != nil {
+	if f.key, f.value, f.over, err = p.forHead(); err != nil {
 		return nil, true, err
 	}
 	p.space(true)
@@ -354,4 +345,19 @@ func (p *parser) forExpr(end string) (Expr, bool, error) {
 		return nil, true, p.unexpected(end)
 	}
 	return f, true, nil
+}
+
+// forHead reads what comes behind the word for: VALUE in LIST, or KEY, VALUE in LIST.
+func (p *parser) forHead() (key, value string, over Expr, err error) {
+	word := func() string { p.space(true); return p.ident() }
+	value = word()
+	p.space(true)
+	if p.take(",") {
+		key, value = value, word()
+	}
+	if value == "" || word() != "in" {
+		return "", "", nil, p.unexpected("for NAME in LIST")
+	}
+	over, err = p.expr(true)
+	return key, value, over, err
 }

@@ -3,9 +3,9 @@
 //	body, err := hcl.Parse("docker-bake.hcl", src)
 //	v, err := body.Attrs[0].Expr.Eval(scope)
 //
-// It has blocks, attributes and expressions: strings with ${interpolation}, heredocs, numbers, lists, maps, operators,
-// conditions, for expressions, splats, indexes and calls. Template directives (%{if}) are refused by name. The well-known library
-// takes more time at the start of each program that links it than all else that camada starts with; so it is not used.
+// It has blocks, attributes and expressions: strings and heredocs with ${interpolation} and %{directives}, numbers, lists, maps,
+// operators, conditions, for expressions, splats, indexes and calls. The well-known library takes more time at the start of each
+// program that links it than all else that camada starts with; so it is not used.
 //
 // Values are nil, bool, float64, string, []any and map[string]any. Files may be hostile: sizes, depths and
 // what evaluation can make of them are bounded.
@@ -102,13 +102,43 @@ func (s *Scope) enter(line int) (*Scope, error) {
 	return &c, nil
 }
 
+// wrote counts n bytes of text as work, so that nothing small can make text without end.
+func (s *Scope) wrote(line, n int) error {
+	if *s.work += n >> 10; n > maxText || *s.work > maxWork {
+		return at(line, errdefs.Limit("a string of more than %d bytes, or too many long ones", maxText))
+	}
+	return nil
+}
+
+// made counts what a function made as work.
+func (s *Scope) made(line int, v any) error {
+	switch v := v.(type) {
+	case string:
+		return s.wrote(line, len(v))
+	case []any:
+		*s.work += len(v) >> 4
+	case map[string]any:
+		*s.work += len(v) >> 4
+	}
+	if *s.work > maxWork {
+		return at(line, errdefs.Limit("the expression takes too long"))
+	}
+	return nil
+}
+
 // lineError is an error with its line; the innermost one counts.
 type lineError struct {
 	line int
 	err  error
 }
 
-func (e *lineError) Error() string { return fmt.Sprintf("line %d: %v", e.line, e.err) }
+func (e *lineError) Error() string {
+	if e.line == 0 { // a string of a JSON file
+		return e.err.Error()
+	}
+	return fmt.Sprintf("line %d: %v", e.line, e.err)
+}
+
 func (e *lineError) Unwrap() error { return e.err }
 
 func at(line int, err error) error {

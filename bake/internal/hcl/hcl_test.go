@@ -112,12 +112,23 @@ func TestBlocks(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	for src, want := range map[string]string{
-		"a = ":                            "line 1: found the end where a value is expected",
-		"\na = [1":                        "line 2: found the end",
-		"a = 1 2":                         "the end of the line",
-		"a = \"x":                         "the string has no end",
-		"a = \"x\ny\"":                    "no end on its line",
-		"a = \"%{if true}\"":              "not supported",
+		"a = ":                          "line 1: found the end where a value is expected",
+		"\na = [1":                      "line 2: found the end",
+		"a = 1 2":                       "the end of the line",
+		"a = \"x":                       "the string has no end",
+		"a = \"x\ny\"":                  "no end on its line",
+		"a = \"%{if true}\"":            "line 1: the %{if} has no %{endif}",
+		"a = \"%{endif}\"":              "ends nothing",
+		"a = \"%{if a}%{endfor}\"":      "found %{endfor} where the %{if} of line 1 wants %{endif}",
+		"a = \"%{for a in b}%{else}\"":  "found %{else}",
+		"a = \"%{if a}%{else}%{else}\"": "found %{else}",
+		"a = \"%{while a}\"":            "is no directive",
+		"a = \"%{ }\"":                  "if, else, endif, for or endfor is expected",
+		"a = \"%{for a}\"":              "for NAME in LIST is expected",
+		"a = \"%{if a b}\"":             "} is expected",
+		"a = <<E\n%{if a}\n\nE\n":       "line 2: the %{if} has no %{endif}",
+		"a = <<E\n\n${b\nE\n":           "line 4: found 'E' where } is expected",
+		"a = \"" + strings.Repeat("%{if a}", 200) + "\"": "levels",
 		"a = \"\\q\"":                     "escape",
 		"t {\n":                           "line 2: found the end where } is expected",
 		"a = 1\na = 2":                    "line 2: a is set twice; the first is at line 1",
@@ -134,12 +145,16 @@ func TestErrors(t *testing.T) {
 		}
 	}
 	for src, want := range map[string]string{
-		`nothing`:                        `line 1: there is no variable "nothing"`,
-		`nothing()`:                      `there is no function "nothing"`,
-		`list[2]`:                        "no element",
-		`map.no`:                         `no "no"`,
-		`1 / 0`:                          "division by zero",
-		`"${map}-"`:                      "a map is not a string",
+		`nothing`:                            `line 1: there is no variable "nothing"`,
+		`nothing()`:                          `there is no function "nothing"`,
+		`list[2]`:                            "no element",
+		`map.no`:                             `no "no"`,
+		`1 / 0`:                              "division by zero",
+		`"${map}-"`:                          "a map is not a string",
+		`"%{if n}x%{endif}"`:                 "neither true nor false",
+		`"%{for x in n}x%{endfor}"`:          "not a list",
+		`"%{for x in [none]}${x}.%{endfor}"`: "null is not a string",
+		`"%{for a in range(60000)}${join("", range(30000))}%{endfor}"`: "too long",
 		`name + 1`:                       "not a number",
 		`n ? 1 : 2`:                      "neither true nor false",
 		`upper()`:                        "0 arguments",
@@ -166,7 +181,7 @@ func TestErrors(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"a = 1\n", "t \"x\" {\n  a = [for x in y : \"${x}\" if x > 1]\n}\n", "a = <<-E\n ${b}\nE\n", "a = {b = 1, c: 2}\n", "a = f(x...)[*].y ? -1 : !z\n",
-		"a = \"${\"${\"x\"}\"}\"", "a = range(3)[0] // c\n/* d */ b = 2"} {
+		"a = \"${\"${\"x\"}\"}\"", "a = \"%{ for k, v in map ~} ${k} %{~ if yes }$${%%{%{ else }b%{ endif }%{ endfor }\"\n", "a = <<-E\n  %{~ if yes ~}\n   x\n %{ endif }\n  E\n", "a = range(3)[0] // c\n/* d */ b = 2"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, src []byte) {

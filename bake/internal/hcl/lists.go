@@ -9,6 +9,43 @@ import (
 	"github.com/camada/camada/errdefs"
 )
 
+// collective are the functions of lists and maps.
+func collective(name string) Func {
+	switch name {
+	case "length", "strlen":
+		return length
+	case "concat":
+		return concat
+	case "flatten":
+		return flatten
+	case "merge":
+		return merge
+	case "keys", "values":
+		return mapParts(name == "keys")
+	case "lookup":
+		return lookup
+	case "contains":
+		return contains
+	case "coalesce":
+		return coalesce
+	case "element", "index":
+		return elementAt
+	case "distinct", "setunion", "toset":
+		return distinct
+	case "sort":
+		return sorted
+	case "reverse", "reverselist":
+		return reverse
+	case "slice":
+		return slice
+	case "compact":
+		return compact
+	case "zipmap":
+		return zipmap
+	}
+	return nil
+}
+
 func length(args []any) (any, error) {
 	if err := count(args, 1, 1); err != nil {
 		return nil, err
@@ -252,50 +289,6 @@ func compact(args []any) (any, error) {
 		}
 	}
 	return out, nil
-}
-
-func ranged(args []any) (any, error) {
-	if err := count(args, 1, 3); err != nil {
-		return nil, err
-	}
-	n := []float64{0, 0, 1}
-	for i, a := range args {
-		v, err := number(a)
-		if err != nil {
-			return nil, err
-		}
-		n[i] = v
-	}
-	if len(args) == 1 {
-		n[0], n[1] = 0, n[0]
-	}
-	if n[2] == 0 || math.Abs((n[1]-n[0])/n[2]) > maxItems {
-		return nil, errdefs.Limit("range: a step of 0, or more than %d elements", maxItems)
-	}
-	out := []any{}
-	for v := n[0]; n[2] > 0 && v < n[1] || n[2] < 0 && v > n[1]; v += n[2] {
-		out = append(out, v)
-	}
-	return out, nil
-}
-
-func extreme(least bool) Func {
-	return func(args []any) (any, error) {
-		if err := count(args, 1, -1); err != nil {
-			return nil, err
-		}
-		var best float64
-		for i, a := range args {
-			n, err := number(a)
-			if err != nil {
-				return nil, err
-			}
-			if i == 0 || least && n < best || !least && n > best {
-				best = n
-			}
-		}
-		return best, nil
-	}
 }
 
 func zipmap(args []any) (any, error) {

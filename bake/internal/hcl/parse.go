@@ -25,13 +25,13 @@ func Parse(name string, src []byte) (*Body, error) {
 	return b, nil
 }
 
-// ParseTemplate reads a string of a JSON file, in which ${...} is an expression. line is where it stands, 0 when it is not known.
+// ParseTemplate reads a string of a JSON file, in which ${...} is an expression and %{...} a directive. line is where it stands, 0 when it is not known.
 func ParseTemplate(text string, line int) (Expr, error) {
 	if len(text) > MaxSize {
 		return nil, invalid(line, "a string of %d bytes", len(text))
 	}
 	p := &parser{src: text, line: line}
-	return p.template("", false)
+	return p.template(manner{}, false)
 }
 
 // parser reads src from pos on. Newlines end attributes, so whoever skips space says whether it skips them.
