@@ -106,6 +106,42 @@ func TestExecAffinityAndSize(t *testing.T) {
 	}
 }
 
+// TestAllRlimits compares with what the kernel says of the process. No limit is above that of the tests.
+func TestAllRlimits(t *testing.T) {
+	names := map[string]string{
+		"RLIMIT_CPU": "Max cpu time", "RLIMIT_FSIZE": "Max file size", "RLIMIT_DATA": "Max data size", "RLIMIT_STACK": "Max stack size",
+		"RLIMIT_CORE": "Max core file size", "RLIMIT_RSS": "Max resident set", "RLIMIT_NPROC": "Max processes", "RLIMIT_NOFILE": "Max open files",
+		"RLIMIT_MEMLOCK": "Max locked memory", "RLIMIT_AS": "Max address space", "RLIMIT_LOCKS": "Max file locks",
+		"RLIMIT_SIGPENDING": "Max pending signals", "RLIMIT_MSGQUEUE": "Max msgqueue size", "RLIMIT_NICE": "Max nice priority",
+		"RLIMIT_RTPRIO": "Max realtime priority", "RLIMIT_RTTIME": "Max realtime timeout",
+	}
+	values := map[string][2]uint64{
+		"RLIMIT_NICE": {0, 0}, "RLIMIT_RTPRIO": {0, 0}, "RLIMIT_CORE": {0, 0}, "RLIMIT_MEMLOCK": {4096, 8192}, "RLIMIT_NPROC": {501, 502},
+		"RLIMIT_NOFILE": {101, 102}, "RLIMIT_SIGPENDING": {301, 302}, "RLIMIT_MSGQUEUE": {4001, 4002}, "RLIMIT_STACK": {8 << 20, 8 << 20},
+	}
+	p := sleeper(t, func(s *specs.Spec) {
+		for name := range names {
+			v, ok := values[name]
+			if !ok {
+				v = [2]uint64{1 << 30, 1<<30 + 1}
+				values[name] = v
+			}
+			s.Process.Rlimits = append(s.Process.Rlimits, specs.POSIXRlimit{Type: name, Soft: v[0], Hard: v[1]})
+		}
+	})
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.Pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, line := range names {
+		_, rest, _ := strings.Cut(string(b), line+" ")
+		f := strings.Fields(rest)
+		if v := values[name]; len(f) < 2 || f[0] != fmt.Sprint(v[0]) || f[1] != fmt.Sprint(v[1]) {
+			t.Errorf("%s is %.40q, want %v", name, rest, v)
+		}
+	}
+}
+
 // TestNoCapabilities has a spec that grants none.
 func TestNoCapabilities(t *testing.T) {
 	out, _ := shell(t, "grep -E 'Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status | sort -u -k 2 | wc -l; grep CapBnd /proc/self/status", func(s *specs.Spec) { s.Process.Capabilities = nil })

@@ -85,15 +85,29 @@ func socket(user bool) string {
 	return filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "bus")
 }
 
+// private is the socket of systemd itself, where no hello is said.
+func private(user bool) string {
+	if !user {
+		return "/run/systemd/private"
+	}
+	return filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/private")
+}
+
 func start(ctx context.Context, socket string, s Scope) error {
 	b, err := dial(ctx, socket)
-	if err != nil {
-		return err
+	if err == nil {
+		if err = b.hello(); err != nil {
+			b.conn.Close()
+		}
+	}
+	if err != nil { // a machine, or a moment of its start, without a bus: systemd listens by itself
+		own, err2 := dial(ctx, private(s.User))
+		if err2 != nil {
+			return err
+		}
+		b = own
 	}
 	defer b.conn.Close()
-	if err := b.hello(); err != nil {
-		return err
-	}
 	return b.call(call{
 		destination: "org.freedesktop.systemd1", path: "/org/freedesktop/systemd1",
 		iface: "org.freedesktop.systemd1.Manager", member: "StartTransientUnit", signature: "ssa(sv)a(sa(sv))",
