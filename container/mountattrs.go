@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"syscall"
 
@@ -91,20 +90,18 @@ func (t *tree) mapOwners(f *os.File, m specs.Mount, o mountOptions) error {
 func userNamespace(uids, gids []specs.LinuxIDMapping) (*os.File, error) {
 	runtime.LockOSThread() // who traces is a thread
 	defer runtime.UnlockOSThread()
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = []string{}
-	cmd.SysProcAttr = &syscall.SysProcAttr{
+	child, err := os.StartProcess("/proc/self/exe", []string{"ids"}, &os.ProcAttr{Env: []string{}, Sys: &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWUSER, UidMappings: sysIDs(uids), GidMappings: sysIDs(gids), GidMappingsEnableSetgroups: true,
 		Ptrace: true, Pdeathsig: unix.SIGKILL,
-	}
-	if err := cmd.Start(); err != nil {
+	}})
+	if err != nil {
 		return nil, fmt.Errorf("make a user namespace for the owners of a mount: %w", err)
 	}
 	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		_ = child.Kill()
+		_, _ = child.Wait()
 	}()
-	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", cmd.Process.Pid))
+	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", child.Pid))
 	if err != nil {
 		return nil, fmt.Errorf("open the user namespace for the owners of a mount: %w", err)
 	}

@@ -127,7 +127,7 @@ func (c *confinement) ioPriority() error {
 	if io == nil {
 		return nil
 	}
-	class := 0
+	var class int
 	switch io.Class {
 	case specs.IOPRIO_CLASS_RT:
 		class = 1
@@ -153,7 +153,7 @@ func (c *confinement) memory() error {
 	if m == nil {
 		return nil
 	}
-	mode := 0
+	var mode int
 	switch m.Mode {
 	case specs.MpolDefault:
 		mode = unix.MPOL_DEFAULT

@@ -240,7 +240,7 @@ func (s *starter) propagation() error {
 		p.Stage("make the root file system read-only")
 		s.tree.setReadOnly(program.Int(unix.AT_FDCWD), "/", 0)
 	}
-	flag := 0
+	var flag int
 	kind, all := strings.CutPrefix(s.spec.Linux.RootfsPropagation, "r")
 	switch kind {
 	case "", "private":

@@ -14,7 +14,11 @@ import (
 func memoryWanted(r *specs.LinuxResources) bool {
 	m := r.Memory
 	return m != nil && (m.Limit != nil || m.Reservation != nil || m.Swap != nil || m.Swappiness != nil || m.DisableOOMKiller != nil ||
-		limited(m.Kernel) || limited(m.KernelTCP) || m.UseHierarchy != nil)
+		limited(kernelLimit(m)) || limited(m.KernelTCP) || m.UseHierarchy != nil)
+}
+
+func kernelLimit(m *specs.LinuxMemory) *int64 {
+	return m.Kernel //nolint:staticcheck // deprecated, and not left out in silence for that
 }
 
 // limited tells a limit from none.
@@ -95,7 +99,7 @@ func kernelMemoryV1(dir string, m *specs.LinuxMemory) error {
 	for _, l := range []struct {
 		file  string
 		value *int64
-	}{{"memory.kmem.limit_in_bytes", m.Kernel}, {"memory.kmem.tcp.limit_in_bytes", m.KernelTCP}} {
+	}{{"memory.kmem.limit_in_bytes", kernelLimit(m)}, {"memory.kmem.tcp.limit_in_bytes", m.KernelTCP}} {
 		if !limited(l.value) {
 			continue
 		}
@@ -144,7 +148,7 @@ func memoryV2(dir string, r *specs.LinuxResources) error {
 		return errdefs.Unsupported("memory swappiness: cgroup v2 has none")
 	case m.DisableOOMKiller != nil && *m.DisableOOMKiller:
 		return errdefs.Unsupported("disableOOMKiller: cgroup v2 cannot do without")
-	case limited(m.Kernel), limited(m.KernelTCP):
+	case limited(kernelLimit(m)), limited(m.KernelTCP):
 		return errdefs.Unsupported("limits of kernel memory: cgroup v2 has none; the memory limit covers it")
 	case m.UseHierarchy != nil && !*m.UseHierarchy:
 		return errdefs.Unsupported("useHierarchy false: cgroup v2 always accounts for the groups below")
