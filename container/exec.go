@@ -21,6 +21,9 @@ type ExecConfig struct {
 	Pid int
 	// Process says what runs, and as whom. With Terminal it gets a terminal of the container's.
 	Process *specs.Process
+	// SharedMounts tells that the container was started without a mount namespace of its own: its root file system is
+	// that of Pid then, and not the root of a namespace.
+	SharedMounts bool
 	// Seccomp is the container's profile, nil for none; Personality its personality.
 	Seccomp     *specs.LinuxSeccomp
 	Personality *specs.LinuxPersonality
@@ -95,7 +98,7 @@ func (e *executor) start(ctx context.Context) (_ *Process, err error) {
 	if e.joined, err = namespace.Differing(e.cfg.Pid); err != nil {
 		return nil, err
 	}
-	if !e.joined.Has(specs.MountNamespace) {
+	if !e.joined.Has(specs.MountNamespace) && !e.cfg.SharedMounts {
 		return nil, errdefs.Invalid("process %d is in no container", e.cfg.Pid)
 	}
 	dir := "/proc/" + strconv.Itoa(e.cfg.Pid)
@@ -166,6 +169,9 @@ func (e *executor) compose() error {
 		oomScore(p, *e.cfg.Process.OOMScoreAdj)
 	}
 	join(p, e.joined)
+	if err := e.enterRoot(); err != nil {
+		return err
+	}
 	if e.twoSteps() {
 		second(p, 0)
 	}
@@ -190,6 +196,25 @@ func (e *executor) compose() error {
 		}
 	}
 	return c.append()
+}
+
+// enterRoot appends the entering of a root file system that is no namespace's.
+func (e *executor) enterRoot() error {
+	if !e.cfg.SharedMounts {
+		return nil
+	}
+	name := "/proc/" + strconv.Itoa(e.cfg.Pid) + "/root"
+	fd, err := unix.Open(name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the container's root: %w", err)
+	}
+	root := os.NewFile(uintptr(fd), name)
+	e.files = append(e.files, root)
+	p := e.p
+	p.Stage("enter the container's root file system")
+	p.Call(unix.SYS_FCHDIR, p.File(root))
+	p.Call(unix.SYS_CHROOT, p.Str("."))
+	return nil
 }
 
 // listen prepares what the agent of the profile is told.

@@ -2,6 +2,7 @@ package container_test
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -104,6 +105,40 @@ func TestSharedNamespaces(t *testing.T) {
 	}
 	if after, err := os.ReadFile("/proc/self/mountinfo"); err != nil || string(after) != string(before) {
 		t.Errorf("mounts of the host were changed:\n%s", after)
+	}
+}
+
+// TestExecWithSharedMounts has a further process see what the first one sees.
+func TestExecWithSharedMounts(t *testing.T) {
+	holder := sleeper(t, nil)
+	for name, path := range map[string]string{"the caller's": "", "of another container": fmt.Sprintf("/proc/%d/ns/mnt", holder.Pid())} {
+		t.Run(name, func(t *testing.T) {
+			p := sleeper2(t, func(s *specs.Spec) {
+				without(s, specs.MountNamespace)
+				if path != "" {
+					s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.MountNamespace, Path: path})
+				}
+				s.Mounts = append(s.Mounts, specs.Mount{Destination: "/mine", Type: "tmpfs", Source: "tmpfs"})
+			})
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			cfg := container.ExecConfig{Pid: p.Pid(), ID: unique(t) + "-2", Process: defaults(t, "sh", "-c", "ls / | tr '\\n' ' '; readlink /proc/self/ns/mnt").Process, Stdout: w, SharedMounts: true}
+			e, err := container.Exec(t.Context(), cfg)
+			w.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, _ := io.ReadAll(r)
+			if want := "bin dev etc mine proc sys tmp " + nsLink(t, fmt.Sprint(p.Pid()), "mnt") + "\n"; string(out) != want {
+				t.Errorf("output %q, want %q", out, want)
+			}
+			if _, err := e.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
