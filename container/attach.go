@@ -14,19 +14,32 @@ const moveFDs = unix.MOVE_MOUNT_F_EMPTY_PATH | unix.MOVE_MOUNT_T_EMPTY_PATH
 // host's mounts. All that is mounted later is held as descriptors already, so
 // from here on no path leads to the host.
 func (t *tree) enterRoot() {
+	t.leaveHost(t.showRoot("/"))
+}
+
+// showRoot appends the calls that attach the root file system at name, a path of the host's, and make it the working
+// directory. The result holds the host's root.
+func (t *tree) showRoot(name string) program.Slot {
 	p, old := t.p, t.p.Slot()
 	root := p.File(t.root)
-	p.Stage("enter the root file system")
+	p.Stage("attach the root file system")
 	p.Call(unix.SYS_OPENAT, program.Int(unix.AT_FDCWD), p.Str("/"), program.Int(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), program.Int(0)).Into(old)
-	p.Call(unix.SYS_MOVE_MOUNT, root, p.Str(""), program.Int(unix.AT_FDCWD), p.Str("/"), program.Int(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	p.Call(unix.SYS_MOVE_MOUNT, root, p.Str(""), program.Int(unix.AT_FDCWD), p.Str(name), program.Int(unix.MOVE_MOUNT_F_EMPTY_PATH))
 	p.Call(unix.SYS_FCHDIR, root)
+	p.Call(unix.SYS_CLOSE, root)
+	return old
+}
+
+// leaveHost appends the calls that make the working directory "/" and drop the host's mounts.
+func (t *tree) leaveHost(old program.Slot) {
+	p := t.p
+	p.Stage("enter the root file system")
 	p.Call(unix.SYS_PIVOT_ROOT, p.Str("."), p.Str("."))
 	p.Stage("leave the host's file systems")
 	p.Call(unix.SYS_FCHDIR, old.Arg())
 	p.Call(unix.SYS_UMOUNT2, p.Str("."), program.Int(unix.MNT_DETACH))
 	p.Call(unix.SYS_CHDIR, p.Str("/"))
 	p.Call(unix.SYS_CLOSE, old.Arg())
-	p.Call(unix.SYS_CLOSE, root)
 }
 
 // open appends an open of a path that has to be free of links.
@@ -64,7 +77,9 @@ func (t *tree) attach() {
 	if t.pty != nil {
 		p.Stage("show the terminal on /dev/console")
 		tty := p.Slot()
-		p.Call(unix.SYS_OPEN_TREE, program.Int(unix.AT_FDCWD), p.Str(t.ptyName), program.Int(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)).Into(tty)
+		slave, _ := t.open(t.ptyName, unix.O_PATH)
+		p.Call(unix.SYS_OPEN_TREE, slave.Arg(), p.Str(""), program.Int(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)).Into(tty)
+		p.Call(unix.SYS_CLOSE, slave.Arg())
 		console, _ := t.open("/dev/console", unix.O_PATH)
 		p.Call(unix.SYS_MOVE_MOUNT, tty.Arg(), p.Str(""), console.Arg(), p.Str(""), program.Int(moveFDs))
 		p.Call(unix.SYS_CLOSE, console.Arg())

@@ -29,10 +29,13 @@ type confinement struct {
 	personality  *specs.LinuxPersonality
 	memoryPolicy *specs.LinuxMemoryPolicy
 	pdeathsig    bool
+	// path is the program's file; "" looks for the first argument.
+	path string
 	// listen appends a wait for the parent to take the filter's notifications, nil when it has none.
 	listen func()
-	// wait appends a wait for the parent, nil for none.
-	wait func()
+	// wait appends a wait for the parent, nil for none; hold one that comes last, after all that can fail.
+	wait, hold func()
+	noKeyring  bool
 	// reaper is the path of a program that is executed in between as the
 	// container's first process; "" for none.
 	reaper string
@@ -53,9 +56,11 @@ func (c *confinement) append() error {
 	if err := c.scheduling(); err != nil {
 		return err
 	}
-	p.Stage("join a new session keyring")
-	const joinSessionKeyring = 1
-	p.Call(unix.SYS_KEYCTL, program.Int(joinSessionKeyring), program.Int(0)).Ignore()
+	if !c.noKeyring {
+		p.Stage("join a new session keyring")
+		const joinSessionKeyring = 1
+		p.Call(unix.SYS_KEYCTL, program.Int(joinSessionKeyring), program.Int(0)).Ignore()
+	}
 	c.workDir()
 	c.streams()
 	if c.wait != nil {
@@ -67,7 +72,7 @@ func (c *confinement) append() error {
 	p.Stage("close what is not inherited")
 	const cloexec = 4
 	p.Call(unix.SYS_CLOSE_RANGE, program.Int(firstFree(c.extra)), program.Uint(0xffffffff), program.Int(cloexec)).Ignore()
-	e := program.Exec{Paths: c.paths(), Args: c.process.Args, Env: c.process.Env}
+	e := program.Exec{Paths: c.paths(), Args: c.process.Args, Env: c.process.Env, Hold: c.hold}
 	if c.reaper != "" {
 		e.Paths, e.Args = []string{c.reaper}, append([]string{initName}, c.process.Args...)
 	}
@@ -199,6 +204,9 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 // paths are the files that the program may be, as execvp looks for them.
 func (c *confinement) paths() []string {
+	if c.path != "" {
+		return []string{c.path}
+	}
 	name := c.process.Args[0]
 	if strings.Contains(name, "/") {
 		return []string{name}

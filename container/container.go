@@ -40,6 +40,12 @@ type Config struct {
 	// program: it may block until the program shall be executed. An error ends
 	// the container.
 	Created func(ctx context.Context, pid int) error
+	// Mounted is called with the pid of the container's first process when its namespaces and mounts are there but its
+	// root file system is not "/" yet: in its mount namespace that is Spec.Root.Path. An error ends the container.
+	Mounted func(ctx context.Context, pid int) error
+	// Hold lets Start return while the process waits to execute the program, with all else done. It is a directory
+	// that nobody else can write to, in which Start makes two FIFOs: see Release. "" does not wait.
+	Hold string
 	// Detached are mounts that are attached nowhere, by the Source of the mounts of the spec whose Type is
 	// TypeDetached. They stay the caller's.
 	Detached map[string]*os.File
@@ -50,6 +56,8 @@ type Config struct {
 	ExtraFiles []*os.File
 	// SystemdCgroup puts the cgroups into a scope that systemd makes; Spec.Linux.CgroupsPath has its form slice:prefix:name then.
 	SystemdCgroup bool
+	// NoNewKeyring leaves the process in the caller's session keyring.
+	NoNewKeyring bool
 	// DieWithParent kills the container when the process that called Start dies.
 	DieWithParent bool
 	// Init runs a small first process that reaps orphans and forwards signals.

@@ -30,6 +30,8 @@ type ExecConfig struct {
 	// Bundle and Annotations are those of the container, for the agent of a profile with notifications.
 	Bundle      string
 	Annotations map[string]string
+	// Path is the program's file when it is not Process.Args[0].
+	Path string
 	// ID and CgroupsPath are those of the container; they name the cgroups to join.
 	ID, CgroupsPath string
 	// Stdin, Stdout, Stderr and ExtraFiles are as in Config.
@@ -182,7 +184,7 @@ func (e *executor) compose() error {
 	p.Call(unix.SYS_SETSID).Ignore()
 	c := &confinement{
 		p: p, process: e.cfg.Process, stdio: [3]*os.File{e.cfg.Stdin, e.cfg.Stdout, e.cfg.Stderr},
-		extra: e.cfg.ExtraFiles, ptyName: e.ptyName, pdeathsig: e.cfg.DieWithParent,
+		extra: e.cfg.ExtraFiles, ptyName: e.ptyName, pdeathsig: e.cfg.DieWithParent, path: e.cfg.Path,
 		personality: e.cfg.Personality,
 	}
 	f := <-e.filter

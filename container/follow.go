@@ -120,29 +120,39 @@ func (s *starter) lead(ctx context.Context, child *program.Child, proc *Process)
 			return err
 		}
 	}
+	if s.cfg.Mounted != nil {
+		if err := s.await(ctx, child, proc.pid, s.cfg.Mounted); err != nil {
+			return err
+		}
+	}
 	if s.cfg.Network != nil {
 		if err := s.cfg.Network(ctx, proc.pid); err != nil {
 			return fmt.Errorf("set up the network: %w", err)
 		}
 	}
 	if s.gated() {
-		if ev, err := child.Next(); err != nil || !ev.Ready {
-			return ended(ctx, err)
-		}
-		if s.cfg.Created != nil {
-			if err := s.cfg.Created(ctx, proc.pid); err != nil {
-				return err
-			}
-		}
-		if err := s.letGo(); err != nil {
+		if err := s.await(ctx, child, proc.pid, s.cfg.Created); err != nil {
 			return err
 		}
 	}
-	_, err := s.notice.next(ctx, child, proc.pid, proc.pid, s.letGo)
-	if err != nil || ctx.Err() != nil {
+	ev, err := s.notice.next(ctx, child, proc.pid, proc.pid, s.letGo)
+	if err != nil || ctx.Err() != nil || s.hold != nil && !ev.Ready {
 		return ended(ctx, err)
 	}
 	return nil
+}
+
+// await waits for the child to come to its next wait, calls f, and lets it go on.
+func (s *starter) await(ctx context.Context, child *program.Child, pid int, f func(context.Context, int) error) error {
+	if ev, err := child.Next(); err != nil || !ev.Ready {
+		return ended(ctx, err)
+	}
+	if f != nil {
+		if err := f(ctx, pid); err != nil {
+			return err
+		}
+	}
+	return s.letGo()
 }
 
 // giveIDs fills the user namespace of the child, which waits for it.

@@ -134,3 +134,13 @@ func change(set, clear uint64) unix.MountAttr {
 	}
 	return attr
 }
+
+// MountOptions are the options of mounts that are not left to the file system, sorted.
+func MountOptions() []string {
+	return []string{
+		"async", "atime", "bind", "defaults", "dev", "diratime", "exec", "idmap", "noatime", "nodev", "nodiratime", "noexec", "noiversion",
+		"norelatime", "nostrictatime", "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime", "rexec",
+		"ridmap", "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnosuid", "rnosymfollow", "ro", "rprivate", "rrelatime", "rro", "rrw", "rshared",
+		"rslave", "rstrictatime", "rsuid", "rsymfollow", "runbindable", "rw", "shared", "slave", "strictatime", "suid", "symfollow", "tmpcopyup", "unbindable",
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"runtime"
 	"strings"
 
@@ -71,12 +72,14 @@ type starter struct {
 	flags uintptr
 	// goRead and goWrite are the pipe over which the parent lets the child go on.
 	goRead, goWrite *os.File
+	hold            *holding
 	groupFiles      []*os.File
 	notice          *notice
 }
 
 func (s *starter) close() {
 	s.p.Close()
+	s.hold.close()
 	s.joined.Close()
 	if s.tree != nil {
 		s.tree.Close()
@@ -118,6 +121,12 @@ func (s *starter) compose() error {
 	var err error
 	if s.goRead, s.goWrite, err = goPipe(); err != nil {
 		return err
+	}
+	if s.cfg.Hold != "" {
+		if s.hold, err = newHold(s.cfg.Hold); err != nil {
+			return err
+		}
+		s.p.Status(s.hold.takeStatus())
 	}
 	if err := s.makeTree(); err != nil {
 		return err
@@ -203,7 +212,9 @@ func (s *starter) makeMounts() error {
 		t.mountPoint = nil // it is no mount point, and stays
 		_, _ = t.resolve(cwd, directory)
 	}
-	s.enter()
+	if err := s.enter(); err != nil {
+		return err
+	}
 	if s.fresh[specs.NetworkNamespace] {
 		loopback(s.p)
 	}
@@ -224,13 +235,33 @@ func (s *starter) makeMounts() error {
 }
 
 // enter appends the entering of the root file system and the attaching of the mounts.
-func (s *starter) enter() {
-	if !s.fresh[specs.MountNamespace] {
+func (s *starter) enter() error {
+	t, borrowed := s.tree, !s.fresh[specs.MountNamespace]
+	switch {
+	case s.cfg.Mounted == nil && borrowed:
 		s.borrowMounts()
-		return
+	case s.cfg.Mounted == nil:
+		t.enterRoot()
+		t.attach()
+	case borrowed:
+		s.waitMounted()
+		s.borrowMounts()
+	case s.spec.Root == nil || !path.IsAbs(s.spec.Root.Path):
+		return errdefs.Invalid("root path: has to be absolute to be shown to others")
+	default:
+		old := t.showRoot(s.spec.Root.Path)
+		t.attach()
+		s.waitMounted()
+		t.leaveHost(old)
 	}
-	s.tree.enterRoot()
-	s.tree.attach()
+	return nil
+}
+
+// waitMounted appends the wait for Config.Mounted.
+func (s *starter) waitMounted() {
+	s.p.Stage("wait for the hooks")
+	s.p.Ready()
+	s.wait()
 }
 
 // propagation appends what concerns the root mount as a whole.
@@ -274,7 +305,8 @@ func (s *starter) finish() error {
 		p.Call(unix.SYS_SETDOMAINNAME, p.Str(s.spec.Domainname), program.Int(len(s.spec.Domainname)))
 	}
 	c := &confinement{
-		p: p, process: s.process(), stdio: [3]*os.File{s.cfg.Stdin, s.cfg.Stdout, s.cfg.Stderr},
+		noKeyring: s.cfg.NoNewKeyring,
+		p:         p, process: s.process(), stdio: [3]*os.File{s.cfg.Stdin, s.cfg.Stdout, s.cfg.Stderr},
 		extra: s.cfg.ExtraFiles, ptyName: s.tree.ptyName, pdeathsig: s.cfg.DieWithParent,
 		personality: s.spec.Linux.Personality, memoryPolicy: s.spec.Linux.MemoryPolicy,
 	}
@@ -287,6 +319,9 @@ func (s *starter) finish() error {
 			p.Ready()
 			s.wait()
 		}
+	}
+	if s.hold != nil {
+		c.hold = s.holdHere
 	}
 	f := <-s.filter
 	if f.err != nil {
@@ -301,6 +336,14 @@ func (s *starter) finish() error {
 		c.listen = s.wait
 	}
 	return c.append()
+}
+
+// holdHere appends the wait for Release.
+func (s *starter) holdHere() {
+	p := s.p
+	p.Stage("wait to be started")
+	p.Ready()
+	p.Call(unix.SYS_READ, p.File(s.hold.gate), program.Ptr(p, new([8]byte)), program.Int(1))
 }
 
 // process is what is asked for, as far as there are groups.

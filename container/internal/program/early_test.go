@@ -10,7 +10,7 @@ import (
 // TestNextPid hears the process that goes on before the child that tells of it.
 func TestNextPid(t *testing.T) {
 	record := func(kind, a uint64) []byte {
-		b := make([]byte, recordSize)
+		b := make([]byte, RecordSize)
 		binary.NativeEndian.PutUint64(b, kind)
 		binary.NativeEndian.PutUint64(b[8:], a)
 		return b

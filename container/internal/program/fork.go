@@ -23,7 +23,8 @@ const (
 	recordListener            // descriptor
 )
 
-const recordSize = 3 * 8
+// RecordSize is the size of a record in bytes.
+const RecordSize = 3 * 8
 
 // childState is what the interpreter uses; it is copied by fork.
 type childState struct {
@@ -229,7 +230,7 @@ func call(c *childState, o *op) (uintptr, syscall.Errno) {
 //go:norace
 func report(c *childState, kind, a, b uintptr) {
 	c.record[0], c.record[1], c.record[2] = kind, a, b
-	_, _, _ = syscall.RawSyscall6(unix.SYS_WRITE, c.status, uintptr(unsafe.Pointer(&c.record)), recordSize, 0, 0, 0)
+	_, _, _ = syscall.RawSyscall6(unix.SYS_WRITE, c.status, uintptr(unsafe.Pointer(&c.record)), RecordSize, 0, 0, 0)
 }
 
 //go:nosplit
@@ -290,7 +291,7 @@ type news struct {
 }
 
 func (c *Child) read() (Event, error) {
-	var b [recordSize]byte
+	var b [RecordSize]byte
 	_, err := io.ReadFull(c.status, b[:])
 	switch {
 	case errors.Is(err, io.EOF):

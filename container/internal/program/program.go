@@ -206,6 +206,10 @@ func (p *Program) Close() {
 	p.status.close()
 }
 
+// Status makes the child report over a pipe of the caller's, whose ends the program takes. Without it AppendExec makes
+// one. The writing end may be one that can be read, too: then a child whose parent is gone is not killed by reporting.
+func (p *Program) Status(read, write *os.File) { p.status = statusPipe{read: read, write: write} }
+
 // statusPipe is made when the first call refers to it.
 type statusPipe struct{ read, write *os.File }
 

@@ -56,6 +56,8 @@ type Exec struct {
 	Filter []byte
 	// FilterFlags are SECCOMP_FILTER_FLAG_*.
 	FilterFlags uint64
+	// Hold appends a wait between the look whether there is a program and its execution; nil for none.
+	Hold func()
 }
 
 // AppendExec appends the calls that execute e and end the program.
@@ -85,13 +87,20 @@ func (p *Program) AppendExec(e Exec) error {
 	stub := p.File(f)
 	p.Call(unix.SYS_FCNTL, Int(status), Int(unix.F_SETFD), Int(0))
 	env := p.Strs(e.Env)
-	const xOK = 1
-	for _, path := range e.Paths {
-		skip := p.Label()
-		p.Call(unix.SYS_FACCESSAT, Int(unix.AT_FDCWD), p.Str(path), Int(xOK)).Note().OnError(skip)
-		if len(e.Paths) > 1 {
-			p.Call(unix.SYS_FACCESSAT, Int(unix.AT_FDCWD), p.Str(path+"/."), Int(0)).Ignore().OnSuccess(skip)
+	if e.Hold != nil {
+		found := p.Label()
+		for _, path := range e.Paths {
+			skip := p.look(path, len(e.Paths) > 1)
+			p.Jump(found)
+			p.Mark(skip)
 		}
+		p.FailNoted(unix.ENOENT)
+		p.Mark(found)
+		e.Hold()
+		p.Stage("execute %q", name)
+	}
+	for _, path := range e.Paths {
+		skip := p.look(path, len(e.Paths) > 1)
 		argv := p.Strs(append([]string{path}, e.Args...))
 		p.Call(unix.SYS_EXECVEAT, stub, p.Str(""), argv, env, Int(unix.AT_EMPTY_PATH))
 		p.Mark(skip)
@@ -105,6 +114,17 @@ func (p *Program) AppendEnd() error {
 	_, err := p.statusFD()
 	p.execAt = math.MaxInt
 	return err
+}
+
+// look appends calls that go on at the label when path cannot be executed.
+func (p *Program) look(path string, search bool) Label {
+	const xOK = 1
+	skip := p.Label()
+	p.Call(unix.SYS_FACCESSAT, Int(unix.AT_FDCWD), p.Str(path), Int(xOK)).Note().OnError(skip)
+	if search {
+		p.Call(unix.SYS_FACCESSAT, Int(unix.AT_FDCWD), p.Str(path+"/."), Int(0)).Ignore().OnSuccess(skip)
+	}
+	return skip
 }
 
 // marker appends a call that does nothing, for the stub to name a stage by.
@@ -128,12 +148,14 @@ func (p *Program) LoadFilter(filter []byte, flags uint64) *Call {
 
 // statusFD makes the status pipe and gives the descriptor of its writing end.
 func (p *Program) statusFD() (int, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return 0, fmt.Errorf("make a status pipe: %w", err)
+	if p.status.write == nil {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return 0, fmt.Errorf("make a status pipe: %w", err)
+		}
+		p.Status(r, w)
 	}
-	p.status = statusPipe{read: r, write: w}
-	fd := p.File(w)
+	fd := p.File(p.status.write)
 	p.child.status = fd.value
 	return int(fd.value), p.err
 }
