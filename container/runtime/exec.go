@@ -61,7 +61,8 @@ func (r *Runtime) Exec(ctx context.Context, id string, o ExecOptions) (*containe
 		return nil, errdefs.Invalid("cannot use console socket if the runtime will not detach or allocate tty")
 	}
 	cfg := container.ExecConfig{
-		Pid: e.saved.Pid, Process: &process, Seccomp: spec.Linux.Seccomp, ID: id, CgroupsPath: e.saved.CgroupsPath,
+		Pid: e.saved.Pid, Process: &process, Seccomp: spec.Linux.Seccomp, Personality: spec.Linux.Personality, Bundle: e.saved.Bundle,
+		Annotations: e.saved.Annotations, ID: id, CgroupsPath: e.saved.CgroupsPath,
 		Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, ExtraFiles: o.ExtraFiles,
 	}
 	if o.Cgroup != "" {

@@ -64,6 +64,8 @@ type CreateOptions struct {
 	ConsoleSocket, PidFile string
 	// NoNewKeyring leaves the process in the caller's session keyring.
 	NoNewKeyring bool
+	// SystemdCgroup lets systemd make the cgroups: container.Config.
+	SystemdCgroup bool
 }
 
 // maxID bounds the length of a container's name.

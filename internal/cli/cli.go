@@ -44,6 +44,9 @@ func Main(version string) int {
 	if a.isInner {
 		userns.TieToParent()
 	}
+	if args, ok := runtimeArgs(os.Args); ok {
+		return a.runtimeMain(args)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	cmd := a.command()
@@ -146,6 +149,7 @@ func (a *app) addGroups(root *cobra.Command) {
 		{"inside", "What is in an image", []*cobra.Command{a.whyCommand(), a.diffCommand(), a.layersCommand(), a.sbomCommand(), a.provenanceCommand(), a.referrersCommand()}},
 		{"tags", "Tags and their history", []*cobra.Command{a.tagCommand(), a.untagCommand(), a.logCommand(), a.rollbackCommand()}},
 		{"store", "The store", []*cobra.Command{a.gcCommand(), a.fsckCommand(), a.dfCommand(), a.infoCommand(), a.systemCommand(), a.versionCommand()}},
+		{"below", "Below", []*cobra.Command{a.runtimeCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title + ":"})
 		for _, v := range g.verbs {
