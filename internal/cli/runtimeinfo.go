@@ -16,7 +16,7 @@ import (
 )
 
 // specVersion is the newest version of the runtime-spec that is known.
-const specVersion = "1.2.1"
+const specVersion = "1.3.0"
 
 func (rt *runtimeApp) specCommand() *cobra.Command {
 	var dir string
