@@ -116,9 +116,9 @@ func (s *Scope) made(line int, v any) error {
 	case string:
 		return s.wrote(line, len(v))
 	case []any:
-		*s.work += len(v) >> 4
+		*s.work += len(v) >> 2
 	case map[string]any:
-		*s.work += len(v) >> 4
+		*s.work += len(v) >> 2
 	}
 	if *s.work > maxWork {
 		return at(line, errdefs.Limit("the expression takes too long"))
