@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/camada/camada/container/cgroup"
@@ -22,7 +23,7 @@ type ExecConfig struct {
 	// Process says what runs, and as whom. With Terminal it gets a terminal of the container's.
 	Process *specs.Process
 	// SharedMounts tells that the container was started without a mount namespace of its own: its root file system is
-	// that of Pid then, and not the root of a namespace.
+	// that of Pid then, and not the root of a namespace. See SharesMounts.
 	SharedMounts bool
 	// Seccomp is the container's profile, nil for none; Personality its personality.
 	Seccomp     *specs.LinuxSeccomp
@@ -39,6 +40,14 @@ type ExecConfig struct {
 	ExtraFiles            []*os.File
 	// DieWithParent kills the process when its starter dies.
 	DieWithParent bool
+}
+
+// SharesMounts tells that a container of this spec has no mount namespace of its own.
+func SharesMounts(s *specs.Spec) bool {
+	if s.Linux == nil {
+		return true
+	}
+	return !slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.MountNamespace && n.Path == "" })
 }
 
 // Exec starts a process in a running container and returns when its program

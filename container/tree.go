@@ -225,7 +225,12 @@ func (t *tree) addBind(m specs.Mount, o mountOptions) error {
 
 // bind shows a file or directory of the host without further ado.
 func (t *tree) bind(source, destination string, attrs uint64) error {
-	return t.addBind(specs.Mount{Source: source, Destination: destination}, mountOptions{bind: true, attrs: attrs})
+	return t.bindWith(source, destination, mountOptions{attrs: attrs})
+}
+
+// bindWith is bind with the attributes and the propagation of o.
+func (t *tree) bindWith(source, destination string, o mountOptions) error {
+	return t.addBind(specs.Mount{Source: source, Destination: destination}, mountOptions{bind: true, attrs: o.attrsOf(), propagation: o.propagation})
 }
 
 // addDetached takes a mount of the caller's. The mount is the same whichever descriptor it is attached by, so it is used once.
@@ -317,19 +322,19 @@ func (t *tree) makeInChild(fstype string, params []string, attrs uint64) program
 func (t *tree) addCgroup(destination string, o mountOptions) error {
 	v1 := slices.DeleteFunc(slices.Clone(t.groups), func(dir string) bool { return !isV1(dir) })
 	if len(v1) == 0 && len(t.groups) > 0 {
-		return t.bind(t.groups[0], destination, o.attrsOf())
+		return t.bindWith(t.groups[0], destination, o)
 	}
 	dest, err := t.resolve(destination, directory)
 	if err != nil {
 		return err
 	}
-	e := &entry{dest: dest, late: unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}}
+	e := &entry{dest: dest, late: unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY, Propagation: o.propagation}}
 	if e.file, err = t.newFS("tmpfs", "cgroup", t.mapped("tmpfs", []string{"mode=755", "size=64k"}), o.attrsOf()&^unix.MOUNT_ATTR_RDONLY); err != nil {
 		return err
 	}
 	t.entries = append(t.entries, e)
 	for _, dir := range v1 {
-		if err := t.bind(dir, path.Join(dest, controllerOf(dir)), o.attrsOf()); err != nil {
+		if err := t.bindWith(dir, path.Join(dest, controllerOf(dir)), o); err != nil {
 			return err
 		}
 	}

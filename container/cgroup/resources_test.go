@@ -73,6 +73,33 @@ func TestResourcesV1(t *testing.T) {
 	}
 }
 
+// TestHugePages limits them where their controller is, and so do unified limits.
+func TestHugePages(t *testing.T) {
+	l := root(t)
+	sizes, _ := filepath.Glob("/sys/kernel/mm/hugepages/hugepages-2048kB")
+	controllers, _ := read(l.Unified, "cgroup.controllers")
+	if len(sizes) == 0 || l.V1["hugetlb"] == "" && !strings.Contains(controllers, "hugetlb") {
+		t.Skip("no huge pages of 2 MB, or no controller for them")
+	}
+	g := create(t, l, &specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 4 << 20}}})
+	dir, file := g.v1["hugetlb"], "hugetlb.2MB.limit_in_bytes"
+	if dir == "" {
+		dir, file = g.unified, "hugetlb.2MB.max"
+	}
+	if got, err := readUint(dir, file); err != nil || got != 4<<20 {
+		t.Errorf("%s = %d, %v", file, got, err)
+	}
+	if dir != g.unified {
+		return
+	}
+	if err := g.Update(&specs.LinuxResources{Unified: map[string]string{file: "6291456"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readUint(dir, file); err != nil || got != 6<<20 {
+		t.Errorf("%s = %d, %v", file, got, err)
+	}
+}
+
 // TestBurstUpdate raises and lowers quota and burst: the kernel wants burst within quota at every moment.
 func TestBurstUpdate(t *testing.T) {
 	l := v1(t, root(t))
