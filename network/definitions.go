@@ -50,6 +50,12 @@ func (d Definitions) Create(ctx context.Context, n Network) (Network, error) {
 		return n, fmt.Errorf("make network %s: %w", n.Name, err)
 	}
 	defer unlock()
+	// What a writer that was killed left: under the lock nobody writes.
+	if stale, err := filepath.Glob(filepath.Join(d.Dir, "*.new")); err == nil {
+		for _, f := range stale {
+			os.Remove(f)
+		}
+	}
 	all, err := d.List()
 	if err != nil {
 		return n, err

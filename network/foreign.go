@@ -149,7 +149,7 @@ func admitLegacy(bridges []bridge) error {
 	}
 	//nolint:noctx // it waits 5 seconds for its lock at the most
 	if exec.Command(program, "-w", "5", "-n", "-L", dockerChain).Run() != nil {
-		return nil // not Docker's doing
+		return nil //nolint:nilerr // there is no such chain: not Docker's doing
 	}
 	for _, b := range bridges {
 		if b.Internal {

@@ -38,6 +38,13 @@ func setupUserspace(ctx context.Context, o Options) (res Result, err error) {
 	if len(o.Endpoints) > 1 || len(o.Endpoints) == 1 && o.Endpoints[0].Network != nil {
 		return res, errdefs.Unsupported("networks of one's own need root: an ordinary user has bridge, host and none")
 	}
+	var mac net.HardwareAddr
+	if len(o.Endpoints) == 1 {
+		mac = o.Endpoints[0].MAC
+	}
+	if mac != nil && o.Driver != Pasta {
+		return res, errdefs.Unsupported("hardware address %s: %s has one of its own; pasta can choose", mac, o.Driver)
+	}
 	program, err := exec.LookPath(string(o.Driver))
 	if err != nil {
 		return res, errdefs.Unsupported("network driver %s: the program is not installed: %w", o.Driver, err)
@@ -65,7 +72,7 @@ func setupUserspace(ctx context.Context, o Options) (res Result, err error) {
 		return res, err
 	}
 	if o.Driver == Pasta {
-		err = s.startPasta(ctx, program, netns, &h, &res)
+		err = s.startPasta(ctx, program, netns, mac, &h, &res)
 	} else {
 		err = s.startSlirp(ctx, program, netns, &h, &res)
 	}
@@ -149,11 +156,14 @@ const pastaNameserver = "169.254.1.1"
 
 // startPasta runs pasta, which goes into the background when all is in place and
 // ends by itself with the network namespace.
-func (s state) startPasta(ctx context.Context, program, netns string, h *held, res *Result) error {
+func (s state) startPasta(ctx context.Context, program, netns string, mac net.HardwareAddr, h *held, res *Result) error {
 	pidFile := s.path("containers", h.ID+".pid")
 	args := []string{
 		"--config-net", "--quiet", "--no-map-gw", "--ns-ifname", firstInterface, "--pid", pidFile,
 		"--dns-forward", pastaNameserver, "--tcp-ns", "none", "--udp-ns", "none",
+	}
+	if mac != nil {
+		args = append(args, "--ns-mac-addr", mac.String())
 	}
 	args = append(append(args, pastaPorts(h.Ports)...), "--netns-only", "--netns", netns)
 	cmd := exec.CommandContext(ctx, program, args...)

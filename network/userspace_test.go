@@ -55,7 +55,31 @@ func rootless(driver, dir string) error {
 	if err != nil {
 		return err
 	}
-	r, err := Setup(ctx, Options{StateDir: dir, ContainerID: "a", Pid: cmd.Process.Pid, Driver: Driver(driver), Ports: ps})
+	o := Options{StateDir: dir, ContainerID: "a", Pid: cmd.Process.Pid, Driver: Driver(driver), Ports: ps}
+	mac := net.HardwareAddr{2, 0, 0, 0, 0, 0x42}
+	o.Endpoints = []Endpoint{{MAC: mac}}
+	if o.Driver != Pasta {
+		if _, err := Setup(ctx, o); !errdefs.IsUnsupported(err) {
+			return fmt.Errorf("a hardware address: %w", err)
+		}
+		o.Endpoints = nil
+	}
+	r, err := Setup(ctx, o)
+	if err != nil {
+		return err
+	}
+	netns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", cmd.Process.Pid))
+	if err != nil {
+		return err
+	}
+	defer netns.Close()
+	err = inNamespace(netns, func() error {
+		inside, err := net.InterfaceByName(firstInterface)
+		if err == nil && o.Driver == Pasta && inside.HardwareAddr.String() != mac.String() {
+			err = fmt.Errorf("hardware address %s, want %s", inside.HardwareAddr, mac)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
