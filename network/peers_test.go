@@ -17,7 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/camada/camada/network/dns"
 	"github.com/camada/camada/network/relay"
+	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
 )
 
@@ -52,6 +54,10 @@ func member() {
 			answer, err = dial(f[1], f[2])
 		case "keep":
 			answer, err = keep(f[1], f[2], f[3])
+		case "answer":
+			err = answerNames()
+		case "resolve":
+			err = resolve(f[1], f[2], f[3])
 		case "lookup":
 			answer, err = lookup(f[1], f[2])
 		}
@@ -135,6 +141,48 @@ func keep(dir, pid, port string) (string, error) {
 	}
 	_, err = relay.Serve([]relay.Socket{{File: r.Reserved[0], Protocol: "tcp", To: func() (netip.AddrPort, bool) { return Target(dir, "kept", r.Ports[0]) }}})
 	return "relayed true", err
+}
+
+// answerNames is a name server on the loopback: every name has the address 192.0.2.7.
+func answerNames() error {
+	c, err := net.ListenPacket("udp4", "127.0.0.1:53")
+	if err != nil {
+		return err
+	}
+	go func() {
+		b := make([]byte, 1000)
+		for {
+			n, from, err := c.ReadFrom(b)
+			var m dnsmessage.Message
+			if err != nil || m.Unpack(b[:n]) != nil || len(m.Questions) != 1 {
+				continue
+			}
+			m.Response, m.Additionals = true, nil
+			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
+				head := dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class}
+				m.Answers = []dnsmessage.Resource{{Header: head, Body: &dnsmessage.AResource{A: [4]byte{192, 0, 2, 7}}}}
+			}
+			if out, err := m.Pack(); err == nil {
+				_, _ = c.WriteTo(out, from)
+			}
+		}
+	}()
+	return nil
+}
+
+// resolve runs the resolver of a container, which asks the host's loopback about other names.
+func resolve(dir, id, pid string) error {
+	n, err := strconv.Atoi(pid)
+	if err != nil {
+		return err
+	}
+	udp, tcp, err := OpenResolver(n)
+	if err != nil {
+		return err
+	}
+	up := Upstream([]byte("nameserver 127.0.0.1\n"), DNS{})
+	(&dns.Server{Names: Names{StateDir: dir, ContainerID: id}, Upstream: up}).Serve(udp, tcp)
+	return nil
 }
 
 // lookup asks 127.0.0.11 for a name, by udp or tcp, or for the name of an address, and gives what it answered in order.

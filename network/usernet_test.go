@@ -1,6 +1,7 @@
 package network
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -208,6 +209,25 @@ func TestNames(t *testing.T) {
 	expect(t, "a name that went", a, "lookup udp see", "error")
 	if err := Disconnect(t.Context(), dir, "c", front.ID); !errdefs.IsNotFound(err) {
 		t.Errorf("disconnecting twice: %v", err)
+	}
+}
+
+// Questions about the outside go to the host's name servers, also one on its loopback; not from a network without a way out.
+func TestForwards(t *testing.T) {
+	host(t)
+	dir := filepath.Join(t.TempDir(), "network")
+	local := start(t, "host", 0)
+	local.must("answer")
+	for name, internal := range map[string]bool{"front": false, "back": true} {
+		n := made(t, dir, Network{Name: name, Internal: internal})
+		p, _ := connectTo(t, dir, name, []Endpoint{on(n, "me")})
+		start(t, "keeper", 0).must(fmt.Sprintf("resolve %s %s %d", dir, name, p.pid()))
+		if internal {
+			expect(t, name, p, "lookup udp outside.example", "error")
+		} else {
+			expect(t, name, p, "lookup udp outside.example", "192.0.2.7")
+		}
+		expect(t, name, p, "lookup udp me", "172.")
 	}
 }
 
