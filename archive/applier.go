@@ -118,7 +118,7 @@ func (a *applier) prepareRoot() error {
 	if err := unix.Fstat(a.rootfd, &st); err != nil {
 		return fmt.Errorf("stat the root: %w", err)
 	}
-	if a.opts.Export {
+	if a.opts.Export || a.opts.Files {
 		return nil
 	}
 	if !a.overlay() {

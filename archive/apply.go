@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/camada/camada/errdefs"
+	"golang.org/x/sys/unix"
 )
 
 // Whiteouts is what Apply makes of whiteouts.
@@ -46,6 +47,10 @@ type ApplyOptions struct {
 	// Export says that the root is somebody's directory, into which files are put: they belong to the
 	// caller whatever the tar says, and the root itself stays as it is.
 	Export bool
+	// Files says that the tar is no layer but files that are put into somebody's directory, which itself stays as it is: a name
+	// that looks like a whiteout's is one like others, and a directory is never replaced by something else, nor something else by a
+	// directory (ErrConflict).
+	Files bool
 	// MaxEntries is how many entries a tar may have; 0 means 12 million.
 	MaxEntries int64
 	// MaxBytes is how many bytes the entries may have together; 0 means 256 GiB.
@@ -181,13 +186,13 @@ func (a *applier) entry(hdr *tar.Header, content io.Reader) error {
 		if e.Type != TypeDir {
 			return errdefs.Invalid("the root can only be a directory")
 		}
-		if a.opts.Export {
+		if a.opts.Export || a.opts.Files {
 			return nil
 		}
 		return a.rootEntry(e)
 	}
 	dir, base := split(e.Name)
-	if strings.HasPrefix(base, WhiteoutPrefix) {
+	if strings.HasPrefix(base, WhiteoutPrefix) && !a.opts.Files {
 		return a.whiteout(dir, base)
 	}
 	p, err := a.dirs.parent(a, dir)
@@ -195,6 +200,11 @@ func (a *applier) entry(hdr *tar.Header, content io.Reader) error {
 		return err
 	}
 	a.saw(p, base)
+	if a.opts.Files {
+		if err := keepsKind(p, base, e.Type == TypeDir); err != nil {
+			return err
+		}
+	}
 	switch e.Type {
 	case TypeReg:
 		return a.regular(p, base, e, content)
@@ -208,6 +218,21 @@ func (a *applier) entry(hdr *tar.Header, content io.Reader) error {
 		return a.device(p, base, e)
 	}
 	return errdefs.Invalid("unknown type %q", e.Type)
+}
+
+// keepsKind refuses that a directory and something else replace each other.
+func keepsKind(p *dirHandle, base string, dir bool) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(p.fd, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return nil // there is nothing, or what makes the entry will say what is wrong
+	}
+	switch is := typeOf(st.Mode) == TypeDir; {
+	case is && !dir:
+		return errdefs.Conflict("cannot overwrite directory with non-directory")
+	case !is && dir:
+		return errdefs.Conflict("cannot overwrite non-directory with directory")
+	}
+	return nil
 }
 
 // entryOf reads a header. Its Name is clean.

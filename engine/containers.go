@@ -28,22 +28,28 @@ func (e *Engine) Containers(ctx context.Context, filter ContainerFilter) ([]Cont
 		return nil, err
 	}
 	rows := []ContainerRow{}
+	var st statuses
 	for _, c := range list {
 		if !all && !c.Running() || !match(c) {
 			continue
 		}
 		rows = append(rows, ContainerRow{
 			ID: c.Config.ID, Image: c.Config.ImageName, Command: strings.Join(c.Config.Command, " "), CreatedAt: c.Config.Created,
-			State: string(c.State.Status), Status: statusText(c.State), Ports: portsText(c), Names: c.Config.Name, Labels: c.Config.Labels,
+			State: st.of(c), Status: statusText(&st, c), Ports: portsText(c), Names: c.Config.Name, Labels: c.Config.Labels,
 		})
 	}
 	return rows, nil
 }
 
-func statusText(st record.State) string {
+func statusText(now *statuses, c *record.Container) string {
+	st := c.State
 	switch st.Status {
 	case record.Running:
-		return "Up " + HumanDuration(time.Since(st.Started))
+		text := "Up " + HumanDuration(time.Since(st.Started))
+		if now.paused(c) {
+			text += " (Paused)"
+		}
+		return text
 	case record.Exited:
 		s := fmt.Sprintf("Exited (%d)", st.ExitCode)
 		if !st.Finished.IsZero() {
@@ -89,7 +95,8 @@ func containerMatcher(f ContainerFilter) (match func(*record.Container) bool, al
 			tests = append(tests, func(c *record.Container) bool { return strings.HasPrefix(c.Config.ID, v) })
 		case "status":
 			all = true
-			tests = append(tests, func(c *record.Container) bool { return string(c.State.Status) == v })
+			var st statuses
+			tests = append(tests, func(c *record.Container) bool { return st.of(c) == v })
 		case "ancestor":
 			tests = append(tests, func(c *record.Container) bool {
 				return c.Config.ImageName == v || strings.TrimSuffix(c.Config.ImageName, ":latest") == v || strings.HasPrefix(c.Config.ImageID, "sha256:"+v)
@@ -189,7 +196,10 @@ func send(c *record.Container, sig unix.Signal) error {
 	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("signal container %s: %w", c.Config.Name, err)
 	}
-	return nil
+	if stop, err := parseSignal(c.Config.StopSignal); sig != unix.SIGKILL && (err != nil || sig != stop) {
+		return nil
+	}
+	return thaw(c)
 }
 
 // parseSignal reads KILL, SIGKILL or 9.

@@ -160,7 +160,7 @@ func (e *Engine) changesOf(ctx context.Context, id string) (*index.Index, error)
 	done := make(chan error, 1)
 	go func() {
 		w := bufio.NewWriterSize(pw, 256<<10)
-		err := snaps.Diff(ctx, id, w, snapshot.DiffOptions{Exclude: []string{"proc", "sys", "dev", "etc/resolv.conf", "etc/hosts", "etc/hostname"}})
+		err := snaps.Diff(ctx, id, w, snapshot.DiffOptions{Exclude: runtimeFiles()})
 		pw.CloseWithError(errors.Join(err, w.Flush()))
 		done <- err
 	}()

@@ -22,6 +22,9 @@ func (e *Engine) Exec(ctx context.Context, opts ExecOptions) (int, error) {
 	if !c.Running() {
 		return 0, errdefs.Conflict("container %s is not running", opts.Container)
 	}
+	if paused(c) {
+		return 0, errdefs.Conflict("container %s is paused: unpause it first", opts.Container)
+	}
 	s, err := execSpec(c, opts)
 	if err != nil {
 		return 0, err

@@ -28,6 +28,7 @@ type ContainerInspect struct {
 type ContainerState struct {
 	Status     string
 	Running    bool
+	Paused     bool
 	OOMKilled  bool
 	Pid        int
 	ExitCode   int
@@ -78,7 +79,7 @@ func (e *Engine) inspectContainer(ctx context.Context, name string) (*ContainerI
 	cfg, st := c.Config, c.State
 	v := &ContainerInspect{
 		ID: cfg.ID, Created: cfg.Created.Format(time.RFC3339Nano), Image: cfg.ImageID, Name: "/" + cfg.Name, LogPath: c.LogPath(), Snapshot: cfg.Snapshot,
-		State: ContainerState{Status: string(st.Status), Running: c.Running(), OOMKilled: st.OOMKilled, ExitCode: st.ExitCode, Error: st.Error,
+		State: ContainerState{Status: new(statuses).of(c), Running: c.Running(), Paused: paused(c), OOMKilled: st.OOMKilled, ExitCode: st.ExitCode, Error: st.Error,
 			StartedAt: stamp(st.Started), FinishedAt: stamp(st.Finished)},
 		HostConfig: HostConfig{Binds: cfg.Volumes, NetworkMode: cfg.Network, AutoRemove: cfg.Remove, Privileged: cfg.Privileged,
 			Memory: cfg.Memory, NanoCpus: cfg.NanoCPUs, PidsLimit: cfg.PidsLimit},

@@ -69,6 +69,9 @@ func (e *Engine) Start(ctx context.Context, name string, opts StartOptions) (Run
 		return RunResult{}, err
 	}
 	res := RunResult{ID: c.Config.ID}
+	if paused(c) {
+		return res, errdefs.Conflict("container %s is paused: it needs camada unpause, not start", name)
+	}
 	if c.Running() {
 		if opts.Attach {
 			return res, errdefs.Conflict("container %s is running already: it cannot be started once more to attach to it", name)

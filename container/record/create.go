@@ -132,7 +132,7 @@ func (s *Store) takeName(ctx context.Context, name, id string) (string, error) {
 			return "", fmt.Errorf("take the name %s: %w", name, err)
 		}
 		owner, err := os.Readlink(link)
-		if err == nil && !s.owns(owner) && os.Remove(link) == nil {
+		if err == nil && !s.owns(owner, name) && os.Remove(link) == nil {
 			continue // left by a process that was killed
 		}
 		if given {
@@ -166,8 +166,8 @@ func (s *Store) freeName(ctx context.Context, name, id string) error {
 	return nil
 }
 
-// owns reports whether a container is there, or is just being made.
-func (s *Store) owns(id string) bool {
+// owns reports whether a container is there under this name, or is just being made.
+func (s *Store) owns(id, name string) bool {
 	if !isID(id) {
 		return false
 	}
@@ -175,7 +175,12 @@ func (s *Store) owns(id string) bool {
 	if s.beingMade(id) {
 		return true
 	}
-	_, err := os.Lstat(filepath.Join(s.dir, id))
+	var cfg Config
+	err := readJSON(filepath.Join(s.dir, id, configFile), &cfg)
+	if err == nil {
+		return cfg.Name == name // another one is left by a renaming that was killed
+	}
+	_, err = os.Lstat(filepath.Join(s.dir, id))
 	return err == nil
 }
 
@@ -260,7 +265,7 @@ func (s *Store) Recover(ctx context.Context) error {
 	}
 	for _, n := range names {
 		link := filepath.Join(s.dir, namesDir, n)
-		if owner, err := os.Readlink(link); err == nil && !s.owns(owner) {
+		if owner, err := os.Readlink(link); err == nil && !s.owns(owner, n) {
 			if err := os.Remove(link); err != nil {
 				return fmt.Errorf("recover the names of containers: %w", err)
 			}

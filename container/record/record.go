@@ -9,7 +9,7 @@
 //
 // # On disk
 //
-//	<dir>/<id>/config.json   what it was made of; never changes
+//	<dir>/<id>/config.json   what it was made of; replaced whole, under a lock of the directory (Rename, Change)
 //	<dir>/<id>/state.json    how it is doing; replaced whole
 //	<dir>/<id>/log           what it wrote: a JSON object a line
 //	<dir>/<id>/alive         locked by the process that looks after it, as long as it does; holds its last state
@@ -148,7 +148,10 @@ func (s *Store) Get(ctx context.Context, query string) (*Container, error) {
 		return s.load(query)
 	}
 	if id, err := os.Readlink(filepath.Join(s.dir, namesDir, query)); err == nil && isID(id) {
-		if c, err := s.load(id); err == nil || !errdefs.IsNotFound(err) {
+		c, err := s.load(id)
+		switch {
+		case err == nil && c.State.Status != Dead && c.Config.Name != query: // left by a renaming that was killed
+		case err == nil || !errdefs.IsNotFound(err):
 			return c, err
 		}
 	}

@@ -1,0 +1,249 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/camada/camada/archive/compression"
+	"github.com/camada/camada/archive/transplant"
+	"github.com/camada/camada/container/record"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/mount"
+)
+
+// CopyOptions say what CopyIn and CopyOut copy.
+type CopyOptions struct {
+	// Container and Path are one side. A path is one of the container's root.
+	Container, Path string
+	// Host is a path of this machine, the other side unless Stream is given: "/." at its end means what is in the directory.
+	Host string
+	// Input is a tar, compressed or not, that CopyIn reads in place of Host; Output takes the tar that CopyOut makes.
+	Input  io.Reader
+	Output io.Writer
+	// Archive keeps the owners of files; Follow copies what a link at the end of the source leads to.
+	Archive, Follow bool
+}
+
+// CopyIn copies into a container, which runs or not, and returns how many bytes the tar between the two had.
+func (e *Engine) CopyIn(ctx context.Context, o CopyOptions) (int64, error) {
+	var n int64
+	err := e.withFiles(ctx, o.Container, func(tree *transplant.Tree) (err error) {
+		dst, err := tree.Target(o.Path)
+		if err != nil {
+			return err
+		}
+		defer dst.Close()
+		if o.Input != nil {
+			if !dst.IsDir() {
+				return errdefs.Invalid("the destination %s:%s must be a directory", o.Container, o.Path)
+			}
+			r, err := compression.NewReader(o.Input, compression.Limits{})
+			if err != nil {
+				return err
+			}
+			defer r.Close() //nolint:errcheck // only read
+			return dst.Extract(ctx, r, transplant.Options{Mine: o.mine()})
+		}
+		host, err := transplant.Host()
+		if err != nil {
+			return err
+		}
+		defer host.Close() //nolint:errcheck // a directory
+		from, err := pathHere(o.Host)
+		if err != nil {
+			return err
+		}
+		src, err := host.Source(from, o.Follow)
+		if err != nil {
+			return err
+		}
+		defer src.Close()
+		n, err = move(ctx, src, dst, transplant.Options{Mine: o.mine()})
+		return err
+	})
+	return n, err
+}
+
+// CopyOut copies out of a container, which runs or not, and returns how many bytes the tar between the two had.
+func (e *Engine) CopyOut(ctx context.Context, o CopyOptions) (int64, error) {
+	var n int64
+	err := e.withFiles(ctx, o.Container, func(tree *transplant.Tree) (err error) {
+		src, err := tree.Source(o.Path, o.Follow)
+		if err != nil {
+			return err
+		}
+		defer src.Close()
+		if o.Output != nil {
+			name := src.Base
+			if src.Contents() {
+				name = "."
+			}
+			return src.Write(ctx, o.Output, name)
+		}
+		host, err := transplant.Host()
+		if err != nil {
+			return err
+		}
+		defer host.Close() //nolint:errcheck // a directory
+		to, err := pathHere(o.Host)
+		if err != nil {
+			return err
+		}
+		dst, err := host.Target(to)
+		if err != nil {
+			return err
+		}
+		defer dst.Close()
+		n, err = move(ctx, src, dst, transplant.Options{Mine: !o.Archive || o.mine()})
+		return err
+	})
+	return n, err
+}
+
+// mine reports whether files are better the caller's own: an ordinary user's namespace knows few of this machine's owners.
+func (o CopyOptions) mine() bool { return os.Geteuid() != 0 || inUserNamespace() && !o.Archive }
+
+// pathHere makes a path absolute, and keeps what its end says.
+func pathHere(p string) (string, error) {
+	if filepath.IsAbs(p) {
+		return p, nil
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", p, err)
+	}
+	return wd + "/" + p, nil
+}
+
+// move moves the tar of src into dst.
+func move(ctx context.Context, src *transplant.Source, dst *transplant.Target, opts transplant.Options) (int64, error) {
+	name, err := transplant.Rule(src, dst)
+	if err != nil {
+		return 0, err
+	}
+	pr, pw := io.Pipe()
+	written := make(chan error, 1)
+	count := &sent{w: pw}
+	go func() {
+		err := src.Write(ctx, count, name)
+		pw.CloseWithError(err)
+		written <- err
+	}()
+	err = dst.Extract(ctx, pr, opts)
+	pr.CloseWithError(io.ErrClosedPipe)
+	if werr := <-written; werr != nil && !errors.Is(werr, io.ErrClosedPipe) {
+		err = werr
+	}
+	return count.n, err
+}
+
+// sent counts what is written.
+type sent struct {
+	w io.Writer
+	n int64
+}
+
+func (c *sent) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// withFiles calls f with the files of a container: what its first process sees while it runs, else its root file system with its
+// volumes. Meanwhile the container is not started.
+func (e *Engine) withFiles(ctx context.Context, name string, f func(*transplant.Tree) error) error {
+	c, err := e.records.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	for {
+		if c.Running() {
+			return inRunning(c, f)
+		}
+		keep, ok, err := c.TryKeep()
+		if err != nil {
+			return err
+		}
+		if ok && !c.Running() {
+			defer keep.Close()
+			return e.inStopped(ctx, c, f)
+		}
+		if ok {
+			keep.Close()
+			continue
+		}
+		select { // it is being started, or ends
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+		if err := c.Refresh(); err != nil {
+			return err
+		}
+	}
+}
+
+func inRunning(c *record.Container, f func(*transplant.Tree) error) error {
+	tree, err := transplant.Open(fmt.Sprintf("/proc/%d/root", c.State.Pid))
+	if err == nil {
+		defer tree.Close() //nolint:errcheck // a directory
+		err = c.Refresh()  // the process was this one when its root was opened
+	}
+	if err == nil && !c.Running() {
+		err = errdefs.Conflict("it ended at this moment")
+	}
+	if err != nil {
+		return fmt.Errorf("files of container %s: %w", c.Config.Name, err)
+	}
+	return f(tree)
+}
+
+func (e *Engine) inStopped(ctx context.Context, c *record.Container, f func(*transplant.Tree) error) error {
+	if c.State.Status == record.Dead {
+		return errdefs.Corrupt("files of container %s: %s", c.Config.Name, c.State.Error)
+	}
+	l, err := launchOf(c)
+	if err != nil {
+		return err
+	}
+	snaps, err := e.snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := snaps.Mount(ctx, c.Config.Snapshot)
+	if err != nil {
+		return err
+	}
+	m.ReadOnly = l.opts.ReadOnly
+	volumes, err := e.volumeMounts(l.opts.Volumes)
+	if err != nil {
+		return err
+	}
+	var on []mount.On
+	for _, v := range volumes {
+		if v.Type == "bind" {
+			on = append(on, mount.On{Source: v.Source, Target: strings.TrimPrefix(v.Destination, "/"), ReadOnly: slices.Contains(v.Options, "ro") || slices.Contains(v.Options, "rro")})
+		}
+	}
+	return mount.With(m, on, func(root *os.File) error {
+		tree, err := transplant.Of(root)
+		if err != nil {
+			return err
+		}
+		defer tree.Close() //nolint:errcheck // a directory
+		return f(tree)
+	})
+}
+
+// Running reports whether a container runs.
+func (e *Engine) Running(ctx context.Context, name string) (bool, error) {
+	c, err := e.records.Get(ctx, name)
+	return err == nil && c.Running(), err
+}
