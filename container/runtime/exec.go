@@ -62,7 +62,7 @@ func (r *Runtime) Exec(ctx context.Context, id string, o ExecOptions) (*containe
 	}
 	cfg := container.ExecConfig{
 		Pid: e.saved.Pid, Process: &process, Seccomp: spec.Linux.Seccomp, Personality: spec.Linux.Personality, Bundle: e.saved.Bundle,
-		Annotations: e.saved.Annotations, ID: id, CgroupsPath: e.saved.CgroupsPath,
+		Annotations: e.saved.Annotations, SharedMounts: container.SharesMounts(spec), ID: id, CgroupsPath: e.saved.CgroupsPath,
 		Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, ExtraFiles: o.ExtraFiles,
 	}
 	if o.Cgroup != "" {

@@ -95,6 +95,8 @@ func (b *limitedBuffer) Write(p []byte) (int, error) {
 // createHooks runs the hooks that come when the container is put together and its root is not "/" yet.
 func (e *entry) createHooks(ctx context.Context, spec *specs.Spec) error {
 	h := spec.Hooks
+	all := container.Capabilities() // the hook is the caller's, not the container's
+	rights := &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all}
 	for _, k := range []struct {
 		kind  string
 		hooks []specs.Hook
@@ -102,7 +104,7 @@ func (e *entry) createHooks(ctx context.Context, spec *specs.Spec) error {
 	}{
 		{"prestart", h.Prestart, onHost}, //nolint:staticcheck // engines still set it
 		{"createRuntime", h.CreateRuntime, onHost},
-		{"createContainer", h.CreateContainer, e.inside(specs.Process{Cwd: "/"}, nil, nil)},
+		{"createContainer", h.CreateContainer, e.inside(specs.Process{Cwd: "/", Capabilities: rights}, nil, nil, container.SharesMounts(spec))},
 	} {
 		if err := e.hooks(ctx, k.kind, specs.StateCreating, k.hooks, k.run); err != nil {
 			return err
@@ -118,11 +120,11 @@ func (e *entry) startContainer(ctx context.Context, spec *specs.Spec) error {
 	}
 	p := withDefaults(*spec.Process, nil)
 	p.Cwd, p.Terminal = "/", false
-	return e.hooks(ctx, "startContainer", specs.StateCreated, spec.Hooks.StartContainer, e.inside(p, spec.Linux.Seccomp, spec))
+	return e.hooks(ctx, "startContainer", specs.StateCreated, spec.Hooks.StartContainer, e.inside(p, spec.Linux.Seccomp, spec, container.SharesMounts(spec)))
 }
 
 // inside executes hooks in the namespaces of the container's process, as p says; of tells whether in its cgroups, too.
-func (e *entry) inside(p specs.Process, profile *specs.LinuxSeccomp, of *specs.Spec) runner {
+func (e *entry) inside(p specs.Process, profile *specs.LinuxSeccomp, of *specs.Spec, shared bool) runner {
 	return func(ctx context.Context, h specs.Hook, state []byte) ([]byte, error) {
 		in, err := memory("state", state)
 		if err != nil {
@@ -135,7 +137,7 @@ func (e *entry) inside(p specs.Process, profile *specs.LinuxSeccomp, of *specs.S
 		}
 		defer out.Close()
 		p.Args, p.Env = h.Args, h.Env
-		cfg := container.ExecConfig{Pid: e.saved.Pid, Process: &p, Path: h.Path, Seccomp: profile, Stdin: in, Stdout: out, Stderr: out, DieWithParent: true}
+		cfg := container.ExecConfig{Pid: e.saved.Pid, Process: &p, Path: h.Path, Seccomp: profile, SharedMounts: shared, Stdin: in, Stdout: out, Stderr: out, DieWithParent: true}
 		if of != nil {
 			cfg.ID, cfg.CgroupsPath = e.saved.ID, e.saved.CgroupsPath
 		}

@@ -235,7 +235,7 @@ func TestHooks(t *testing.T) {
 	f.o.Spec.Hooks = &specs.Hooks{
 		Prestart:        []specs.Hook{hook("prestart", log, where)}, //nolint:staticcheck // engines still set it
 		CreateRuntime:   []specs.Hook{hook("createRuntime", log, where)},
-		CreateContainer: []specs.Hook{hook("createContainer", log, where)},
+		CreateContainer: []specs.Hook{hook("createContainer", log, where+"; grep -q 'CapEff:.*[1-9a-f]' /proc/self/status && echo rights")},
 		StartContainer:  []specs.Hook{hook("startContainer", "/log", "/bin/busybox id -u; /bin/busybox test -e "+f.dir+" || echo inside")},
 		Poststart:       []specs.Hook{hook("poststart", log, where)},
 		Poststop:        []specs.Hook{hook("poststop", log, where)},
@@ -268,6 +268,9 @@ func TestHooks(t *testing.T) {
 			t.Fatalf("no %q, in this order, in:\n%s", want, b)
 		}
 		text = text[i:]
+	}
+	if !strings.Contains(string(b), "\nrights\n") {
+		t.Errorf("the hook in the container's namespaces had no rights:\n%s", b)
 	}
 	if strings.Contains(string(b), "HOME") {
 		t.Errorf("hooks got the caller's environment:\n%s", b)
