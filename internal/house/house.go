@@ -15,8 +15,8 @@ const module = "github.com/camada/camada"
 // floors, and its own parents on its own floor. A folder stands for the packages below it
 // unless they are listed themselves.
 var floors = [][]string{
-	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/sshagent", "internal/yamltree"},
-	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory", "bake"},
+	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/sshagent", "internal/yamltree", "internal/rotated"},
+	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory", "bake", "event"},
 	3: {"layer", "snapshot", "image", "container", "remote", "attest"},
 	4: {"transfer", "unpack", "base", "gc", "fetch", "anatomy"},
 	5: {"build"},
@@ -29,12 +29,13 @@ var floors = [][]string{
 
 // sameFloor are imports between folders of one floor that are meant, each with its reason.
 var sameFloor = map[string]string{
-	"internal/sshagent -> errdefs": "a key that cannot be read is an error with a class",
-	"internal/yamltree -> errdefs": "a text that cannot be read is an error with a class",
-	"platform -> errdefs":          "a name that cannot be parsed is an error with a class",
-	"reference -> errdefs":         "a name that cannot be parsed is an error with a class",
-	"content -> lease":             "a store pins a blob before it looks whether it is there",
-	"remote -> image":              "a registry keeps what is a manifest apart from what is a blob",
+	"internal/sshagent -> errdefs":       "a key that cannot be read is an error with a class",
+	"internal/yamltree -> errdefs":       "a text that cannot be read is an error with a class",
+	"internal/rotated -> internal/flock": "many processes append to one file",
+	"platform -> errdefs":                "a name that cannot be parsed is an error with a class",
+	"reference -> errdefs":               "a name that cannot be parsed is an error with a class",
+	"content -> lease":                   "a store pins a blob before it looks whether it is there",
+	"remote -> image":                    "a registry keeps what is a manifest apart from what is a blob",
 }
 
 // parts are children that their parent imports, each with its reason: they
