@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/camada/camada/container"
 	"github.com/camada/camada/container/record"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/image"
 	"github.com/camada/camada/network"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -30,7 +32,7 @@ func (e *Engine) Containers(ctx context.Context, filter ContainerFilter) ([]Cont
 	rows := []ContainerRow{}
 	var st statuses
 	for _, c := range list {
-		if !all && !c.Running() || !match(c) {
+		if !all && !c.Active() || !match(c) {
 			continue
 		}
 		rows = append(rows, ContainerRow{
@@ -45,11 +47,13 @@ func statusText(now *statuses, c *record.Container) string {
 	st := c.State
 	switch st.Status {
 	case record.Running:
-		text := "Up " + HumanDuration(time.Since(st.Started))
+		text := "Up " + HumanDuration(time.Since(st.Started)) + healthText(c.Health())
 		if now.paused(c) {
 			text += " (Paused)"
 		}
 		return text
+	case record.Restarting:
+		return fmt.Sprintf("Restarting (%d) %s ago", st.ExitCode, HumanDuration(time.Since(st.Finished)))
 	case record.Exited:
 		s := fmt.Sprintf("Exited (%d)", st.ExitCode)
 		if !st.Finished.IsZero() {
@@ -60,6 +64,17 @@ func statusText(now *statuses, c *record.Container) string {
 		return "Dead"
 	}
 	return "Created"
+}
+
+// healthText is what ps adds to the status.
+func healthText(h *record.Health) string {
+	switch {
+	case h == nil:
+		return ""
+	case h.Status == record.HealthStarting:
+		return " (health: starting)"
+	}
+	return " (" + h.Status + ")"
 }
 
 func portsText(c *record.Container) string {
@@ -141,18 +156,38 @@ func (e *Engine) Logs(ctx context.Context, name string, opts LogOptions) error {
 	if err != nil {
 		return err
 	}
-	return c.ReadLog(ctx, record.ReadOptions{Tail: opts.Tail, Follow: opts.Follow}, func(l record.Line) error {
+	switch c.Config.LogDriver {
+	case logNone:
+		return errdefs.Unsupported("container %s has log driver none: what it wrote was not kept", name)
+	case logJournald:
+		return errdefs.Unsupported("container %s has log driver journald: read it with journalctl CONTAINER_NAME=%s", name, c.Config.Name)
+	}
+	ro := record.ReadOptions{Tail: opts.Tail, Follow: opts.Follow, Since: opts.Since, Until: opts.Until}
+	return c.ReadLog(ctx, ro, func(l record.Line) error {
 		w := opts.Stdout
 		if l.Stream == "stderr" {
 			w = opts.Stderr
 		}
 		text := l.Log
+		if opts.Details {
+			text = details(l.Attrs) + " " + text
+		}
 		if opts.Timestamps {
-			text = l.Time.Format(time.RFC3339Nano) + " " + text
+			text = l.Time.Format("2006-01-02T15:04:05.000000000Z07:00") + " " + text
 		}
 		_, err := w.Write([]byte(text))
 		return err
 	})
+}
+
+// details are the attributes of a line, sorted by name.
+func details(attrs map[string]string) string {
+	texts := make([]string, 0, len(attrs))
+	for k, v := range attrs {
+		texts = append(texts, k+"="+v)
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, ",")
 }
 
 // Wait waits for a container's end and returns its exit code.
@@ -177,7 +212,27 @@ func (e *Engine) Kill(ctx context.Context, name, signal string) error {
 	if !c.Running() {
 		return errdefs.Conflict("container %s is not running", name)
 	}
+	if sig == unix.SIGKILL || sig == stopSignal(c) { // its end is wanted
+		if err := c.RequestStop(); err != nil {
+			return err
+		}
+	}
+	return e.signal(ctx, c, sig)
+}
+
+// signal sends a signal, and notes that.
+func (e *Engine) signal(ctx context.Context, c *record.Container, sig unix.Signal) error {
+	e.noteContainer(ctx, c, "kill", map[string]string{"signal": strconv.Itoa(int(sig))})
 	return send(c, sig)
+}
+
+// stopSignal is the one that asks a container to end.
+func stopSignal(c *record.Container) unix.Signal {
+	sig, err := parseSignal(orElse(c.Config.StopSignal, "SIGTERM"))
+	if err != nil {
+		return unix.SIGTERM
+	}
+	return sig
 }
 
 // send signals the first process, which is certain to be the container's: the descriptor holds it while it is compared.
@@ -217,21 +272,56 @@ func parseSignal(s string) (unix.Signal, error) {
 	return 0, errdefs.Invalid("%q is not a signal", s)
 }
 
-// Stop asks a container to end, and ends it after the timeout; a negative one is none.
-func (e *Engine) Stop(ctx context.Context, name string, timeout time.Duration) error {
+// StopOptions say how a container is stopped.
+type StopOptions struct {
+	// Timeout is how long it has; negative is without end, nil what the container was made with.
+	Timeout *time.Duration
+	// Signal asks it to end; "" is what the container was made with.
+	Signal string
+}
+
+// Stop asks a container to end, and ends it after the timeout. It is not started again by itself then.
+func (e *Engine) Stop(ctx context.Context, name string, opts StopOptions) error {
 	c, err := e.records.Get(ctx, name)
 	if err != nil {
 		return err
 	}
-	if !c.Running() {
+	if !c.Active() {
 		return nil
 	}
-	sig, err := parseSignal(orElse(c.Config.StopSignal, "SIGTERM"))
-	if err != nil {
+	sig := stopSignal(c)
+	if opts.Signal != "" {
+		if sig, err = parseSignal(opts.Signal); err != nil {
+			return err
+		}
+	}
+	if err := c.RequestStop(); err != nil {
 		return err
 	}
-	if err := send(c, sig); err != nil {
+	if err := e.stop(ctx, c, sig, timeoutOf(c, opts.Timeout)); err != nil {
 		return err
+	}
+	e.noteContainer(ctx, c, "stop", nil)
+	return nil
+}
+
+// timeoutOf is how long a container has to end.
+func timeoutOf(c *record.Container, given *time.Duration) time.Duration {
+	if given != nil {
+		return *given
+	}
+	l, err := launchOf(c)
+	if err != nil {
+		return LifeOptions{}.stopTimeout(image.ExecConfig{})
+	}
+	return l.Options.stopTimeout(l.Image)
+}
+
+func (e *Engine) stop(ctx context.Context, c *record.Container, sig unix.Signal, timeout time.Duration) error {
+	if c.Running() { // and not just between two starts
+		if err := e.signal(ctx, c, sig); err != nil {
+			return err
+		}
 	}
 	wait := ctx
 	if timeout >= 0 {
@@ -247,8 +337,16 @@ func (e *Engine) Stop(ctx context.Context, name string, timeout time.Duration) e
 
 // end kills a container and waits until whoever looks after it is done.
 func (e *Engine) end(ctx context.Context, c *record.Container) error {
-	if err := send(c, unix.SIGKILL); err != nil {
+	if err := c.RequestStop(); err != nil {
 		return err
+	}
+	if err := c.Refresh(); err != nil {
+		return err
+	}
+	if c.Running() {
+		if err := e.signal(ctx, c, unix.SIGKILL); err != nil {
+			return err
+		}
 	}
 	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -258,18 +356,26 @@ func (e *Engine) end(ctx context.Context, c *record.Container) error {
 	return nil
 }
 
-// EndAll kills those of the containers that run; names of none are passed over.
-func (e *Engine) EndAll(ctx context.Context, names []string) error {
+// EndAll kills those of the containers that run; names of none are passed over. It returns the names of those that are gone with
+// their end.
+func (e *Engine) EndAll(ctx context.Context, names []string) (gone []string, err error) {
 	for _, n := range names {
 		c, err := e.records.Get(ctx, n)
-		if err != nil || !c.Running() {
+		if err != nil || !c.Active() {
 			continue
 		}
-		if err := e.end(ctx, c); err != nil {
-			return err
+		err = e.end(ctx, c)
+		if c.Config.Remove && (err == nil || errdefs.IsNotFound(err)) {
+			if _, err := e.records.Get(ctx, c.Config.ID); errdefs.IsNotFound(err) {
+				gone = append(gone, n)
+				continue
+			}
+		}
+		if err != nil {
+			return gone, err
 		}
 	}
-	return nil
+	return gone, nil
 }
 
 // RemoveContainer removes a container; one that runs only with force, which ends it first.
@@ -297,9 +403,9 @@ func (e *Engine) RemoveContainer(ctx context.Context, name string, force bool) e
 			return err
 		}
 		switch {
-		case c.Running() && !force:
+		case c.Active() && !force:
 			return errdefs.Conflict("container %s is running: stop it first, or remove it with -f", name)
-		case c.Running():
+		case c.Active():
 			ended = true
 			if err := e.end(ctx, c); err != nil && !errdefs.IsNotFound(err) {
 				return err

@@ -3,8 +3,11 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path"
+	"strconv"
+	"strings"
 
 	"github.com/camada/camada/container"
 	"github.com/camada/camada/container/record"
@@ -18,6 +21,9 @@ func (e *Engine) Exec(ctx context.Context, opts ExecOptions) (int, error) {
 	c, err := e.records.Get(ctx, opts.Container)
 	if err != nil {
 		return 0, err
+	}
+	if c.State.Status == record.Restarting {
+		return 0, errdefs.Conflict("container %s is being restarted: wait until it runs", opts.Container)
 	}
 	if !c.Running() {
 		return 0, errdefs.Conflict("container %s is not running", opts.Container)
@@ -34,17 +40,34 @@ func (e *Engine) Exec(ctx context.Context, opts ExecOptions) (int, error) {
 	if cfg.Stdin, cfg.Stdout, cfg.Stderr, err = io.open(); err != nil {
 		return 0, err
 	}
+	note := e.execEvents(ctx, c, opts.Args)
+	note("exec_create", nil)
 	proc, err := container.Exec(ctx, cfg)
 	io.started()
 	if err != nil {
 		io.finish()
 		return 0, err
 	}
+	note("exec_start", nil)
 	stop := io.attach(proc)
 	defer stop()
 	status, err := proc.Wait(context.WithoutCancel(ctx))
 	io.finish()
+	note("exec_die", map[string]string{"exitCode": strconv.Itoa(status.Code)})
 	return status.Code, err
+}
+
+// execEvents returns what notes the events of one further program.
+func (e *Engine) execEvents(ctx context.Context, c *record.Container, args []string) func(action string, more map[string]string) {
+	id := record.NewID()
+	return func(action string, more map[string]string) {
+		attrs := map[string]string{"execID": id}
+		maps.Copy(attrs, more)
+		if action != "exec_die" {
+			action += ": " + strings.Join(args, " ")
+		}
+		e.noteContainer(ctx, c, action, attrs)
+	}
 }
 
 // execSpec makes the process of an exec: the container's environment, user and rights unless told otherwise.

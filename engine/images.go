@@ -156,6 +156,7 @@ func (e *Engine) RemoveImage(ctx context.Context, name string, force bool) ([]st
 			return gone, err
 		}
 		gone = append(gone, r.Familiar())
+		e.noteImage(ctx, "untag", f.descriptor.Digest.String(), r.Familiar())
 	}
 	return gone, nil
 }

@@ -21,6 +21,7 @@ type ContainerInspect struct {
 	HostConfig      HostConfig
 	Config          ContainerConfig
 	NetworkSettings NetworkSettings
+	RestartCount    int
 	Snapshot        string
 }
 
@@ -35,6 +36,9 @@ type ContainerState struct {
 	Error      string
 	StartedAt  string
 	FinishedAt string
+	// Restarting is true between two starts; Health is nil without a health check.
+	Restarting bool
+	Health     *record.Health `json:",omitempty"`
 }
 
 // HostConfig is what was asked for of the host.
@@ -46,6 +50,21 @@ type HostConfig struct {
 	Memory      int64
 	NanoCpus    int64
 	PidsLimit   int64
+	// RestartPolicy and LogConfig are as docker shows them.
+	RestartPolicy RestartPolicy
+	LogConfig     LogConfig
+}
+
+// RestartPolicy is when a container is started again.
+type RestartPolicy struct {
+	Name              string
+	MaximumRetryCount int
+}
+
+// LogConfig is where the output of a container goes.
+type LogConfig struct {
+	Type   string
+	Config map[string]string
 }
 
 // ContainerConfig is what runs.
@@ -88,6 +107,14 @@ func (e *Engine) inspectContainer(ctx context.Context, name string) (*ContainerI
 	}
 	if len(cfg.Command) > 0 {
 		v.Path, v.Args = cfg.Command[0], cfg.Command[1:]
+	}
+	v.State.Restarting, v.State.Health, v.RestartCount = st.Status == record.Restarting, c.Health(), st.RestartCount
+	if p, err := parsePolicy(cfg.Restart); err == nil {
+		v.HostConfig.RestartPolicy = RestartPolicy{Name: p.name, MaximumRetryCount: p.tries}
+	}
+	v.HostConfig.LogConfig = LogConfig{Type: orElse(cfg.LogDriver, logJSONFile), Config: map[string]string{}}
+	if l, err := launchOf(c); err == nil && l.Options.LogOpts != nil {
+		v.HostConfig.LogConfig.Config = l.Options.LogOpts
 	}
 	if c.Running() {
 		v.State.Pid = st.Pid

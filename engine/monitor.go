@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"github.com/camada/camada/container"
+	"github.com/camada/camada/container/attach"
 	"github.com/camada/camada/errdefs"
 	"golang.org/x/sys/unix"
 )
@@ -21,8 +24,15 @@ const MonitorVerb = "container-monitor"
 // statusFD is the descriptor on which the monitor tells what came of the start.
 const statusFD = 3
 
+// attachFD is the descriptor of who is attached from the start on.
+const attachFD = 4
+
 // order is what the monitor is told on its standard input.
-type order struct{ ID string }
+type order struct {
+	ID string
+	// Attached is who is attached from the start on; nil is nobody.
+	Attached *attach.Hello `json:",omitempty"`
+}
 
 // outcome is what the monitor answers.
 type outcome struct {
@@ -32,9 +42,10 @@ type outcome struct {
 	Code int `json:"code,omitempty"`
 }
 
-// detach starts the monitor of a container and waits until the container runs.
-func (e *Engine) detach(ctx context.Context, l *launch) error {
-	o := order{ID: l.c.Config.ID}
+// detach starts the monitor of a container and waits until the container runs. The other end of attached, which may be nil, is
+// attached from the start on.
+func (e *Engine) detach(l *launch, hello *attach.Hello, attached *os.File) error {
+	o := order{ID: l.c.Config.ID, Attached: hello}
 	text, err := json.Marshal(o)
 	if err != nil {
 		return fmt.Errorf("start the monitor: %w", err)
@@ -47,6 +58,9 @@ func (e *Engine) detach(ctx context.Context, l *launch) error {
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{"camada", "--root", e.root, "--storage-driver", e.driver, MonitorVerb},
 		Dir: "/", Env: os.Environ(), ExtraFiles: []*os.File{theirs}, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	if attached != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, attached)
 	}
 	stdin, err := cmd.StdinPipe()
 	if err == nil {
@@ -122,10 +136,29 @@ func (e *Engine) Monitor(ctx context.Context, in io.Reader) error {
 		return err
 	}
 	l.opts.Detach = true
-	_, err = e.supervise(ctx, l, func(err error) {
+	hub := attach.NewHub()
+	if o.Attached != nil {
+		if err := addAttached(hub, *o.Attached); err != nil {
+			return err
+		}
+	}
+	_, err = e.supervise(ctx, l, hub, func(err error) {
 		b, _ := json.Marshal(outcomeOf(err))
 		_, _ = status.Write(b)
 		status.Close()
+		time.AfterFunc(leanAfter, lean)
 	})
 	return err
+}
+
+func addAttached(hub *attach.Hub, hello attach.Hello) error {
+	unix.CloseOnExec(attachFD)
+	f := os.NewFile(attachFD, "attached")
+	conn, err := net.FileConn(f)
+	f.Close()
+	if err != nil {
+		return fmt.Errorf("attach to the container: %w", err)
+	}
+	hub.Add(conn, hello)
+	return nil
 }

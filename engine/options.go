@@ -174,6 +174,7 @@ type RunOptions struct {
 	Platform                    string
 	StopSignal                  string
 	CidFile                     string
+	LifeOptions
 	// Stdin, Stdout and Stderr are the caller's.
 	Stdin, Stdout, Stderr *os.File `json:"-"`
 	// Signals are passed on to the container; nil passes none.
@@ -187,6 +188,9 @@ type StartOptions struct {
 	Stdin, Stdout, Stderr *os.File
 	// Signals are passed on to the container; nil passes none.
 	Signals <-chan os.Signal
+	// DetachKeys leave a container that goes on; "" is Docker's.
+	DetachKeys string
+	NoSigProxy bool
 }
 
 // RunResult is what came of Run: the exit code unless detached.
@@ -233,8 +237,12 @@ type ContainerRow struct {
 type LogOptions struct {
 	Follow     bool
 	Timestamps bool
+	// Details shows what the log's options add to each line.
+	Details bool
 	// Tail is how many lines from the end; negative is all.
-	Tail           int
+	Tail int
+	// Since and Until are the first and the last time; zero is no limit.
+	Since, Until   time.Time
 	Stdout, Stderr io.Writer
 }
 

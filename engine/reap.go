@@ -53,7 +53,7 @@ func (e *Engine) reap(ctx context.Context) error {
 		return err
 	}
 	for _, c := range list {
-		if live[cgroupResource(c.Config.ID)] || c.Running() {
+		if live[cgroupResource(c.Config.ID)] || c.Active() {
 			delete(groups, c.Config.ID)
 			continue
 		}

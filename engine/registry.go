@@ -156,6 +156,9 @@ func (e *Engine) Pull(ctx context.Context, opts PullOptions, sink progress.Sink)
 		return PullResult{}, pullError(ref, err)
 	}
 	moved, err := e.namePulled(ctx, found)
+	if err == nil {
+		e.noteImage(ctx, "pull", ref.Familiar(), ref.Familiar())
+	}
 	return PullResult{Name: ref.Familiar(), FullName: ref.String(), Digest: found.top.Digest, New: fresh || moved}, err
 }
 
@@ -236,6 +239,7 @@ func (e *Engine) push(ctx context.Context, src content.Provider, refs []referenc
 		if err != nil {
 			return fmt.Errorf("push %s: %w", ref.Familiar(), err)
 		}
+		e.noteImage(ctx, "push", ref.Familiar(), ref.Familiar())
 	}
 	return nil
 }

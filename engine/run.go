@@ -78,11 +78,18 @@ func (e *Engine) Start(ctx context.Context, name string, opts StartOptions) (Run
 		}
 		return res, nil
 	}
+	if c.State.Status == record.Restarting {
+		return res, errdefs.Conflict("container %s is being restarted; wait for it, or stop it first", name)
+	}
+	if err := c.ClearStop(); err != nil {
+		return res, err
+	}
 	l, err := launchOf(c)
 	if err != nil {
 		return res, err
 	}
 	o := &l.opts
+	o.DetachKeys, o.NoSigProxy = opts.DetachKeys, opts.NoSigProxy
 	o.Detach, o.Stdin, o.Stdout, o.Stderr, o.Signals = !opts.Attach, opts.Stdin, opts.Stdout, opts.Stderr, opts.Signals
 	o.Interactive = o.Interactive && (opts.Interactive || !opts.Attach)
 	if err := e.lease.Pin(ctx, cgroupResource(c.Config.ID)); err != nil { // so that gc sees its maker live
@@ -108,9 +115,14 @@ func (e *Engine) create(ctx context.Context, opts RunOptions) (*launch, error) {
 func (e *Engine) launch(ctx context.Context, l *launch) (RunResult, error) {
 	res := RunResult{ID: l.c.Config.ID}
 	if l.opts.Detach {
-		return res, e.detach(ctx, l)
+		return res, e.detach(l, nil, nil)
 	}
-	status, err := e.supervise(ctx, l, nil)
+	if l.opts.TTY || l.outlives() {
+		code, err := e.attached(ctx, l)
+		res.ExitCode = code
+		return res, err
+	}
+	status, err := e.supervise(ctx, l, nil, nil)
 	res.ExitCode = status.Code
 	return res, err
 }
@@ -157,6 +169,9 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	if err := e.findNetworks(ctx, l); err != nil {
 		return nil, err
 	}
+	if err := opts.LifeOptions.check(opts.Remove); err != nil {
+		return nil, err
+	}
 	img, f, err := e.open(ctx, opts.Image, opts.Platform)
 	if err != nil {
 		return nil, err
@@ -191,6 +206,7 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 		StopSignal: orElse(orElse(opts.StopSignal, l.Image.StopSignal), "SIGTERM"), Privileged: opts.Privileged,
 		CapAdd: opts.CapAdd, CapDrop: opts.CapDrop,
 		Memory: opts.Memory, NanoCPUs: opts.NanoCPUs, PidsLimit: opts.PidsLimit,
+		Restart: opts.Restart, LogDriver: opts.LogDriver,
 	}
 	for _, p := range l.Ports {
 		cfg.Ports = append(cfg.Ports, p.String())
@@ -208,6 +224,7 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	if l.c, err = e.records.Create(ctx, cfg); err != nil {
 		return nil, errors.Join(err, snaps.Remove(context.WithoutCancel(ctx), active.ID))
 	}
+	e.noteContainer(ctx, l.c, "create", nil)
 	return l, nil
 }
 

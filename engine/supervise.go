@@ -6,9 +6,9 @@ import (
 	"io"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/camada/camada/container"
+	"github.com/camada/camada/container/attach"
 	"github.com/camada/camada/container/record"
 	"github.com/camada/camada/errdefs"
 	"golang.org/x/sys/unix"
@@ -16,10 +16,13 @@ import (
 )
 
 // supervise starts a container, looks after it to its end, and notes how it ended. started, when it is not nil, is called once with
-// what came of the start. The caller of Run gets the exit status.
+// what came of the start. The caller of Run gets the exit status. hub, when it is not nil, has who is attached from the start.
 //
 // From the start on, ctx is not obeyed: signals go to the container, and its end is ours.
-func (e *Engine) supervise(ctx context.Context, l *launch, started func(error)) (container.ExitStatus, error) {
+func (e *Engine) supervise(ctx context.Context, l *launch, hub *attach.Hub, started func(error)) (container.ExitStatus, error) {
+	if hub == nil {
+		hub = attach.NewHub()
+	}
 	keep, err := l.c.Keep(ctx)
 	if err != nil {
 		return container.ExitStatus{}, err
@@ -31,25 +34,18 @@ func (e *Engine) supervise(ctx context.Context, l *launch, started func(error)) 
 		}
 		return container.ExitStatus{}, err
 	}
-	later := context.WithoutCancel(ctx)
-	s := &streams{opts: l.opts, c: l.c}
-	status, err := e.runToEnd(ctx, l, s, started)
-	s.finish()
-	if err != nil {
-		st := l.c.State
-		st.Error, st.ExitCode = err.Error(), 125
-		if code, ok := StartCode(err); ok {
-			st.ExitCode = code
-		}
-		_ = l.c.SetState(st) // the error itself is told to the caller
-	} else {
-		st := l.c.State
-		st.Status, st.ExitCode, st.OOMKilled, st.Finished = record.Exited, status.Code, status.OOMKilled, time.Now().UTC()
-		err = l.c.SetState(st)
-	}
+	k := &keeper{e: e, l: l, hub: hub}
+	k.listen()
+	defer hub.Close()
+	status, err := k.run(ctx, started)
 	if l.opts.Remove {
-		err = errors.Join(err, e.discard(later, l.c))
+		err = errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c))
 	}
+	end := attach.End{Code: status.Code}
+	if err != nil {
+		end.Error = err.Error()
+	}
+	hub.End(end)
 	return status, err
 }
 
@@ -64,7 +60,8 @@ func (e *Engine) again(ctx context.Context, c *record.Container) error {
 	return e.cleanup(ctx, c.Config.ID)
 }
 
-func (e *Engine) runToEnd(ctx context.Context, l *launch, s *streams, started func(error)) (container.ExitStatus, error) {
+func (e *Engine) runToEnd(ctx context.Context, k *keeper, s *streams, started func(error)) (container.ExitStatus, error) {
+	l := k.l
 	tell := func(err error) {
 		if started != nil {
 			started(err)
@@ -81,6 +78,7 @@ func (e *Engine) runToEnd(ctx context.Context, l *launch, s *streams, started fu
 	defer net.disconnect()
 	cfg.Created = func(_ context.Context, pid int) error {
 		st := record.Started(pid)
+		st.RestartCount = k.restarts.count
 		if net.connected {
 			st.Address, st.Gateway, st.MAC = net.result.Address.String(), net.result.Gateway.String(), net.result.MAC.String()
 			for _, p := range net.result.Ports {
@@ -95,12 +93,21 @@ func (e *Engine) runToEnd(ctx context.Context, l *launch, s *streams, started fu
 	}
 	proc, err := container.Start(ctx, cfg)
 	s.started()
+	if err == nil {
+		e.noteContainer(ctx, l.c, "start", nil)
+	}
 	tell(err)
 	if err != nil {
 		return container.ExitStatus{}, err
 	}
+	if net.connected {
+		e.noteNetwork(ctx, l.c, "connect")
+		defer e.noteNetwork(ctx, l.c, "disconnect")
+	}
 	stop := s.attach(proc)
 	defer stop()
+	checked := k.check(ctx, proc)
+	defer checked()
 	return proc.Wait(context.WithoutCancel(ctx))
 }
 
@@ -110,6 +117,7 @@ func (e *Engine) discard(ctx context.Context, c *record.Container) error {
 	if err != nil {
 		return err
 	}
+	_, gone := os.Lstat(c.Dir())
 	removed := make(chan error, 1)
 	go func() {
 		err := snaps.Remove(ctx, c.Config.Snapshot)
@@ -119,14 +127,20 @@ func (e *Engine) discard(ctx context.Context, c *record.Container) error {
 		removed <- err
 	}()
 	err = e.records.Remove(ctx, c.Config.ID)
-	return errors.Join(<-removed, err)
+	if err = errors.Join(<-removed, err); err == nil && gone == nil {
+		e.noteContainer(ctx, c, "destroy", nil)
+	}
+	return err
 }
 
 // streams are the standard streams of a container, between its process, the caller and the log.
 type streams struct {
 	opts RunOptions
 	// c has the log; nil for none.
-	c     *record.Container
+	c *record.Container
+	// hub has those who attach; nil for none.
+	hub   *attach.Hub
+	input io.WriteCloser // the other end of the container's input, when those who attach have it
 	log   *record.Log
 	given []*os.File // the container's ends of pipes
 	work  sync.WaitGroup
@@ -140,10 +154,12 @@ type streams struct {
 func (s *streams) open() (stdin, stdout, stderr *os.File, err error) {
 	o := s.opts
 	if o.Interactive && !o.TTY {
-		stdin = o.Stdin
+		if stdin, err = s.stdin(); err != nil {
+			return nil, nil, nil, err
+		}
 	}
-	if s.c != nil && !o.Remove {
-		if s.log, err = s.c.OpenLog(); err != nil {
+	if s.c != nil && (!o.Remove || o.Detach) {
+		if s.log, err = openLog(s.c, o.LifeOptions); err != nil {
 			return nil, nil, nil, err
 		}
 	}
@@ -157,11 +173,24 @@ func (s *streams) open() (stdin, stdout, stderr *os.File, err error) {
 	return stdin, stdout, stderr, err
 }
 
+// stdin is the caller's, or in the background a pipe that those who attach write to.
+func (s *streams) stdin() (*os.File, error) {
+	if !s.opts.Detach || s.hub == nil {
+		return s.opts.Stdin, nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	s.given = append(s.given, r)
+	s.input = w
+	return r, nil
+}
+
 func (s *streams) pipe(name string, to *os.File) (*os.File, error) {
 	if s.opts.Detach {
 		to = nil
-	}
-	if s.log == nil && (to == nil || !term.IsTerminal(int(to.Fd()))) {
+	} else if s.log == nil && (to == nil || !term.IsTerminal(int(to.Fd()))) {
 		return to, nil
 	}
 	r, w, err := os.Pipe()
@@ -182,6 +211,13 @@ func (s *streams) copy(name string, r io.Reader, to *os.File) {
 	if to != nil {
 		tee = to
 	}
+	if s.hub != nil {
+		stream := attach.Stdout
+		if name == "stderr" {
+			stream = attach.Stderr
+		}
+		tee = both(tee, s.hub.Output(stream))
+	}
 	if s.log != nil {
 		_ = s.log.Copy(name, r, tee)
 		return
@@ -190,6 +226,25 @@ func (s *streams) copy(name string, r io.Reader, to *os.File) {
 		tee = io.Discard
 	}
 	_, _ = io.Copy(tee, r)
+}
+
+// both writes to a and b; a may be nil, and its error ends nothing.
+func both(a, b io.Writer) io.Writer {
+	if a == nil {
+		return b
+	}
+	return &tee{a, b}
+}
+
+type tee struct{ a, b io.Writer }
+
+func (t *tee) Write(p []byte) (int, error) {
+	if t.a != nil {
+		if _, err := t.a.Write(p); err != nil {
+			t.a = nil // nobody listens there any more
+		}
+	}
+	return t.b.Write(p)
 }
 
 // started closes what belongs to the container now.
@@ -205,8 +260,11 @@ func (s *streams) started() {
 // attach joins the terminal and the signals with the process; the returned function ends that.
 func (s *streams) attach(proc *container.Process) func() {
 	done := make(chan struct{})
-	if proc.Console != nil {
+	switch {
+	case proc.Console != nil:
 		s.console(proc)
+	case s.hub != nil:
+		s.hub.Begin(s.input, nil)
 	}
 	var signals sync.WaitGroup
 	if s.opts.Signals != nil {
@@ -257,6 +315,9 @@ func (s *streams) console(proc *container.Process) {
 	to := s.opts.Stdout
 	if s.opts.Detach {
 		to = nil
+		if s.hub != nil {
+			s.hub.Begin(terminalInput{proc.Console}, func(columns, rows int) { _ = proc.Resize(columns, rows) })
+		}
 	} else {
 		s.resize(proc)
 		if s.opts.Stdin != nil && term.IsTerminal(int(s.opts.Stdin.Fd())) {
@@ -271,6 +332,11 @@ func (s *streams) console(proc *container.Process) {
 		proc.Console.Close()
 	})
 }
+
+// terminalInput is the input side of a terminal, which ends with the process and not before.
+type terminalInput struct{ io.Writer }
+
+func (terminalInput) Close() error { return nil }
 
 // finish waits until all output was passed on.
 func (s *streams) finish() {

@@ -22,7 +22,11 @@ func (e *Engine) Tag(ctx context.Context, source, target string, immutable bool)
 	if err != nil {
 		return err
 	}
-	return e.refs.Set(ctx, ref, f.descriptor, image.SetOptions{Verb: "tag", Note: source, Immutable: immutable})
+	if err := e.refs.Set(ctx, ref, f.descriptor, image.SetOptions{Verb: "tag", Note: source, Immutable: immutable}); err != nil {
+		return err
+	}
+	e.noteImage(ctx, "tag", f.descriptor.Digest.String(), ref.Familiar())
+	return nil
 }
 
 // tagOnly parses a name that is to be written: it must have a tag and no digest.
@@ -45,6 +49,13 @@ func (e *Engine) setTags(ctx context.Context, refs []reference.Reference, desc o
 			return names, fmt.Errorf("tag %s: %w", r.Familiar(), err)
 		}
 		names = append(names, r.Familiar())
+		switch verb {
+		case "pull": // noted by Pull, also when nothing moved
+		case "load", "import":
+			e.noteImage(ctx, verb, desc.Digest.String(), r.Familiar())
+		default:
+			e.noteImage(ctx, "tag", desc.Digest.String(), r.Familiar())
+		}
 	}
 	return names, nil
 }
@@ -58,6 +69,7 @@ func (e *Engine) Untag(ctx context.Context, name string) (string, error) {
 	if err := e.refs.Delete(ctx, ref, image.SetOptions{Verb: "untag"}); err != nil {
 		return "", fmt.Errorf("untag %s: %w", ref.Familiar(), err)
 	}
+	e.noteImage(ctx, "untag", ref.Familiar(), ref.Familiar())
 	return ref.Familiar(), nil
 }
 

@@ -11,7 +11,10 @@
 //
 //	<dir>/<id>/config.json   what it was made of; replaced whole, under a lock of the directory (Rename, Change)
 //	<dir>/<id>/state.json    how it is doing; replaced whole
-//	<dir>/<id>/log           what it wrote: a JSON object a line
+//	<dir>/<id>/log           what it wrote: a JSON object a line; log.<n> and log.<n>.gz are what was written before
+//	<dir>/<id>/health.json   what its health check found
+//	<dir>/<id>/stopped       the user stopped it: it is not started again by itself
+//	<dir>/<id>/attach        a socket of the process that looks after it
 //	<dir>/<id>/alive         locked by the process that looks after it, as long as it does; holds its last state
 //	<dir>/new-<id>/          being made, or being removed; locked by the process that makes it
 //	<dir>/names/<name>       a symbolic link to the id: taking a name is making it, under the lock of the directory
@@ -46,6 +49,8 @@ const (
 	Created Status = "created"
 	Running Status = "running"
 	Exited  Status = "exited"
+	// Restarting is a container that has ended and is started again in a moment.
+	Restarting Status = "restarting"
 	// Dead is a container whose record cannot be read: it can only be removed.
 	Dead Status = "dead"
 )
@@ -84,6 +89,10 @@ type Config struct {
 	Memory    int64 `json:"memory,omitempty"`
 	NanoCPUs  int64 `json:"nanoCPUs,omitempty"`
 	PidsLimit int64 `json:"pidsLimit,omitempty"`
+	// Restart is no, always, unless-stopped or on-failure[:N]; "" is no.
+	Restart string `json:"restart,omitempty"`
+	// LogDriver is json-file, local, journald or none; "" is json-file.
+	LogDriver string `json:"logDriver,omitempty"`
 	// Start is what its maker needs to start it, in the maker's own words.
 	Start json.RawMessage `json:"start,omitempty"`
 }
@@ -94,13 +103,17 @@ type State struct {
 	// Pid of its first process, and when that started, in the kernel's ticks since boot: both together are never used again.
 	Pid       int    `json:"pid,omitempty"`
 	StartTick uint64 `json:"startTick,omitempty"`
+	// Boot is the kernel's id of the boot in which it was started.
+	Boot string `json:"boot,omitempty"`
 	// Keeper is the process that looks after it.
-	Keeper    int       `json:"keeper,omitempty"`
-	ExitCode  int       `json:"exitCode"`
-	OOMKilled bool      `json:"oomKilled,omitempty"`
-	Error     string    `json:"error,omitempty"`
-	Started   time.Time `json:"started,omitzero"`
-	Finished  time.Time `json:"finished,omitzero"`
+	Keeper int `json:"keeper,omitempty"`
+	// RestartCount is how often its restart policy started it again.
+	RestartCount int       `json:"restartCount,omitempty"`
+	ExitCode     int       `json:"exitCode"`
+	OOMKilled    bool      `json:"oomKilled,omitempty"`
+	Error        string    `json:"error,omitempty"`
+	Started      time.Time `json:"started,omitzero"`
+	Finished     time.Time `json:"finished,omitzero"`
 	// Address is the container's own, "" without one; Ports are those that were published in the end.
 	Address string   `json:"address,omitempty"`
 	Gateway string   `json:"gateway,omitempty"`
@@ -118,6 +131,9 @@ type Container struct {
 
 // Running reports whether its first process was there when the record was read.
 func (c *Container) Running() bool { return c.State.Status == Running }
+
+// Active reports whether it runs, or is started again in a moment.
+func (c *Container) Active() bool { return c.Running() || c.State.Status == Restarting }
 
 // Dir is the directory of the container's files.
 func (c *Container) Dir() string { return c.dir }
@@ -238,21 +254,43 @@ func (c *Container) Refresh() error {
 	if err != nil {
 		return err
 	}
-	if st.Status == Running && !alive(st.Pid, st.StartTick) && !keeperLives(c.dir) {
+	if gone(st) && (c.kept != nil || !keeperLives(c.dir)) {
 		// It ended between the look at the file and the look at the keeper, or its keeper was killed before it could note
 		// how it ended. Nobody writes any more, so that reading again tells.
 		if st, err = c.readState(); err != nil {
 			return err
 		}
-		if st.Status == Running {
-			st.Status, st.ExitCode = Exited, 137
-			if st.Error == "" {
-				st.Error = "the process that looked after the container was killed"
-			}
+		if gone(st) {
+			st.lost()
 		}
 	}
 	c.State = st
 	return nil
+}
+
+// gone reports whether a container that should run has no process, or whether only its keeper knows.
+func gone(st State) bool {
+	return st.Status == Restarting || st.Status == Running && (st.Boot != "" && st.Boot != bootID() || !alive(st.Pid, st.StartTick))
+}
+
+// lost makes the state that of a container that nobody saw end.
+func (st *State) lost() {
+	if st.Status == Running {
+		st.ExitCode = 137
+	}
+	if st.Boot != "" && st.Boot != bootID() {
+		st.ExitCode = 255
+		st.Error = orText(st.Error, "the machine was started again while the container ran")
+	}
+	st.Status = Exited
+	st.Error = orText(st.Error, "the process that looked after the container was killed")
+}
+
+func orText(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
 }
 
 // readState reads the state's file. One that is damaged says that the container ended, as no keeper leaves one.

@@ -2,6 +2,7 @@ package record_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -341,7 +342,7 @@ func TestNobodySeesAWrongEnd(t *testing.T) {
 func TestLogKeepsBytes(t *testing.T) {
 	s := record.Open(t.TempDir())
 	c := create(t, s, "job")
-	log, err := c.OpenLog()
+	log, err := c.OpenLog(record.LogOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,7 +367,7 @@ func TestLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := c.OpenLog()
+	log, err := c.OpenLog(record.LogOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -397,14 +398,61 @@ func TestLog(t *testing.T) {
 			t.Errorf("the last %d lines have %d bytes, want %d", n, len(got), len(want))
 		}
 	}
-	followed := make(chan string)
-	go func() { followed <- read(record.ReadOptions{Tail: 0, Follow: true}) }()
-	time.Sleep(20 * time.Millisecond)
+	followed := make(chan string, 1)
+	begun := make(chan struct{})
+	go func() {
+		var b strings.Builder
+		err := c.ReadLog(t.Context(), record.ReadOptions{Tail: 1, Follow: true}, func(l record.Line) error {
+			if b.WriteString(l.Log); b.String() == "no end" {
+				close(begun)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		followed <- b.String()
+	}()
+	<-begun
 	if err := log.Copy("stderr", strings.NewReader("late\n"), nil); err != nil {
 		t.Fatal(err)
 	}
 	keep.Close()
-	if got := <-followed; got != "late\n" {
+	if got := <-followed; got != "no endlate\n" {
 		t.Errorf("followed %q", got)
+	}
+}
+
+// TestKeepAfterKill takes over a container whose keeper is dead: it does not run any more.
+func TestKeepAfterKill(t *testing.T) {
+	s := record.Open(t.TempDir())
+	c := create(t, s, "job")
+	if err := c.SetState(record.State{Status: record.Running, Pid: 1 << 22, StartTick: 1}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := c.Keep(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if c.State.Status != record.Exited || c.State.ExitCode != 137 {
+		t.Errorf("%+v", c.State)
+	}
+}
+
+// TestAnotherBoot is a container of a machine that was started again: another process may have its number and time now.
+func TestAnotherBoot(t *testing.T) {
+	s := record.Open(t.TempDir())
+	c := create(t, s, "job")
+	st := record.Started(os.Getpid())
+	if st.Boot == "" {
+		t.Fatal("no boot id")
+	}
+	if err := errors.Join(c.SetState(st), c.Refresh()); err != nil || !c.Running() {
+		t.Errorf("%+v, %v", c.State, err)
+	}
+	st.Boot = "another"
+	if err := errors.Join(c.SetState(st), c.Refresh()); err != nil || c.State.Status != record.Exited || c.State.ExitCode != 255 {
+		t.Errorf("%+v, %v", c.State, err)
 	}
 }

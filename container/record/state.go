@@ -37,9 +37,11 @@ func (c *Container) keep(lock func(*os.File) (bool, error)) (*os.File, bool, err
 		err = errdefs.NotFound("it was removed")
 	}
 	if err == nil && ok && c.State.Status != Dead {
+		c.kept = f // whoever had it before is gone
 		err = c.Refresh()
 	}
 	if err != nil || !ok {
+		c.kept = nil
 		f.Close()
 		if err != nil {
 			err = fmt.Errorf("look after container %.12s: %w", c.Config.ID, err)
@@ -96,7 +98,16 @@ func (c *Container) SetState(st State) error {
 // Started makes the state of a container whose first process is pid.
 func Started(pid int) State {
 	tick, _ := startTick(pid)
-	return State{Status: Running, Pid: pid, StartTick: tick, Keeper: os.Getpid(), Started: time.Now().UTC()}
+	return State{Status: Running, Pid: pid, StartTick: tick, Boot: bootID(), Keeper: os.Getpid(), Started: time.Now().UTC()}
+}
+
+// bootID is the kernel's id of this boot, "" when it tells none.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return string(bytes.TrimSpace(b))
 }
 
 // Wait waits until nobody looks after the container any more and returns the exit code, also of a container that is

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/camada/camada/engine"
 	"github.com/camada/camada/internal/cli/format"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func containerColumns(noTrunc bool) []format.Column[engine.ContainerRow] {
@@ -64,41 +66,16 @@ func (a *app) psCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) logsCommand() *cobra.Command {
-	var o engine.LogOptions
-	var tail string
-	cmd := &cobra.Command{
-		Use:     "logs [OPTIONS] CONTAINER",
-		Short:   "Show what a container wrote",
-		Example: "  camada logs -f --tail 20 web",
-		Args:    args(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.Tail = -1
-			if tail != "all" && tail != "" {
-				if _, err := fmt.Sscanf(tail, "%d", &o.Tail); err != nil {
-					return usage(cmd, "--tail %q: want a number or \"all\"", tail)
-				}
-			}
-			o.Stdout, o.Stderr = a.stdout, a.stderr
-			return a.with(cmd.Context(), func(e *engine.Engine) error { return e.Logs(cmd.Context(), args[0], o) })
-		},
-	}
-	f := cmd.Flags()
-	f.BoolVarP(&o.Follow, "follow", "f", false, "go on showing what comes")
-	f.StringVarP(&tail, "tail", "n", "all", "`number` of lines from the end")
-	f.BoolVarP(&o.Timestamps, "timestamps", "t", false, "show when each line was written")
-	return cmd
-}
-
 func (a *app) stopCommand() *cobra.Command {
-	timeout := 10
+	var o stopOptions
 	cmd := &cobra.Command{
 		Use: "stop [OPTIONS] CONTAINER...", Short: "Ask containers to end, and end them when they do not",
 		Example: "  camada stop -t 30 web", Args: args(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			o.complete(cmd.Flags())
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				return a.each(args, func(name string) error {
-					if err := e.Stop(cmd.Context(), name, time.Duration(timeout)*time.Second); err != nil {
+					if err := e.Stop(cmd.Context(), name, o.StopOptions); err != nil {
 						return err
 					}
 					fmt.Fprintln(a.stdout, name)
@@ -107,8 +84,28 @@ func (a *app) stopCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().IntVarP(&timeout, "time", "t", timeout, "`seconds` to wait before SIGKILL; -1 waits without end")
+	o.register(cmd.Flags())
 	return cmd
+}
+
+// stopOptions are what stop and restart have in common.
+type stopOptions struct {
+	engine.StopOptions
+	seconds int
+}
+
+func (o *stopOptions) register(f *pflag.FlagSet) {
+	f.IntVarP(&o.seconds, "time", "t", 10, "`seconds` to wait before SIGKILL; -1 waits without end (default: the container's --stop-timeout)")
+	f.IntVar(&o.seconds, "timeout", 10, "the same as --time")
+	_ = f.MarkHidden("timeout")
+	f.StringVarP(&o.Signal, "signal", "s", "", "`signal` in place of the container's own")
+}
+
+func (o *stopOptions) complete(f *pflag.FlagSet) {
+	if f.Changed("time") || f.Changed("timeout") {
+		d := time.Duration(o.seconds) * time.Second
+		o.Timeout = &d
+	}
 }
 
 func (a *app) killCommand() *cobra.Command {
@@ -158,7 +155,15 @@ func (a *app) rmCommand() *cobra.Command {
 		Example: "  camada rm -f web", Args: args(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if force { // from outside of the user namespace, as in reset
-				if err := a.with(cmd.Context(), func(e *engine.Engine) error { return e.EndAll(cmd.Context(), args) }); err != nil {
+				err := a.with(cmd.Context(), func(e *engine.Engine) error {
+					gone, err := e.EndAll(cmd.Context(), args)
+					for _, name := range gone { // those of run --rm
+						fmt.Fprintln(a.stdout, name)
+					}
+					args = slices.DeleteFunc(slices.Clone(args), func(name string) bool { return slices.Contains(gone, name) })
+					return err
+				})
+				if err != nil || len(args) == 0 {
 					return err
 				}
 			}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -39,6 +40,8 @@ cannot be executed, 127 when it was not found, 128+n when signal n ended it.`,
 	f.SetInterspersed(false)
 	o.register(f)
 	f.BoolVarP(&o.Detach, "detach", "d", false, "run in the background and print the container's ID")
+	f.StringSliceVarP(&o.attach, "attach", "a", nil, "take part in `stdin`, stdout or stderr only; can be repeated")
+	registerAttach(f, &o.DetachKeys, &o.NoSigProxy)
 	f.Bool("help", false, "help for run")
 	return cmd
 }
@@ -50,7 +53,7 @@ func (a *app) runRun(cmd *cobra.Command, o runOptions) error {
 	if o.TTY && !o.Detach && !term.IsTerminal(int(a.stdin.Fd())) {
 		return &exitError{code: codeFailed, err: errdefs.Invalid("-t: standard input is not a terminal")}
 	}
-	o.Stdin, o.Stdout, o.Stderr = os.Stdin, os.Stdout, os.Stderr
+	o.streams()
 	signals, stop := passedOn()
 	defer stop()
 	o.Signals = signals
@@ -59,6 +62,9 @@ func (a *app) runRun(cmd *cobra.Command, o runOptions) error {
 		res, err = e.Run(cmd.Context(), o.RunOptions)
 		return err
 	})
+	if errors.Is(err, engine.ErrDetached) {
+		return a.left()
+	}
 	if err != nil {
 		return startError(err, codeUsage)
 	}

@@ -16,6 +16,8 @@ type runOptions struct {
 	entrypoint string
 	memory     string
 	cpus       string
+	life       lifeFlags
+	attach     []string
 }
 
 // register adds the flags that run and create have in common.
@@ -45,6 +47,7 @@ func (o *runOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&o.Platform, "platform", "", "`platform` of the image")
 	f.StringVar(&o.StopSignal, "stop-signal", "", "`signal` that asks the container to stop")
 	f.StringVar(&o.CidFile, "cidfile", "", "write the container's ID to a `file`")
+	o.life.register(f)
 }
 
 // complete reads the flags whose texts have a meaning of their own.
@@ -61,6 +64,11 @@ func (o *runOptions) complete(f *pflag.FlagSet) (err error) {
 	if o.Env, err = environment(o.envFiles, o.env); err != nil {
 		return err
 	}
-	o.Labels, err = keyValues("--label", o.labels, func(string) (string, bool) { return "", true })
-	return err
+	if o.Labels, err = keyValues("--label", o.labels, func(string) (string, bool) { return "", true }); err != nil {
+		return err
+	}
+	if err = o.life.complete(f, &o.LifeOptions); err != nil {
+		return err
+	}
+	return checkAttach(o.attach, o.Detach)
 }

@@ -2,9 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/camada/camada/engine"
 	"github.com/spf13/cobra"
@@ -80,12 +80,16 @@ With -a or -i the command stays until the container ends, and its exit code is t
 	f := cmd.Flags()
 	f.BoolVarP(&o.Attach, "attach", "a", false, "take the container's output, and pass signals on")
 	f.BoolVarP(&o.Interactive, "interactive", "i", false, "give the container standard input")
+	registerAttach(f, &o.DetachKeys, &o.NoSigProxy)
 	return cmd
 }
 
 // attached starts a container and ends as it does.
 func (a *app) attached(ctx context.Context, e *engine.Engine, name string, o engine.StartOptions) error {
 	res, err := e.Start(ctx, name, o)
+	if errors.Is(err, engine.ErrDetached) {
+		return a.left()
+	}
 	if err != nil {
 		return startError(err, codeFailed)
 	}
@@ -96,17 +100,27 @@ func (a *app) attached(ctx context.Context, e *engine.Engine, name string, o eng
 }
 
 func (a *app) restartCommand() *cobra.Command {
-	timeout := 10
+	var o stopOptions
 	cmd := &cobra.Command{
 		Use: "restart [OPTIONS] CONTAINER...", Short: "Stop containers and start them again",
-		Example: "  camada restart -t 3 web", Args: args(1, -1), Annotations: map[string]string{inNamespace: "yes"},
+		Example: "  camada restart -t 3 web", Args: args(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			o.complete(cmd.Flags())
+			// From outside of the user namespace, as in rm: what fails here fails, and is told, once more inside.
+			if err := a.with(cmd.Context(), func(e *engine.Engine) error {
+				for _, name := range args {
+					_ = e.StopToRestart(cmd.Context(), name, o.StopOptions)
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
+			if err := a.enterNamespace(cmd, true); err != nil {
+				return err
+			}
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				return a.each(args, func(name string) error {
-					if err := e.Stop(cmd.Context(), name, time.Duration(timeout)*time.Second); err != nil {
-						return err
-					}
-					if _, err := e.Start(cmd.Context(), name, engine.StartOptions{}); err != nil {
+					if err := e.Restart(cmd.Context(), name, o.StopOptions); err != nil {
 						return err
 					}
 					fmt.Fprintln(a.stdout, name)
@@ -115,6 +129,6 @@ func (a *app) restartCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().IntVarP(&timeout, "time", "t", timeout, "`seconds` to wait before SIGKILL; -1 waits without end")
+	o.register(cmd.Flags())
 	return cmd
 }

@@ -198,7 +198,8 @@ func (a *app) systemCommand() *cobra.Command {
 				for _, r := range rows {
 					ids = append(ids, r.ID)
 				}
-				return e.EndAll(cmd.Context(), ids)
+				_, err = e.EndAll(cmd.Context(), ids)
+				return err
 			})
 			if err != nil {
 				return err
@@ -210,6 +211,6 @@ func (a *app) systemCommand() *cobra.Command {
 		},
 	}
 	reset.Flags().BoolVarP(&force, "force", "f", false, "do it")
-	cmd.AddCommand(reset)
+	cmd.AddCommand(reset, a.systemStartCommand())
 	return cmd
 }

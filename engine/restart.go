@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/camada/camada/container/record"
+	"github.com/camada/camada/errdefs"
+)
+
+// StopToRestart stops a container, when it runs, for Restart. One that is removed at its end is left.
+func (e *Engine) StopToRestart(ctx context.Context, name string, opts StopOptions) error {
+	c, err := e.records.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	if c.Active() && c.Config.Remove {
+		return errdefs.Conflict("container %s was made with --rm: it is removed when it ends", name)
+	}
+	return e.Stop(ctx, name, opts)
+}
+
+// Restart stops a container, when it runs, and starts it again in the background.
+func (e *Engine) Restart(ctx context.Context, name string, opts StopOptions) error {
+	if err := e.StopToRestart(ctx, name, opts); err != nil {
+		return err
+	}
+	if _, err := e.Start(ctx, name, StartOptions{}); err != nil {
+		return err
+	}
+	c, err := e.records.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	e.noteContainer(ctx, c, "restart", nil)
+	return nil
+}
+
+// Restored is a container that StartAll started, or could not start.
+type Restored struct {
+	Name string
+	Err  error
+}
+
+// StartAll starts the containers that should run and do not, as after a start of the machine: those with the restart policy always,
+// those with unless-stopped that the user did not stop, and those with on-failure that nobody saw end well. One that was never started is left.
+func (e *Engine) StartAll(ctx context.Context) ([]Restored, error) {
+	list, err := e.records.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var done []Restored
+	for i := len(list) - 1; i >= 0; i-- { // the oldest first: others may need it
+		c := list[i]
+		if !shouldRun(c) {
+			continue
+		}
+		_, err := e.Start(ctx, c.Config.ID, StartOptions{})
+		if err != nil {
+			err = fmt.Errorf("start %s: %w", c.Config.Name, err)
+		}
+		done = append(done, Restored{Name: c.Config.Name, Err: err})
+	}
+	return done, ctx.Err()
+}
+
+func shouldRun(c *record.Container) bool {
+	p, err := parsePolicy(c.Config.Restart)
+	if err != nil || c.State.Status != record.Exited || c.State.Started.IsZero() {
+		return false
+	}
+	switch p.name {
+	case policyAlways:
+		return true
+	case policyUnlessStopped:
+		return !c.StopRequested()
+	case policyOnFailure:
+		return !c.StopRequested() && c.State.ExitCode != 0 && (p.tries == 0 || c.State.RestartCount < p.tries)
+	}
+	return false
+}
