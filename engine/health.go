@@ -129,6 +129,9 @@ func (c *checker) run(ctx context.Context) {
 			return
 		default:
 		}
+		if paused(c.k.l.c) { // what stands still cannot answer
+			continue
+		}
 		res := c.probe(ctx)
 		if ctx.Err() != nil {
 			return

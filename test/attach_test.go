@@ -240,7 +240,7 @@ func anonymous(m *machine, pid int) int {
 // keeper is the process that looks after a container.
 func (m *machine) keeper(name string) string {
 	m.t.Helper()
-	id := m.camada("inspect", "--format", "{{.Id}}", name)
+	id := m.camada("inspect", "--format", "{{.ID}}", name)
 	b, err := os.ReadFile(m.path("store", "containers", strings.TrimSpace(id), "state.json"))
 	m.must(err)
 	_, rest, _ := strings.Cut(string(b), `"keeper":`)
