@@ -14,7 +14,7 @@ const moveFDs = unix.MOVE_MOUNT_F_EMPTY_PATH | unix.MOVE_MOUNT_T_EMPTY_PATH
 // host's mounts. All that is mounted later is held as descriptors already, so
 // from here on no path leads to the host.
 func (t *tree) enterRoot() {
-	t.leaveHost(t.showRoot("/"))
+	t.leaveHost(t.showRoot("/"), 1)
 }
 
 // showRoot appends the calls that attach the root file system at name, a path of the host's, and make it the working
@@ -30,14 +30,28 @@ func (t *tree) showRoot(name string) program.Slot {
 	return old
 }
 
+// cloneRoot appends the calls that put a copy of the root file system, with all its mounts, over itself. The copies are made
+// in the order in which the mounts were attached, while the mounts were made by the parent first and by the child then.
+func (t *tree) cloneRoot(name string) {
+	p, clone := t.p, t.p.Slot()
+	p.Stage("put the mounts in order")
+	p.Call(unix.SYS_OPEN_TREE, program.Int(unix.AT_FDCWD), p.Str(""), program.Int(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)).Into(clone)
+	p.Call(unix.SYS_MOVE_MOUNT, clone.Arg(), p.Str(""), program.Int(unix.AT_FDCWD), p.Str(name), program.Int(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	p.Call(unix.SYS_FCHDIR, clone.Arg())
+	p.Call(unix.SYS_CLOSE, clone.Arg())
+}
+
 // leaveHost appends the calls that make the working directory "/" and drop the host's mounts.
-func (t *tree) leaveHost(old program.Slot) {
+// layers is how many mounts lie at the host's root, itself included.
+func (t *tree) leaveHost(old program.Slot, layers int) {
 	p := t.p
 	p.Stage("enter the root file system")
 	p.Call(unix.SYS_PIVOT_ROOT, p.Str("."), p.Str("."))
 	p.Stage("leave the host's file systems")
 	p.Call(unix.SYS_FCHDIR, old.Arg())
-	p.Call(unix.SYS_UMOUNT2, p.Str("."), program.Int(unix.MNT_DETACH))
+	for range layers { // the topmost each time
+		p.Call(unix.SYS_UMOUNT2, p.Str("."), program.Int(unix.MNT_DETACH))
+	}
 	p.Call(unix.SYS_CHDIR, p.Str("/"))
 	p.Call(unix.SYS_CLOSE, old.Arg())
 }

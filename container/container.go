@@ -43,6 +43,9 @@ type Config struct {
 	// Mounted is called with the pid of the container's first process when its namespaces and mounts are there but its
 	// root file system is not "/" yet: in its mount namespace that is Spec.Root.Path. An error ends the container.
 	Mounted func(ctx context.Context, pid int) error
+	// InOrder shows the mounts in the order of the spec in the container's /proc/self/mountinfo, which goes by the time when
+	// they were made. It costs one more call for each.
+	InOrder bool
 	// Hold lets Start return while the process waits to execute the program, with all else done. It is a directory
 	// that nobody else can write to, in which Start makes two FIFOs: see Release. "" does not wait.
 	Hold string

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/camada/camada/container/cgroup"
@@ -236,10 +237,15 @@ func (s *starter) makeMounts() error {
 
 // enter appends the entering of the root file system and the attaching of the mounts.
 func (s *starter) enter() error {
-	t, borrowed := s.tree, !s.fresh[specs.MountNamespace]
+	t, borrowed, inOrder := s.tree, !s.fresh[specs.MountNamespace], s.inOrder()
 	switch {
 	case s.cfg.Mounted == nil && borrowed:
 		s.borrowMounts()
+	case s.cfg.Mounted == nil && inOrder:
+		old := t.showRoot("/")
+		t.attach()
+		t.cloneRoot("/")
+		t.leaveHost(old, 2) // the first root file system lies over the host's
 	case s.cfg.Mounted == nil:
 		t.enterRoot()
 		t.attach()
@@ -251,10 +257,22 @@ func (s *starter) enter() error {
 	default:
 		old := t.showRoot(s.spec.Root.Path)
 		t.attach()
+		if inOrder {
+			t.cloneRoot(s.spec.Root.Path)
+		}
 		s.waitMounted()
-		t.leaveHost(old)
+		t.leaveHost(old, 1)
 	}
 	return nil
+}
+
+// inOrder tells whether the mounts are put in order. Not so when some are shared, as the end of the first ones would reach
+// their copies, or cannot be copied.
+func (s *starter) inOrder() bool {
+	return s.cfg.InOrder && !slices.ContainsFunc(s.spec.Mounts, func(m specs.Mount) bool {
+		p := parseOptions(m.Options).propagation
+		return p == unix.MS_SHARED || p == unix.MS_UNBINDABLE
+	})
 }
 
 // waitMounted appends the wait for Config.Mounted.

@@ -291,7 +291,11 @@ func (t *tree) addChildMade(m specs.Mount, o mountOptions) error {
 	if o.copyUp || o.idmap || len(m.UIDMappings) > 0 {
 		return errdefs.Unsupported("a %s has no other owners and copies nothing", m.Type)
 	}
-	e := &entry{dest: dest, slot: t.makeInChild(m.Type, o.params, o.attrsOf())}
+	params := o.params
+	if m.Source != "" {
+		params = append([]string{"source=" + m.Source}, params...)
+	}
+	e := &entry{dest: dest, slot: t.makeInChild(m.Type, params, o.attrsOf())}
 	e.late.Propagation = o.propagation
 	t.entries = append(t.entries, e)
 	return nil

@@ -368,7 +368,7 @@ func TestExecPauseUpdate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Args = []string{"sh", "-c", "cat /proc/self/status > /status; id -u > /id; exit 5"}
+	p.Args = []string{"sh", "-c", "cat /proc/self/mountinfo > /mounts; cat /proc/self/status > /status; id -u > /id; exit 5"}
 	p.User.UID, p.Capabilities = 9, nil
 	if err := os.Chmod(filepath.Join(f.dir, "rootfs"), 0o777); err != nil {
 		t.Fatal(err)
@@ -379,6 +379,20 @@ func TestExecPauseUpdate(t *testing.T) {
 	}
 	if status, err := proc.Wait(ctx); err != nil || status.Code != 5 {
 		t.Errorf("exec: %+v %v", status, err)
+	}
+	// The host's mounts are gone, also for who joins the mount namespace and begins at its root.
+	roots := 0
+	for line := range strings.Lines(f.file("mounts")) {
+		fields := strings.Fields(line)
+		switch root, at := fields[3], fields[4]; {
+		case at == "/" && strings.HasSuffix(root, filepath.Base(f.dir)+"/rootfs"):
+			roots++
+		case !slices.Contains([]string{"proc", "dev", "sys"}, strings.SplitN(at, "/", 3)[1]):
+			t.Errorf("a mount of the host: %s", line)
+		}
+	}
+	if roots != 1 {
+		t.Errorf("%d root file systems", roots)
 	}
 	if got := f.file("id"); got != "9" {
 		t.Errorf("exec ran as %s", got)
