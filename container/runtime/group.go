@@ -76,8 +76,9 @@ func (r *Runtime) Resume(ctx context.Context, id string) error {
 	})
 }
 
-// Update sets the limits of res, and leaves the others as they are.
+// Update sets the limits of res, and leaves the others as they are. Zero is no limit to be set: engines send all fields.
 func (r *Runtime) Update(ctx context.Context, id string, res *specs.LinuxResources) error {
+	res = withoutZeros(*res)
 	return r.withGroup(ctx, id, func(g *cgroup.Group) error { return g.Update(res) })
 }
 
@@ -105,4 +106,43 @@ func (r *Runtime) Stats(id string) (Stats, error) {
 	}
 	s.OOMKills, err = g.OOMKills()
 	return s, err
+}
+
+// withoutZeros leaves out the memory and processor limits that are zero.
+func withoutZeros(res specs.LinuxResources) *specs.LinuxResources {
+	if res.Memory != nil {
+		m := *res.Memory
+		for _, n := range []**int64{&m.Limit, &m.Swap, &m.Reservation} {
+			if *n != nil && **n == 0 {
+				*n = nil
+			}
+		}
+		res.Memory = &m
+		if m == (specs.LinuxMemory{}) {
+			res.Memory = nil
+		}
+	}
+	if res.CPU != nil {
+		c := *res.CPU
+		for _, n := range []**uint64{&c.Shares, &c.Period, &c.RealtimePeriod} {
+			if *n != nil && **n == 0 {
+				*n = nil
+			}
+		}
+		for _, n := range []**int64{&c.Quota, &c.RealtimeRuntime} {
+			if *n != nil && **n == 0 {
+				*n = nil
+			}
+		}
+		res.CPU = &c
+		if c == (specs.LinuxCPU{}) {
+			res.CPU = nil
+		}
+	}
+	if res.BlockIO != nil && res.BlockIO.Weight != nil && *res.BlockIO.Weight == 0 {
+		b := *res.BlockIO
+		b.Weight = nil
+		res.BlockIO = &b
+	}
+	return &res
 }

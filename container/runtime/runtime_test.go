@@ -412,7 +412,7 @@ func TestExecPauseUpdate(t *testing.T) {
 	}
 	f.status(specs.StateRunning)
 	limit = 60
-	if err := f.Update(ctx, f.o.ID, &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &limit}}); err != nil {
+	if err := f.Update(ctx, f.o.ID, &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &limit}, Memory: &specs.LinuxMemory{Limit: new(int64), Swap: new(int64)}}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := f.Stats(f.o.ID)
