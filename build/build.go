@@ -26,7 +26,8 @@
 //
 // See build/cache. A step's key is made of its definition, the chainID of the
 // layers below it and the digests of the files that it copies; so what
-// matters is what a step starts from, not how that came to be.
+// matters is what a step starts from, not how that came to be. A copy from another stage is looked up by
+// that stage's chainID, and then by the files that it takes.
 package build
 
 import (
@@ -105,8 +106,8 @@ type Fetcher interface {
 type Lookup interface {
 	// Known reports whether there is a result of the operation on top of any layers.
 	Known(op digest.Digest) bool
-	// Find returns the result of a step: its layer, which the Content can open, and the chainID with it on top.
-	Find(key cache.Key) (layer.Layer, digest.Digest, bool)
+	// Find returns the result of a step, whose layer the Content can open.
+	Find(key cache.Key) (cache.Result, bool)
 }
 
 // Parts are what a Builder is made of.

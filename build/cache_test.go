@@ -3,6 +3,7 @@ package build_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,8 +79,65 @@ func TestCacheFollowsContent(t *testing.T) {
 	if n := len(f.exec.runs) - runs; n != 2 {
 		t.Errorf("%d commands were run, want the 2 new ones: %v", n, f.exec.runs[runs:])
 	}
-	if res.Cached != 1 {
-		t.Errorf("%d steps cached, want the last one", res.Cached)
+	if res.Cached != 2 {
+		t.Errorf("%d steps cached, want the copy and the last one", res.Cached)
+	}
+}
+
+// TestCacheFollowsCopiedFiles changes the stage that is copied from, and wants the copy and what comes after it to be executed only
+// when what is copied changed.
+func TestCacheFollowsCopiedFiles(t *testing.T) {
+	f := newFixture(t)
+	f.withShell()
+	epoch := time.Unix(1e9, 0)
+	text := func(made string) build.Options {
+		return build.Options{SourceDateEpoch: &epoch, Source: []byte("FROM sh AS a\nRUN mkdir /d;" + made + "\nFROM sh\nCOPY --from=a /d /p\nRUN write /q q\n")}
+	}
+	const first = "write /d/o 1;write /d/p 2;link /d/o /d/q;symlink o /d/l;write /other 1"
+	f.build(text(first))
+	for _, c := range []struct {
+		name, made string
+		cached     int
+	}{
+		{"another file", strings.Replace(first, "/other 1", "/other 2", 1), 2},
+		{"a new file elsewhere", first + ";write /new 1", 2},
+		{"nothing", "echo again;" + first, 2},
+		{"content", strings.Replace(first, "/d/o 1", "/d/o 3", 1), 0},
+		{"same size", strings.Replace(first, "/d/p 2", "/d/p 3", 1), 0},
+		{"name", strings.Replace(first, "/d/p 2", "/d/r 2", 1), 0},
+		{"link target", strings.Replace(first, "symlink o", "symlink p", 1), 0},
+		{"hard link", strings.Replace(first, "link /d/o /d/q", "write /d/q 1", 1), 0},
+		{"mode", first + ";chmod /d/p", 0},
+		{"owner", first + ";chown /d/p", 0},
+		{"new file", first + ";write /d/new 1", 0},
+		{"older", first + ";age /d/p", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			second := f.build(text(c.made))
+			if second.Cached != c.cached {
+				t.Errorf("%d steps cached, want %d", second.Cached, c.cached)
+			}
+			// The record under the stage's chainID serves when the files cannot be looked at any more.
+			must(t, os.RemoveAll(filepath.Join(f.root, "snapshots")))
+			if third := f.build(text(c.made)); third.Cached != 3 || third.Manifest.Digest != second.Manifest.Digest {
+				t.Errorf("once more: %d steps cached, %s, want 3, %s", third.Cached, third.Manifest.Digest, second.Manifest.Digest)
+			}
+			o := text(c.made)
+			o.NoCache = true
+			if fresh := f.build(o); fresh.Manifest.Digest != second.Manifest.Digest {
+				t.Errorf("without the cache the digest is %s, not %s", fresh.Manifest.Digest, second.Manifest.Digest)
+			}
+		})
+	}
+}
+
+// TestCopiedFilesOfNoCache: what is built without looking is known by its files, too.
+func TestCopiedFilesOfNoCache(t *testing.T) {
+	f := newFixture(t)
+	f.withShell()
+	f.build(build.Options{NoCache: true, Source: []byte("FROM sh AS a\nRUN write /o x\nFROM sh\nCOPY --from=a /o /p\n")})
+	if res := f.build(build.Options{Source: []byte("FROM sh AS a\nRUN write /o x;write /q y\nFROM sh\nCOPY --from=a /o /p\n")}); res.Cached != 1 {
+		t.Errorf("%d steps cached, want the copy", res.Cached)
 	}
 }
 

@@ -95,34 +95,33 @@ type planner interface {
 	Plan(ctx context.Context, in op.CopyInput) (*op.Plan, error)
 }
 
-// files executes COPY, ADD and WORKDIR.
-func (w *work) files(ctx, writeCtx context.Context) error {
+// files executes COPY, ADD and WORKDIR. It is cached when the result was found by the files that are copied.
+func (w *work) files(ctx, writeCtx context.Context) (cached bool, err error) {
 	r := w.run
 	var done closers
 	defer func() { done.close() }()
 	in := op.CopyInput{Epoch: r.epoch}
 	if c, ok := w.s.v.Op.(*op.Copy); ok {
-		if err := w.copyItems(ctx, c, &done); err != nil {
-			return err
+		if cached, err = w.copyItems(ctx, c, &done); cached || err != nil {
+			return cached, err
 		}
 		in.Items = w.items
 	}
-	var err error
 	if c, ok := w.s.v.Op.(*op.Copy); !ok || !c.Link {
 		if in.Target, err = r.view(ctx, w.parent, &done); err != nil {
-			return err
+			return false, err
 		}
 	}
 	plan, err := w.s.v.Op.(planner).Plan(ctx, in)
 	if err != nil {
-		return err
+		return false, err
 	}
 	l, id, err := w.write(ctx, func(out io.Writer, known index.Known) error { return plan.Write(ctx, out, known) })
 	if err != nil {
-		return err
+		return false, err
 	}
 	w.finish(writeCtx, id, func() (layer.Layer, error) { return l, nil })
-	return nil
+	return false, nil
 }
 
 // write stores the layer that produce makes and, when a later step reads it, unpacks it
@@ -166,29 +165,32 @@ func (w *work) write(ctx context.Context, produce func(io.Writer, index.Known) e
 }
 
 // copyItems finishes the list of sources: files of other stages are looked up, and
-// archives unpacked.
-func (w *work) copyItems(ctx context.Context, c *op.Copy, done *closers) error {
+// archives unpacked. It ends early when the files of another stage are all that it takes to find the result.
+func (w *work) copyItems(ctx context.Context, c *op.Copy, done *closers) (cached bool, err error) {
 	r := w.run
 	if c.From && len(c.Sources) > 0 {
 		tree, err := r.view(ctx, r.of(w.s.v.Sources[0]), done)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if tree == nil {
 			tree = source.Empty()
 		}
 		if w.items, err = match(ctx, tree, c, "stage or image that is copied from"); err != nil {
-			return err
+			return false, err
+		}
+		if cached, err = w.identifyCopied(ctx, c); cached || err != nil {
+			return cached, err
 		}
 	}
 	if c.Unpack {
 		for i := range w.items {
 			if err := w.unpack(ctx, &w.items[i], done); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
-	return w.fetched(ctx, c, done)
+	return false, w.fetched(ctx, c, done)
 }
 
 // unpack makes an item that is a tar archive into what is in the archive.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/camada/camada/build/cache"
 	"github.com/camada/camada/build/graph"
-	"github.com/camada/camada/layer"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -36,10 +35,9 @@ func (f *flights) leave() {
 
 // flight is one step of one of the builds. What is set before done is closed is read after it.
 type flight struct {
-	done    chan struct{}
-	layer   layer.Layer
-	chainID digest.Digest
-	ok      bool
+	done chan struct{}
+	made cache.Result
+	ok   bool
 }
 
 // join returns the flight of a step, and whether the caller is the one that makes it: it has to end it then.
@@ -106,7 +104,7 @@ func (w *work) share(ctx context.Context) (hit bool, err error) {
 			return false, context.Cause(ctx)
 		}
 		if fl.ok {
-			w.s.res = w.run.known(w.parent, fl.layer, fl.chainID)
+			w.take(fl.made)
 			return true, nil
 		}
 	}
@@ -119,7 +117,7 @@ func (w *work) end(res *result) {
 		return
 	}
 	if res != nil && res.err == nil {
-		fl.layer, fl.chainID, fl.ok = res.layer, res.chainID, true
+		fl.made, fl.ok = cache.Result{Layer: res.layer, ChainID: res.chainID, Files: w.copied}, true
 	} else {
 		w.run.flights.drop(w.s.identity, fl)
 	}

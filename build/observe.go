@@ -42,6 +42,10 @@ type Step struct {
 	Definition string
 	Inputs     []string
 	Parent     digest.Digest
+	// Files is the digest of what a copy took from another stage or an image, and ByFiles are the inputs of a second key of the
+	// result, with that digest in place of the stage's chainID. They are empty for other steps, and when that is not known.
+	Files   digest.Digest
+	ByFiles []string
 	// Layer and ChainID are the result, also of a base image.
 	Layer   layer.Layer
 	ChainID digest.Digest
@@ -98,7 +102,7 @@ func (w *work) observe(ctx context.Context, ended time.Time, err error) {
 	}
 	s := Step{
 		Vertex: w.s.v, Started: w.started, Ended: ended, Cached: w.s.cached, Miss: w.miss,
-		Definition: w.definition, Inputs: w.ins, Context: w.context, Mounted: w.mounted, Err: err,
+		Definition: w.definition, Inputs: w.ins, Files: w.copied, ByFiles: w.byFiles(), Context: w.context, Mounted: w.mounted, Err: err,
 	}
 	tell := func() {
 		if w.parent.isReady() {

@@ -150,9 +150,16 @@ func (w *work) do(ctx, writeCtx context.Context) error {
 		r.sink.Emit(r.event(s.v, progress.Cached))
 		return nil
 	}
-	if err := w.make(ctx, writeCtx); err != nil {
+	cached, err := w.make(ctx, writeCtx)
+	if err != nil {
 		w.end(nil)
 		return err
+	}
+	if s.cached = cached; cached {
+		w.miss = ""
+		r.sink.Emit(r.event(s.v, progress.Cached))
+	} else {
+		r.sink.Emit(r.event(s.v, progress.Done))
 	}
 	return nil
 }
@@ -162,35 +169,28 @@ func (w *work) found(ctx context.Context) (bool, error) {
 	r := w.run
 	w.miss = MissForced
 	if !r.opts.NoCache && !slices.Contains(r.opts.NoCacheStages, w.s.v.Stage) {
-		if hit, err := w.lookup(ctx); hit || err != nil {
+		if hit, err := w.lookup(ctx, w.ins); hit || err != nil {
 			return hit, err
 		}
 	}
 	return w.share(ctx)
 }
 
-// make executes the step.
-func (w *work) make(ctx, writeCtx context.Context) error {
+// make executes the step. It is cached when its result was found after all, by the files that it copies.
+func (w *work) make(ctx, writeCtx context.Context) (cached bool, err error) {
 	r, s := w.run, w.s
 	select {
 	case r.steps <- struct{}{}:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return false, context.Cause(ctx)
 	}
 	defer func() { <-r.steps }()
 	w.started = time.Now()
 	r.sink.Emit(r.event(s.v, progress.Running))
-	var err error
 	if o, ok := s.v.Op.(*op.Run); ok {
-		err = w.exec(ctx, writeCtx, o)
-	} else {
-		err = w.files(ctx, writeCtx)
+		return false, w.exec(ctx, writeCtx, o)
 	}
-	if err != nil {
-		return err
-	}
-	r.sink.Emit(r.event(s.v, progress.Done))
-	return nil
+	return w.files(ctx, writeCtx)
 }
 
 // work is the execution of one vertex.
@@ -204,6 +204,8 @@ type work struct {
 	// definition and ins are what the key is made of.
 	definition string
 	ins        []string
+	// copied is the digest of the files that a copy takes from another stage or an image, "" while that is not known.
+	copied digest.Digest
 	// shown are the digests of what the mounts of a RUN show, "" for none.
 	shown []digest.Digest
 	// flight is what other builds wait for; nil when this one does not make the result.
@@ -235,7 +237,7 @@ func (w *work) inputs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		w.ins = append(w.ins, "from="+chainID.String())
+		w.ins = append(w.ins, fromInput+chainID.String())
 		return nil
 	}
 	tree, err := r.contextOf(w.s.v.Context)
@@ -263,11 +265,11 @@ func (w *work) key(parent digest.Digest) cache.Key {
 	return cache.NewKey(w.definition, w.ins, parent)
 }
 
-// lookup takes the result from the cache, or from where else results are, if it is there. It waits for the parent's
+// lookup takes the result from the cache, or from where else results are, if it is there by the inputs ins. It waits for the parent's
 // layer to be written only when that can help.
-func (w *work) lookup(ctx context.Context) (bool, error) {
+func (w *work) lookup(ctx context.Context, ins []string) (bool, error) {
 	r := w.run
-	op := w.key("").Op
+	op := cache.NewKey(w.definition, ins, "").Op
 	known := r.cache.Known(op)
 	if !known && !slices.ContainsFunc(r.opts.CacheFrom, func(l Lookup) bool { return l.Known(op) }) {
 		w.miss = MissOperation
@@ -277,9 +279,13 @@ func (w *work) lookup(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	rec, err := r.cache.Get(ctx, w.key(parent), r.p.Content, r.p.Pins)
+	key := cache.Key{Op: op, Parent: parent}
+	rec, err := r.cache.Get(ctx, key, r.p.Content, r.p.Pins)
 	if err == nil {
-		w.s.res = r.known(w.parent, rec.Layer, rec.ChainID)
+		w.take(rec.Result)
+		if other := w.byFiles(); other != nil { // it gets as old as this one
+			r.cache.Used(cache.NewKey(w.definition, other, parent))
+		}
 		return true, nil
 	}
 	if !errdefs.IsNotFound(err) {
@@ -288,45 +294,43 @@ func (w *work) lookup(ctx context.Context) (bool, error) {
 	switch {
 	case !known:
 		w.miss = MissOperation
-	case r.cache.Has(w.key(parent)):
+	case r.cache.Has(key):
 		w.miss = MissLayer
 	default:
 		w.miss = MissParent
 	}
-	return w.elsewhere(ctx, parent)
+	return w.elsewhere(ctx, key)
 }
 
 // elsewhere takes the result from another place than the cache.
-func (w *work) elsewhere(ctx context.Context, parent digest.Digest) (bool, error) {
+func (w *work) elsewhere(ctx context.Context, key cache.Key) (bool, error) {
 	r := w.run
 	for _, from := range r.opts.CacheFrom {
-		l, chainID, ok := from.Find(w.key(parent))
-		if !ok || chainID != cache.ChainID(parent, l.DiffID) {
+		found, ok := from.Find(key)
+		if !ok || found.ChainID != cache.ChainID(key.Parent, found.Layer.DiffID) {
 			continue
 		}
-		if err := r.p.Pins.Pin(ctx, lease.Blob(l.Descriptor.Digest)); err != nil {
+		if err := r.p.Pins.Pin(ctx, lease.Blob(found.Layer.Descriptor.Digest)); err != nil {
 			return false, err
 		}
-		if _, err := r.p.Content.Stat(ctx, l.Descriptor.Digest); errdefs.IsNotFound(err) {
+		if _, err := r.p.Content.Stat(ctx, found.Layer.Descriptor.Digest); errdefs.IsNotFound(err) {
 			continue
 		} else if err != nil {
 			return false, err
 		}
-		w.s.res = r.known(w.parent, l, chainID)
+		w.take(found)
 		_ = w.record(ctx) // the next build asks the cache alone, once the layer is here
 		return true, nil
 	}
 	return false, nil
 }
 
-// record remembers the step's result, which is ready.
-func (w *work) record(ctx context.Context) error {
-	res := w.s.res
-	parent, err := w.parent.chain(ctx)
-	if err != nil {
-		return err
+// take makes what was found the result.
+func (w *work) take(found cache.Result) {
+	w.s.res = w.run.known(w.parent, found.Layer, found.ChainID)
+	if w.copied == "" {
+		w.copied = found.Files
 	}
-	return w.run.cache.Put(w.key(parent), cache.Record{Layer: res.layer, ChainID: res.chainID, Definition: w.definition, Inputs: w.ins})
 }
 
 // needed reports whether a later step reads the file system that v makes.

@@ -12,7 +12,6 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/image/layoutdir"
-	"github.com/camada/camada/layer"
 	"github.com/camada/camada/progress"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -41,7 +40,7 @@ var _ build.Lookup = (*cacheSource)(nil)
 func (c *cacheSource) Known(op digest.Digest) bool { return c.recs.Known(op) }
 
 // Find implements build.Lookup.
-func (c *cacheSource) Find(key cache.Key) (layer.Layer, digest.Digest, bool) { return c.recs.Find(key) }
+func (c *cacheSource) Find(key cache.Key) (cache.Result, bool) { return c.recs.Find(key) }
 
 // offer tells the store of a build where the source's layers are. What records name and the source does not have is
 // offered too, in the hope that nobody needs it: often a later step's result, which is there, is all that a build wants.

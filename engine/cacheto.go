@@ -59,7 +59,11 @@ func (c *collector) Ended(s build.Step) {
 	if s.Err != nil || s.Definition == "" || s.Layer.Descriptor.Digest == "" {
 		return
 	}
-	c.recs.Add(cache.NewKey(s.Definition, s.Inputs, s.Parent), s.Layer, s.ChainID)
+	res := cache.Result{Layer: s.Layer, ChainID: s.ChainID, Files: s.Files}
+	c.recs.Add(cache.NewKey(s.Definition, s.Inputs, s.Parent), res)
+	if s.ByFiles != nil {
+		c.recs.Add(cache.NewKey(s.Definition, s.ByFiles, s.Parent), res)
+	}
 }
 
 // cacheWriter writes what a build did to where --cache-to says.

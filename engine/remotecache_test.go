@@ -191,6 +191,32 @@ func TestMinimalCache(t *testing.T) {
 	}
 }
 
+// TestCacheByFiles: the stage that is copied from changes in another file, on a machine that has the cache of another one only. That
+// cache was written by a build which found everything in the cache of a third one.
+func TestCacheByFiles(t *testing.T) {
+	reg := remotetest.Start(t)
+	o := project(t, pushBase(t, reg))
+	o.CacheTo = []string{"type=registry,mode=max,ref=" + reg.Ref("cache:1").String()}
+	mustBuild(t, machine(t), o)
+	o.CacheFrom, o.CacheTo = []string{reg.Ref("cache:1").String()}, []string{"type=registry,mode=max,ref=" + reg.Ref("cache:2").String()}
+	if got, _ := mustBuild(t, machine(t), o); got.Cached != 4 {
+		t.Errorf("%d steps cached", got.Cached)
+	}
+	if err := os.WriteFile(filepath.Join(o.ContextDir, "a"), []byte("another file"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o.CacheFrom, o.CacheTo = []string{reg.Ref("cache:2").String()}, nil
+	e := machine(t)
+	got, s := mustBuild(t, e, o)
+	if got.Cached != 2 || !slices.ContainsFunc(s.cached, func(n string) bool { return strings.Contains(n, "COPY --from=one") }) {
+		t.Errorf("%d steps cached, want the copy from the stage and the one after it: %v", got.Cached, s.cached)
+	}
+	o.CacheFrom, o.SourceDateEpoch = nil, "0"
+	if again, _ := mustBuild(t, e, o); again.Cached != 4 {
+		t.Errorf("%d steps cached", again.Cached)
+	}
+}
+
 // TestBadCaches builds all the same.
 func TestBadCaches(t *testing.T) {
 	reg := remotetest.Start(t)

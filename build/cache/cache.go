@@ -7,7 +7,7 @@
 // A Key says what decides a step's result: the definition of its operation, the
 // content of what it reads, and the chainID of the layers that it starts from. It says
 // nothing of how those layers came to be: a step whose parent was made again
-// with the same bytes is found.
+// with the same bytes is found. A copy from another stage has two keys, see Result.Files.
 //
 //	<dir>/<digest of definition and inputs>/<chainID of the parent>
 //
@@ -61,12 +61,20 @@ func NewKey(definition string, inputs []string, parent digest.Digest) Key {
 	return Key{Op: digest.FromBytes(data), Parent: parent}
 }
 
-// Record is a step's result.
-type Record struct {
+// Result is what a step made.
+type Result struct {
 	// Layer is what the step made.
 	Layer layer.Layer `json:"layer"`
 	// ChainID is that of the layers with this one on top.
 	ChainID digest.Digest `json:"chainID"`
+	// Files is the digest of what a copy took from another stage or an image; "" when that is not known, and for other
+	// steps. Such a result has two keys: one of all the layers that were copied from, and one of these files.
+	Files digest.Digest `json:"files,omitempty"`
+}
+
+// Record is a step's result, and what it was made of.
+type Record struct {
+	Result
 	// Definition and Inputs are what the key was made of, so that a later build
 	// can say what is different.
 	Definition string   `json:"definition"`
@@ -117,10 +125,15 @@ func (c *Cache) Get(ctx context.Context, key Key, store content.Statter, pins le
 	if info.Size != desc.Size {
 		return Record{}, errdefs.NotFound("layer %s of cache record %s has another size", desc.Digest, key.Op)
 	}
-	// The time of the file is when the record was last used, for those who remove old ones.
+	c.Used(key)
+	return rec, nil
+}
+
+// Used gives the record of a key the time of now: that of the file is when it was last used, for those who remove old ones. It is of
+// use for the other key of a result.
+func (c *Cache) Used(key Key) {
 	now := time.Now()
 	_ = os.Chtimes(c.path(key), now, now)
-	return rec, nil
 }
 
 // check finds out whether a record belongs to its key.
@@ -128,7 +141,11 @@ func (r *Record) check(key Key) error {
 	if NewKey(r.Definition, r.Inputs, key.Parent) != key {
 		return errdefs.Corrupt("the record is of another key")
 	}
-	for _, d := range []digest.Digest{r.Layer.Descriptor.Digest, r.Layer.DiffID, r.ChainID} {
+	digests := []digest.Digest{r.Layer.Descriptor.Digest, r.Layer.DiffID, r.ChainID}
+	if r.Files != "" {
+		digests = append(digests, r.Files)
+	}
+	for _, d := range digests {
 		if err := d.Validate(); err != nil {
 			return errdefs.Corrupt("digest %q: %w", d, err)
 		}

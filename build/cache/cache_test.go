@@ -32,7 +32,8 @@ func stored(t *testing.T, s content.Store, definition string, inputs []string, p
 	must(t, err)
 	diffID := digest.FromString(definition)
 	return NewKey(definition, inputs, parent), Record{
-		Layer: layer.Layer{Descriptor: desc, DiffID: diffID}, ChainID: ChainID(parent, diffID), Definition: definition, Inputs: inputs,
+		Result:     Result{Layer: layer.Layer{Descriptor: desc, DiffID: diffID}, ChainID: ChainID(parent, diffID)},
+		Definition: definition, Inputs: inputs,
 	}
 }
 

@@ -51,6 +51,14 @@ func (w *writer) Run(_ context.Context, req op.RunRequest) error {
 			if err := os.WriteFile(filepath.Join(req.Root.Source, words[1]), []byte(words[2]), 0o644); err != nil {
 				return err
 			}
+		case len(words) == 2 && words[0] == "chmod":
+			if err := os.Chmod(filepath.Join(req.Root.Source, words[1]), 0o755); err != nil {
+				return err
+			}
+		case len(words) == 3 && words[0] == "symlink":
+			if err := os.Symlink(words[1], filepath.Join(req.Root.Source, words[2])); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -302,8 +310,15 @@ func reasonCases() []reasonCase {
 			"executed RUN --mount=type=tmpfs,target=/n write /v 1: instruction:…"},
 		{"copied stage", "FROM scratch AS a\nRUN write /o 1\nFROM scratch\nCOPY --from=a /o /p\n", "FROM scratch AS a\nRUN write /o 2\nFROM scratch\nCOPY --from=a /o /p\n", nil,
 			"executed RUN write /o 2: instruction:…\nexecuted COPY --from=a /o /p: source: what it reads from, [a 1/1] RUN write /o 2 was executed again and its result differs; of the files that are copied: 1 changed (changed /o [content] 6b86100644>d473100644)"},
+		{"copied stage, mode", "FROM scratch AS a\nRUN write /o 1\nFROM scratch\nCOPY --from=a /o /p\n", "FROM scratch AS a\nRUN write /o 1\nRUN chmod /o\nFROM scratch\nCOPY --from=a /o /p\n", nil,
+			"cached RUN write /o 1:\nexecuted RUN chmod /o: new:…\nexecuted COPY --from=a /o /p: source: it reads from \"RUN chmod /o\" now, and read from \"RUN write /o 1\" before; of the files that are copied: 1 changed (changed /o [mode] 6b86100644>6b86100755)"},
+		{"copied stage, link", "FROM scratch AS a\nRUN symlink x /o1\nFROM scratch\nCOPY --from=a / /p/\n", "FROM scratch AS a\nRUN symlink y /o1\nFROM scratch\nCOPY --from=a / /p/\n", nil,
+			"executed RUN symlink y /o1: instruction:…\nexecuted COPY --from=a / /p/: source: …: 1 changed (changed /o1 [link] x100777>y100777)"},
 		{"copied stage, other files", "FROM scratch AS a\nRUN write /o 1\nRUN write /q 1\nFROM scratch\nCOPY --from=a /o /p\n", "FROM scratch AS a\nRUN write /o 1\nRUN write /q 2\nFROM scratch\nCOPY --from=a /o /p\n", nil,
-			"cached RUN write /o 1:\nexecuted RUN write /q 2: instruction:…\nexecuted COPY --from=a /o /p: source: what it reads from, [a 2/2] RUN write /q 2 was executed again and its result differs; the files that are copied are the same"},
+			"cached RUN write /o 1:\nexecuted RUN write /q 2: instruction:…\ncached COPY --from=a /o /p:"},
+		{"copied stage, without a record of the files", "FROM scratch AS a\nRUN write /o 1\nRUN write /q 1\nFROM scratch\nCOPY --from=a /o /p\n", "FROM scratch AS a\nRUN write /o 1\nRUN write /q 2\nFROM scratch\nCOPY --from=a /o /p\n", func(f *fixture) {
+			must(f.t, os.RemoveAll(filepath.Join(f.root, "cache/build")))
+		}, "executed RUN write /o 1: record-gone:…\nexecuted RUN write /q 2: instruction:…\nexecuted COPY --from=a /o /p: source: what it reads from, [a 2/2] RUN write /q 2 was executed again and its result differs; the files that are copied are the same"},
 		{"copied stage, new file", "FROM scratch AS a\nRUN write /o1 1\nFROM scratch\nCOPY --from=a /o* /p/\n", "FROM scratch AS a\nRUN write /o2 1\nFROM scratch\nCOPY --from=a /o* /p/\n", nil,
 			"executed RUN write /o2 1: instruction:…\nexecuted COPY --from=a /o* /p/: source: …: 1 added, 1 removed (removed /o1 [] 6b86100644>) (added /o2 [] >6b86100644)"},
 		{"copied image", "FROM scratch\nCOPY --from=base /base /p\n", "FROM scratch\nCOPY --from=base /base /p\n", func(f *fixture) { f.image("base", "new") },

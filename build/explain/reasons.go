@@ -220,6 +220,7 @@ func (x *explainer) sources(i int, old, cur string) []Reason {
 		if len(oldIDs) == 1 {
 			r.Old = body(p.b.Plan.Vertices[oldIDs[0]].Name)
 			r.Text += ", and read from " + quote(r.Old) + " before"
+			x.tellCopied(&r, i, id, oldIDs[0])
 		}
 		out = append(out, r)
 	}

@@ -2,11 +2,11 @@
 // OCI registry, layout or tool can keep and copy.
 //
 //	var recs carry.Records
-//	recs.Add(key, layer, chainID)                   // for each step of a build
+//	recs.Add(key, result)                           // for each step of a build
 //	a, err := recs.Encode(blobs, nil)               // a manifest and its config; blobs are the layers that go along
 //
 //	recs, blobs, err := carry.Read(ctx, registry, desc) // elsewhere
-//	l, chainID, ok := recs.Find(key)                    // the blob is still where it was
+//	result, ok := recs.Find(key)                        // the blob is still where it was
 //
 // # Format
 //
@@ -17,6 +17,8 @@
 //	              "layer": {"descriptor": {…}, "diffID": "sha256:…", "size": 1024}}, …]}
 //
 // op is the digest over the definition of a step and its inputs, see cache.NewKey; parent is the chainID of the layers below it, "" for none.
+// A copy from another stage or an image has two records: one with an op over the layers that it copies from, which has the digest of the
+// files that are copied in "files", and one with an op over that digest.
 // Records are sorted by op and parent, so the same cache has the same digest. The layers of the manifest are blobs that records name. A
 // record may name a layer that is not among them: it tells the chainID of a step whose result nobody may need.
 //
@@ -37,7 +39,6 @@ import (
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
-	"github.com/camada/camada/layer"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -55,29 +56,23 @@ const (
 	maxRecords = 50_000
 )
 
-// found is a step's result.
-type found struct {
-	layer   layer.Layer
-	chainID digest.Digest
-}
-
 // Records are results of steps by their keys. The zero value is empty. They may be used by many goroutines.
 type Records struct {
 	mu  sync.Mutex
-	ops map[digest.Digest]map[digest.Digest]found // op, parent
+	ops map[digest.Digest]map[digest.Digest]cache.Result // op, parent
 }
 
 // Add keeps the result of a step.
-func (r *Records) Add(key cache.Key, l layer.Layer, chainID digest.Digest) {
+func (r *Records) Add(key cache.Key, res cache.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ops == nil {
-		r.ops = make(map[digest.Digest]map[digest.Digest]found)
+		r.ops = make(map[digest.Digest]map[digest.Digest]cache.Result)
 	}
 	if r.ops[key.Op] == nil {
-		r.ops[key.Op] = make(map[digest.Digest]found)
+		r.ops[key.Op] = make(map[digest.Digest]cache.Result)
 	}
-	r.ops[key.Op][key.Parent] = found{l, chainID}
+	r.ops[key.Op][key.Parent] = res
 }
 
 // Known reports whether there is a record for the operation with any parent.
@@ -87,12 +82,12 @@ func (r *Records) Known(op digest.Digest) bool {
 	return len(r.ops[op]) > 0
 }
 
-// Find returns the result of a step: its layer, and the chainID with it on top.
-func (r *Records) Find(key cache.Key) (layer.Layer, digest.Digest, bool) {
+// Find returns the result of a step.
+func (r *Records) Find(key cache.Key) (cache.Result, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f, ok := r.ops[key.Op][key.Parent]
-	return f.layer, f.chainID, ok
+	res, ok := r.ops[key.Op][key.Parent]
+	return res, ok
 }
 
 // Layers are the layers that records name, each once, sorted by digest.
@@ -102,7 +97,7 @@ func (r *Records) Layers() []ocispec.Descriptor {
 	seen := make(map[digest.Digest]ocispec.Descriptor)
 	for _, parents := range r.ops {
 		for _, f := range parents {
-			seen[f.layer.Descriptor.Digest] = f.layer.Descriptor
+			seen[f.Layer.Descriptor.Digest] = f.Layer.Descriptor
 		}
 	}
 	out := make([]ocispec.Descriptor, 0, len(seen))
@@ -120,8 +115,8 @@ func (r *Records) Without(missing func(digest.Digest) bool) *Records {
 	out := &Records{}
 	for op, parents := range r.ops {
 		for parent, f := range parents {
-			if !missing(f.layer.Descriptor.Digest) {
-				out.Add(cache.Key{Op: op, Parent: parent}, f.layer, f.chainID)
+			if !missing(f.Layer.Descriptor.Digest) {
+				out.Add(cache.Key{Op: op, Parent: parent}, f)
 			}
 		}
 	}
@@ -138,10 +133,9 @@ type config struct {
 }
 
 type record struct {
-	Op      digest.Digest `json:"op"`
-	Parent  digest.Digest `json:"parent"`
-	Layer   layer.Layer   `json:"layer"`
-	ChainID digest.Digest `json:"chainID"`
+	Op     digest.Digest `json:"op"`
+	Parent digest.Digest `json:"parent"`
+	cache.Result
 }
 
 // Artifact is an encoded cache: documents that are to be stored beside the layers.
@@ -159,8 +153,8 @@ func (r *Records) Encode(blobs []ocispec.Descriptor, subject *ocispec.Descriptor
 	r.mu.Lock()
 	for op, parents := range r.ops {
 		for parent, f := range parents {
-			f.layer.Descriptor = plain(f.layer.Descriptor)
-			c.Records = append(c.Records, record{Op: op, Parent: parent, Layer: f.layer, ChainID: f.chainID})
+			f.Layer.Descriptor = plain(f.Layer.Descriptor)
+			c.Records = append(c.Records, record{Op: op, Parent: parent, Result: f})
 		}
 	}
 	r.mu.Unlock()
@@ -264,7 +258,7 @@ func Parse(data []byte) (*Records, error) {
 		if err := r.check(); err != nil {
 			return nil, errdefs.Corrupt("record %d: %w", i, err)
 		}
-		recs.Add(cache.Key{Op: r.Op, Parent: r.Parent}, r.Layer, r.ChainID)
+		recs.Add(cache.Key{Op: r.Op, Parent: r.Parent}, r.Result)
 	}
 	return recs, nil
 }
@@ -275,8 +269,11 @@ func (r *record) check() error {
 			return err
 		}
 	}
-	if r.Parent != "" {
-		if err := content.CheckDigest(r.Parent); err != nil {
+	for _, d := range []digest.Digest{r.Parent, r.Files} {
+		if d == "" {
+			continue
+		}
+		if err := content.CheckDigest(d); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package carry_test
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -18,12 +19,12 @@ import (
 )
 
 // step makes the record of a step with a layer of the given bytes.
-func step(definition string, parent digest.Digest, data string) (cache.Key, layer.Layer, digest.Digest) {
+func step(definition string, parent digest.Digest, data string) (cache.Key, cache.Result) {
 	l := layer.Layer{
 		Descriptor: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: digest.FromString(data), Size: int64(len(data))},
 		DiffID:     digest.FromString("tar of " + data), Size: 1024,
 	}
-	return cache.NewKey(definition, []string{"epoch=0"}, parent), l, cache.ChainID(parent, l.DiffID)
+	return cache.NewKey(definition, []string{"epoch=0"}, parent), cache.Result{Layer: l, ChainID: cache.ChainID(parent, l.DiffID)}
 }
 
 // store stores an artifact.
@@ -42,12 +43,14 @@ func store(t *testing.T, a carry.Artifact) *imagetest.Memory {
 func TestThereAndBack(t *testing.T) {
 	ctx := context.Background()
 	var recs, same carry.Records
-	key1, l1, c1 := step("RUN one --token=hunter2", "", "one")
-	key2, l2, c2 := step("RUN two", c1, "two")
-	recs.Add(key1, l1, c1)
-	recs.Add(key2, l2, c2)
-	same.Add(key2, l2, c2)
-	same.Add(key1, l1, c1)
+	key1, r1 := step("RUN one --token=hunter2", "", "one")
+	key2, r2 := step("COPY two", r1.ChainID, "two")
+	r2.Files = digest.FromString("files")
+	l1, l2 := r1.Layer, r2.Layer
+	recs.Add(key1, r1)
+	recs.Add(key2, r2)
+	same.Add(key2, r2)
+	same.Add(key1, r1)
 	a, err := recs.Encode([]ocispec.Descriptor{l2.Descriptor}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -65,16 +68,14 @@ func TestThereAndBack(t *testing.T) {
 		t.Fatalf("%v, %v", blobs, err)
 	}
 	for _, want := range []struct {
-		key     cache.Key
-		layer   layer.Layer
-		chainID digest.Digest
-	}{{key1, l1, c1}, {key2, l2, c2}} {
-		l, chainID, ok := got.Find(want.key)
-		if !ok || l.Descriptor.Digest != want.layer.Descriptor.Digest || l.DiffID != want.layer.DiffID || l.Size != want.layer.Size || chainID != want.chainID {
-			t.Errorf("%v: %v %v %t", want.key, l, chainID, ok)
+		key cache.Key
+		res cache.Result
+	}{{key1, r1}, {key2, r2}} {
+		if res, ok := got.Find(want.key); !ok || !reflect.DeepEqual(res, want.res) {
+			t.Errorf("%v: %v %t, want %v", want.key, res, ok, want.res)
 		}
 	}
-	if _, _, ok := got.Find(cache.Key{Op: key1.Op, Parent: c1}); ok || !got.Known(key1.Op) || got.Known(digest.FromString("x")) {
+	if _, ok := got.Find(cache.Key{Op: key1.Op, Parent: r1.ChainID}); ok || !got.Known(key1.Op) || got.Known(digest.FromString("x")) {
 		t.Error("what is known and what not")
 	}
 	if rest := got.Without(func(d digest.Digest) bool { return d == l1.Descriptor.Digest }); rest.Known(key1.Op) || !rest.Known(key2.Op) {
@@ -125,6 +126,7 @@ func TestHostile(t *testing.T) {
 		"no JSON":             {`]}`, `]`},
 		"a negative tar":      {`"size":9`, `"size":-9`},
 		"a parent of no form": {`"parent":""`, `"parent":"x"`},
+		"files of no form":    {`"parent":""`, `"parent":"","files":"sha256:../x"`},
 	} {
 		bad := strings.Replace(good, change[0], change[1], 1)
 		if bad == good {
@@ -157,8 +159,8 @@ func FuzzParse(f *testing.F) {
 func TestMounts(t *testing.T) {
 	ctx := context.Background()
 	mount := func(id string) carry.Mount {
-		_, l, _ := step(id, "", id)
-		return carry.Mount{Key: digest.FromString(id), ID: id, Layer: l}
+		_, res := step(id, "", id)
+		return carry.Mount{Key: digest.FromString(id), ID: id, Layer: res.Layer}
 	}
 	a, err := carry.EncodeMounts([]carry.Mount{mount("/b"), mount("/a")}, nil)
 	if err != nil {

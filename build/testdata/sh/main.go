@@ -58,6 +58,8 @@ func command(f []string) error {
 		return os.Chmod(f[1], 0o700)
 	case "chown":
 		return os.Chown(f[1], 123, 456)
+	case "age":
+		return os.Chtimes(f[1], time.Unix(1000, 0), time.Unix(1000, 0))
 	case "echo":
 		fmt.Println(strings.Join(f[1:], " "))
 		return nil
