@@ -226,7 +226,7 @@ func keepsKind(p *dirHandle, base string, dir bool) error {
 	if err := unix.Fstatat(p.fd, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return nil // there is nothing, or what makes the entry will say what is wrong
 	}
-	switch is := typeOf(st.Mode) == TypeDir; {
+	switch is := TypeOf(st.Mode) == TypeDir; {
 	case is && !dir:
 		return errdefs.Conflict("cannot overwrite directory with non-directory")
 	case !is && dir:

@@ -62,7 +62,7 @@ func (d *differ) directory(ctx context.Context, l *level, n *Node, low *lowerFil
 		marks:    d.overlay && opaque == "x",
 		since:    l.since && old,
 	}
-	if low != nil && typeOf(low.st.Mode) == TypeDir {
+	if low != nil && TypeOf(low.st.Mode) == TypeDir {
 		below.low = low
 	}
 	same := below.low != nil
@@ -97,7 +97,7 @@ func (d *differ) directory(ctx context.Context, l *level, n *Node, low *lowerFil
 
 // same reports whether the parents have the file just so.
 func (d *differ) same(n *Node, low *lowerFile) (bool, error) {
-	if low == nil || typeOf(low.st.Mode) != n.Entry.Type {
+	if low == nil || TypeOf(low.st.Mode) != n.Entry.Type {
 		return false, nil
 	}
 	if n.Nlink > 1 && n.Nlink != uint64(low.st.Nlink) { //nolint:unconvert // the widths differ between architectures

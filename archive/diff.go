@@ -250,7 +250,7 @@ func (d *differ) missing(l *level, names []string, here map[string]bool) (gone [
 		if err != nil {
 			return nil, err
 		}
-		if f != nil && typeOf(f.st.Mode) != 0 {
+		if f != nil && TypeOf(f.st.Mode) != 0 {
 			gone = append(gone, name)
 		}
 	}

@@ -127,7 +127,7 @@ func (a *applier) directory(p *dirHandle, base string, e *Entry) error {
 		if err := unix.Fstatat(p.fd, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			continue
 		}
-		if merged = typeOf(st.Mode) == TypeDir; merged {
+		if merged = TypeOf(st.Mode) == TypeDir; merged {
 			break
 		}
 		if err := a.remove(p.fd, base); err != nil {

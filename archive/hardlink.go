@@ -60,7 +60,7 @@ func (a *applier) makeRoom(t *dirHandle, tbase string, p *dirHandle, base string
 		}
 		return false, err
 	}
-	if typeOf(ts.Mode) == TypeDir {
+	if TypeOf(ts.Mode) == TypeDir {
 		return false, errdefs.Invalid("it is a directory")
 	}
 	if err := unix.Fstatat(p.fd, base, &ps, unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -84,7 +84,7 @@ func (a *applier) copyUp(t *dirHandle, dir, base string) error {
 	if err != nil {
 		return err
 	}
-	if f == nil || typeOf(f.st.Mode) == TypeDir || a.hidden(t) {
+	if f == nil || TypeOf(f.st.Mode) == TypeDir || a.hidden(t) {
 		return errdefs.Invalid("there is no such file")
 	}
 	e, err := a.lowerEntry(f, name)

@@ -61,7 +61,7 @@ func (l *lowers) root() (*lowerFile, error) {
 // path has no symbolic links in it: it was walked down child by child, and the
 // parents do not change.
 func (l *lowers) child(dir *lowerFile, path string) (*lowerFile, error) {
-	if dir == nil || typeOf(dir.st.Mode) != TypeDir {
+	if dir == nil || TypeOf(dir.st.Mode) != TypeDir {
 		return nil, nil
 	}
 	var f *lowerFile
@@ -74,7 +74,7 @@ func (l *lowers) child(dir *lowerFile, path string) (*lowerFile, error) {
 		if err != nil {
 			return nil, fmt.Errorf("stat %s in a lower directory: %w", path, err)
 		}
-		isDir := typeOf(st.Mode) == TypeDir
+		isDir := TypeOf(st.Mode) == TypeDir
 		if isWhiteout(&st) || (f != nil && !isDir) {
 			return f, nil
 		}

@@ -181,7 +181,7 @@ func (a *applier) nodeMeta(p *dirHandle, base string, e *Entry) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return fmt.Errorf("stat device node: %w", err)
 	}
-	if typeOf(st.Mode) != e.Type || st.Mode&0o7777 == e.Mode {
+	if TypeOf(st.Mode) != e.Type || st.Mode&0o7777 == e.Mode {
 		return nil // right, or swapped by somebody else: not ours to change
 	}
 	if err := unix.Chmod(procFD(fd), e.Mode); err != nil {

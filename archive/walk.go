@@ -158,7 +158,7 @@ func (n *Node) stat() (ok bool, err error) {
 
 func (n *Node) fill(st *unix.Stat_t) (ok bool) {
 	e := &n.Entry
-	if e.Type = typeOf(st.Mode); e.Type == 0 {
+	if e.Type = TypeOf(st.Mode); e.Type == 0 {
 		return false
 	}
 	e.Mode = st.Mode & 0o7777
@@ -201,8 +201,8 @@ func (n *Node) detail(x *xattrReader, noXattrs bool) (err error) {
 	return nil
 }
 
-// typeOf is the entry type of a file mode; 0 for sockets.
-func typeOf(mode uint32) byte {
+// TypeOf is the entry type of a file mode (st_mode); 0 for sockets, which no archive holds.
+func TypeOf(mode uint32) byte {
 	switch mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		return TypeReg

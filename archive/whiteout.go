@@ -119,7 +119,7 @@ func (a *applier) removeUnseen(dirfd int, ino uint64, name string, depth int) er
 	} else if err != nil {
 		return classifyName(err)
 	}
-	if typeOf(st.Mode) != TypeDir {
+	if TypeOf(st.Mode) != TypeDir {
 		if seen {
 			return nil
 		}

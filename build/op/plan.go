@@ -9,7 +9,6 @@ import (
 	"github.com/camada/camada/archive"
 	"github.com/camada/camada/build/source"
 	"github.com/camada/camada/errdefs"
-	"golang.org/x/sys/unix"
 )
 
 // Plan is the tree of a layer that is being put together: what will be in it over
@@ -202,23 +201,7 @@ func parentOf(name string) string {
 }
 
 // entryType is the archive's type of a file; 0 for a socket, which no archive holds.
-func entryType(e *source.Entry) byte {
-	switch e.Type() {
-	case unix.S_IFREG:
-		return archive.TypeReg
-	case unix.S_IFDIR:
-		return archive.TypeDir
-	case unix.S_IFLNK:
-		return archive.TypeSymlink
-	case unix.S_IFIFO:
-		return archive.TypeFifo
-	case unix.S_IFCHR:
-		return archive.TypeChar
-	case unix.S_IFBLK:
-		return archive.TypeBlock
-	}
-	return 0
-}
+func entryType(e *source.Entry) byte { return archive.TypeOf(e.Mode) }
 
 // ownerOf resolves user[:group] with the target's files.
 func (p *Plan) ownerOf(ctx context.Context, o owner, lenient bool) (uid, gid int, err error) {

@@ -38,7 +38,7 @@ func (c *Client) open(ctx context.Context, r remote, id string) (*repository, er
 		format = "sha256"
 	}
 	top := filepath.Join(c.opts.Dir, hex.EncodeToString(sum[:])+"-"+format)
-	lock, err := lockDir(ctx, top)
+	lock, err := flock.Directory(ctx, top, lockName)
 	if err != nil {
 		return nil, fmt.Errorf("open the cache of git: %w", err)
 	}
@@ -53,33 +53,6 @@ func (c *Client) open(ctx context.Context, r remote, id string) (*repository, er
 }
 
 func (r *repository) close() { r.lock.Close() }
-
-// lockDir makes and locks a directory.
-func lockDir(ctx context.Context, dir string) (*os.File, error) {
-	for {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, err
-		}
-		name := filepath.Join(dir, lockName)
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // Expire was quicker
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := flock.Exclusive(ctx, f); err != nil {
-			f.Close()
-			return nil, err
-		}
-		have, err1 := f.Stat()
-		now, err2 := os.Stat(name)
-		if err1 == nil && err2 == nil && os.SameFile(have, now) {
-			return f, nil
-		}
-		f.Close()
-	}
-}
 
 // prepare makes the repository, or takes away what a killed git left in it.
 func (r *repository) prepare(top, format string) error {

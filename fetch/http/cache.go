@@ -54,7 +54,7 @@ func (c *Client) Get(ctx context.Context, u fetch.URL, dest string, progress fet
 	}
 	sum := sha256.Sum256([]byte(u.URL))
 	dir := filepath.Join(c.opts.Dir, hex.EncodeToString(sum[:]))
-	lock, err := lockDir(ctx, dir)
+	lock, err := flock.Directory(ctx, dir, lockName)
 	if err != nil {
 		return fetch.File{}, fmt.Errorf("get %s: %w", fetch.Redact(u.URL), err)
 	}
@@ -72,33 +72,6 @@ func (c *Client) Get(ctx context.Context, u fetch.URL, dest string, progress fet
 		return fetch.File{}, fmt.Errorf("get %s: %w", fetch.Redact(u.URL), err)
 	}
 	return f, nil
-}
-
-// lockDir makes and locks the directory of a URL.
-func lockDir(ctx context.Context, dir string) (*os.File, error) {
-	for {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, err
-		}
-		name := filepath.Join(dir, lockName)
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // Expire was quicker
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := flock.Exclusive(ctx, f); err != nil {
-			f.Close()
-			return nil, err
-		}
-		have, err1 := f.Stat()
-		now, err2 := os.Stat(name)
-		if err1 == nil && err2 == nil && os.SameFile(have, now) {
-			return f, nil
-		}
-		f.Close()
-	}
 }
 
 // entry is the directory of one URL, locked.

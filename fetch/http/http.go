@@ -13,7 +13,6 @@ package http
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/fetch"
+	"github.com/camada/camada/internal/httptry"
 )
 
 const (
@@ -109,58 +109,24 @@ type answer struct {
 }
 
 // do requests u until it works, or will not. save is called with each body, from the beginning.
-func (c *Client) do(ctx context.Context, u string, have validators, save func(answer, io.Reader) error) (answer, error) {
-	var a answer
-	var err error
-	for try := range c.opts.Tries {
-		if try > 0 {
-			select {
-			case <-time.After(time.Duration(1<<try) * 100 * time.Millisecond):
-			case <-ctx.Done():
-				return a, context.Cause(ctx)
-			}
+func (c *Client) do(ctx context.Context, u string, have validators, save func(answer, io.Reader) error) (a answer, err error) {
+	err = httptry.Do(ctx, httptry.Options{Tries: c.opts.Tries, Stall: c.opts.Stall}, func(ctx context.Context, body httptry.Body) error {
+		req, err := c.request(ctx, u, have)
+		if err != nil {
+			return err
 		}
-		if a, err = c.once(ctx, u, have, save); err == nil || ctx.Err() != nil || final(err) {
-			break
+		res, err := c.http.Do(req)
+		if err != nil {
+			return err
 		}
-	}
-	if err == nil {
-		return a, nil
-	}
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	} else if !final(err) {
-		err = errdefs.With(errdefs.ErrUnavailable, err)
-	}
-	return a, fmt.Errorf("get %s: %w", fetch.Redact(u), err)
-}
-
-// final reports whether trying again cannot help.
-func final(err error) bool {
-	return errdefs.IsNotFound(err) || errdefs.IsLimit(err) || errdefs.IsCorrupt(err) || errdefs.IsPermission(err) || errdefs.IsInvalid(err)
-}
-
-func (c *Client) once(ctx context.Context, u string, have validators, save func(answer, io.Reader) error) (answer, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watch := time.AfterFunc(c.opts.Stall, func() { cancel(fmt.Errorf("the server sent nothing for %s", c.opts.Stall)) })
-	defer watch.Stop()
-	req, err := c.request(ctx, u, have)
+		defer res.Body.Close()
+		if a, err = c.judge(res, have); err != nil || a.notModified {
+			return err
+		}
+		return save(a, body(res.Body))
+	})
 	if err != nil {
-		return answer{}, err
-	}
-	res, err := c.http.Do(req)
-	if err != nil {
-		return answer{}, withoutURL(ctx, err)
-	}
-	defer res.Body.Close()
-	a, err := c.judge(res, have)
-	if err != nil || a.notModified {
-		return a, err
-	}
-	err = save(a, &watched{res.Body, watch, c.opts.Stall})
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return a, cause
+		err = fmt.Errorf("get %s: %w", fetch.Redact(u), err)
 	}
 	return a, err
 }
@@ -218,31 +184,4 @@ func (c *Client) judge(res *nethttp.Response, have validators) (answer, error) {
 		}
 	}
 	return a, nil
-}
-
-// withoutURL takes the address out of an error of net/http: do adds it, redacted.
-func withoutURL(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
-}
-
-// watched puts the watch off with each read.
-type watched struct {
-	r     io.Reader
-	watch *time.Timer
-	stall time.Duration
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.r.Read(p)
-	if n > 0 {
-		w.watch.Reset(w.stall)
-	}
-	return n, err
 }

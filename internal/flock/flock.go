@@ -14,7 +14,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,4 +79,32 @@ func lock(f *os.File, how int) (ok bool, err error) {
 		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	return true, nil
+}
+
+// Directory makes a directory of mode 0700 and takes the only lock on the file name in it. Who removes such a directory holds that lock: then
+// it is made again.
+func Directory(ctx context.Context, dir, name string) (*os.File, error) {
+	path := filepath.Join(dir, name)
+	for {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := Exclusive(ctx, f); err != nil {
+			f.Close()
+			return nil, err
+		}
+		have, err1 := f.Stat()
+		now, err2 := os.Stat(path)
+		if err1 == nil && err2 == nil && os.SameFile(have, now) {
+			return f, nil
+		}
+		f.Close()
+	}
 }

@@ -15,7 +15,7 @@ const module = "github.com/camada/camada"
 // floors, and its own parents on its own floor. A folder stands for the packages below it
 // unless they are listed themselves.
 var floors = [][]string{
-	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/sshagent", "internal/yamltree", "internal/rotated"},
+	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/rotated"},
 	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory", "bake", "event"},
 	3: {"layer", "snapshot", "image", "container", "remote", "attest"},
 	4: {"transfer", "unpack", "base", "gc", "fetch", "anatomy"},
@@ -29,6 +29,7 @@ var floors = [][]string{
 
 // sameFloor are imports between folders of one floor that are meant, each with its reason.
 var sameFloor = map[string]string{
+	"internal/httptry -> errdefs":        "trying again cannot help with some classes of errors",
 	"internal/sshagent -> errdefs":       "a key that cannot be read is an error with a class",
 	"internal/yamltree -> errdefs":       "a text that cannot be read is an error with a class",
 	"internal/rotated -> internal/flock": "many processes append to one file",

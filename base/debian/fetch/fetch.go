@@ -11,7 +11,6 @@ package fetch
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/httptry"
 )
 
 // Options of a Client. The zero value works.
@@ -100,77 +100,31 @@ func (c *Client) Get(ctx context.Context, url string, limit int64) ([]byte, erro
 
 // do requests url and gives the body to fn, which must be fit to be called again.
 func (c *Client) do(ctx context.Context, url string, fn func(io.Reader) error) error {
-	var err error
-	for try := range c.tries {
-		if try > 0 {
-			select {
-			case <-time.After(time.Duration(1<<try) * 100 * time.Millisecond):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+	err := httptry.Do(ctx, httptry.Options{Tries: c.tries, Stall: c.stall}, func(ctx context.Context, body httptry.Body) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return errdefs.With(errdefs.ErrInvalid, err)
 		}
-		err = c.once(ctx, url, fn)
-		if err == nil || ctx.Err() != nil || final(err) {
-			break
+		req.Header.Set("User-Agent", "camada")
+		res, err := c.http.Do(req)
+		if err != nil {
+			return err
 		}
-	}
-	if err == nil {
-		return nil
-	}
-	if ctx.Err() != nil {
-		err = ctx.Err()
-	} else if !final(err) {
-		err = errdefs.With(errdefs.ErrUnavailable, err)
-	}
-	return fmt.Errorf("get %s: %w", redact(url), err)
-}
-
-// final reports whether trying again cannot help.
-func final(err error) bool {
-	return errdefs.IsNotFound(err) || errdefs.IsLimit(err) || errdefs.IsCorrupt(err) || errdefs.IsPermission(err) || errdefs.IsInvalid(err)
-}
-
-func (c *Client) once(ctx context.Context, url string, fn func(io.Reader) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watch := time.AfterFunc(c.stall, func() { cancel(fmt.Errorf("the server sent nothing for %s", c.stall)) })
-	defer watch.Stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return errdefs.With(errdefs.ErrInvalid, err)
-	}
-	req.Header.Set("User-Agent", "camada")
-	res, err := c.http.Do(req)
-	if err != nil {
-		return unwrapURL(ctx, err)
-	}
-	defer res.Body.Close()
-	switch {
-	case res.StatusCode == http.StatusOK:
-	case res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusGone:
-		return errdefs.NotFound("%s", res.Status)
-	case res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusRequestTimeout:
-		return errdefs.Unavailable("%s", res.Status)
-	default:
+		defer res.Body.Close()
+		switch {
+		case res.StatusCode == http.StatusOK:
+			return fn(body(res.Body))
+		case res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusGone:
+			return errdefs.NotFound("%s", res.Status)
+		case res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusRequestTimeout:
+			return errdefs.Unavailable("%s", res.Status)
+		}
 		return errdefs.Permission("%s", res.Status)
+	})
+	if err != nil {
+		return fmt.Errorf("get %s: %w", redact(url), err)
 	}
-	err = fn(&watched{res.Body, watch, c.stall})
-	if err != nil && context.Cause(ctx) != nil {
-		return context.Cause(ctx)
-	}
-	return err
-}
-
-// unwrapURL takes the address out of an error of net/http: do adds it, redacted.
-func unwrapURL(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
+	return nil
 }
 
 func redact(s string) string {
@@ -179,19 +133,4 @@ func redact(s string) string {
 		return s
 	}
 	return u.Redacted()
-}
-
-// watched puts the watch off with each read.
-type watched struct {
-	r     io.Reader
-	watch *time.Timer
-	stall time.Duration
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.r.Read(p)
-	if n > 0 {
-		w.watch.Reset(w.stall)
-	}
-	return n, err
 }
