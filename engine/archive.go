@@ -67,7 +67,7 @@ func (e *Engine) toSave(ctx context.Context, names []string) ([]tarball.Image, e
 }
 
 func (e *Engine) saveDir(ctx context.Context, images []tarball.Image, path string) error {
-	dir, err := layoutdir.Create(path)
+	dir, err := layoutdir.Create(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (e *Engine) saveDir(ctx context.Context, images []tarball.Image, path strin
 			}
 		}
 		for _, n := range names {
-			if err := dir.Add(img.Descriptor, n); err != nil {
+			if err := dir.Add(ctx, img.Descriptor, n); err != nil {
 				return fmt.Errorf("save to %s: %w", path, err)
 			}
 		}

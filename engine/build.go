@@ -73,6 +73,9 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	if err == nil {
 		err = caches.write(ctx, false)
 	}
+	if sources.close(); err == nil {
+		err = caches.prune(ctx)
+	}
 	out.History = rec.finish(out.Tags, err)
 	return out, err
 }

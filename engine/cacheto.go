@@ -152,7 +152,7 @@ func (w *cacheWriter) put(ctx context.Context, s *cacheSpec, a carry.Artifact, t
 		target.MountFrom = func(d digest.Digest) []string { return w.blobs.repositories(d, repo.Host()) }
 		return transfer.Push(ctx, src, target, a.Manifest, o)
 	case cacheLocal:
-		dir, err := layoutdir.Create(s.dir)
+		dir, err := layoutdir.Create(ctx, s.dir)
 		if err != nil {
 			return err
 		}
@@ -160,13 +160,41 @@ func (w *cacheWriter) put(ctx context.Context, s *cacheSpec, a carry.Artifact, t
 		if err := transfer.Copy(ctx, src, dir, a.Manifest, o); err != nil {
 			return err
 		}
-		return dir.Add(a.Manifest, tag)
+		return dir.Add(ctx, a.Manifest, tag)
 	}
 	o.Progress = nil
 	if err := transfer.Copy(ctx, src, w.e.content, a.Manifest, o); err != nil {
 		return err
 	}
 	return w.e.addReferrer(ctx, a.Manifest)
+}
+
+// prune removes from directories that hold nothing but caches what no cache has any more. It comes last, when nothing is read from there.
+func (w *cacheWriter) prune(ctx context.Context) error {
+	for _, s := range w.specs {
+		if s.kind != cacheLocal {
+			continue
+		}
+		err := pruneCaches(ctx, s.dir)
+		if err != nil && (!s.ignoreError || ctx.Err() != nil) {
+			return fmt.Errorf("export cache to %s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+func pruneCaches(ctx context.Context, path string) error {
+	dir, err := layoutdir.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	for _, d := range dir.Entries() {
+		if d.ArtifactType != carry.ArtifactType && d.ArtifactType != carry.MountsType {
+			return nil // somebody else's blobs may be there on purpose
+		}
+	}
+	return dir.Prune(ctx)
 }
 
 // withDocuments is a source with some more blobs.

@@ -217,6 +217,49 @@ func TestCacheByFiles(t *testing.T) {
 	}
 }
 
+// TestLocalCacheStaysSmall writes a cache into the directory that it was read from: what it does not have any more is gone.
+func TestLocalCacheStaysSmall(t *testing.T) {
+	reg := remotetest.Start(t)
+	o := project(t, pushBase(t, reg))
+	dir := filepath.Join(t.TempDir(), "cache")
+	o.CacheTo = []string{"type=local,mode=max,dest=" + dir}
+	blobs := func() int {
+		all, err := filepath.Glob(filepath.Join(dir, "blobs/*/*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	mustBuild(t, machine(t), o)
+	first := blobs()
+	o.CacheFrom = []string{"type=local,src=" + dir}
+	for n := range 3 {
+		if err := os.WriteFile(filepath.Join(o.ContextDir, "b"), []byte(strings.Repeat("b", n)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		mustBuild(t, machine(t), o)
+		if got := blobs(); got != first {
+			t.Errorf("after change %d the cache has %d blobs, and had %d", n, got, first)
+		}
+	}
+	o.CacheTo = nil
+	if got, _ := mustBuild(t, machine(t), o); got.Cached != 4 {
+		t.Errorf("%d steps cached", got.Cached)
+	}
+	// A layout that has something else is left alone.
+	o.CacheFrom, o.CacheTo = nil, []string{"type=local,mode=max,dest=" + dir}
+	o.Outputs = []BuildOutput{{Type: OutputOCI, Dest: dir}}
+	mustBuild(t, machine(t), o)
+	extra := filepath.Join(dir, "blobs/sha256", strings.Repeat("0", 64))
+	if err := os.WriteFile(extra, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustBuild(t, machine(t), o)
+	if _, err := os.Stat(extra); err != nil {
+		t.Errorf("a blob beside an image: %v", err)
+	}
+}
+
 // TestBadCaches builds all the same.
 func TestBadCaches(t *testing.T) {
 	reg := remotetest.Start(t)

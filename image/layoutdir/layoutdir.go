@@ -6,9 +6,14 @@
 //		err = transfer.Copy(ctx, dir, store, img.Descriptor, transfer.Options{})
 //	}
 //
-//	dir, err := layoutdir.Create(path)
+//	dir, err := layoutdir.Create(ctx, path)
 //	err = transfer.Copy(ctx, store, dir, desc, transfer.Options{})
-//	err = dir.Add(desc, "app:1.2")
+//	err = dir.Add(ctx, desc, "app:1.2")
+//	err = dir.Prune(ctx) // what no entry leads to any more
+//
+// Several processes may read and write one layout. The directory is under a shared flock as long as a Dir is open, and under an exclusive
+// one while it is made or pruned; the file oci-layout is under an exclusive one while index.json is changed. On a file
+// system without locks all goes on, but nothing is pruned.
 //
 // A layout made by others is hostile: blobs are opened only as regular files
 // below the directory, whatever links lead out of it, and who parses them
@@ -30,6 +35,7 @@ import (
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
+	"github.com/camada/camada/internal/flock"
 	"github.com/camada/camada/reference"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -39,6 +45,8 @@ import (
 type Dir struct {
 	root  *os.Root
 	index ocispec.Index
+	// held is the directory, locked; nil when it could not be.
+	held *os.File
 }
 
 var (
@@ -55,15 +63,25 @@ func Open(path string) (*Dir, error) {
 		return nil, class("open layout", err)
 	}
 	d := &Dir{root: root}
-	if err := d.load(); err != nil {
-		_ = root.Close()
+	// Who prunes holds the lock for moments, and what is read in such a moment is not what it removes.
+	err = d.share(context.Background(), flock.TryShared)
+	if err == nil {
+		err = d.load()
+	}
+	if err != nil {
+		_ = d.Close()
 		return nil, fmt.Errorf("open layout %s: %w", path, err)
 	}
 	return d, nil
 }
 
 // Close releases the directory.
-func (d *Dir) Close() error { return d.root.Close() }
+func (d *Dir) Close() error {
+	if d.held != nil {
+		_ = d.held.Close()
+	}
+	return d.root.Close()
+}
 
 func (d *Dir) load() error {
 	data, err := d.document(ocispec.ImageLayoutFile)

@@ -19,7 +19,7 @@ import (
 
 func create(t *testing.T, path string) *layoutdir.Dir {
 	t.Helper()
-	d, err := layoutdir.Create(path)
+	d, err := layoutdir.Create(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestRoundTrip(t *testing.T) {
 		desc ocispec.Descriptor
 		name string
 	}{{a, "app:1"}, {a, ""}, {b, "app:2"}, {b, "app:1"}, {a, ""}} {
-		if err := d.Add(add.desc, add.name); err != nil {
+		if err := d.Add(ctx, add.desc, add.name); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -151,7 +151,7 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if name == "something else" {
-			if _, err := layoutdir.Create(dir); !errdefs.IsConflict(err) {
+			if _, err := layoutdir.Create(t.Context(), dir); !errdefs.IsConflict(err) {
 				t.Errorf("Create over %s: %v", name, err)
 			}
 		}

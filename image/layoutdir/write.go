@@ -15,6 +15,7 @@ import (
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
+	"github.com/camada/camada/internal/flock"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,7 +23,7 @@ import (
 
 // Create opens the layout in a directory, and makes an empty one where there
 // is none. A directory with other things in it is ErrConflict.
-func Create(dir string) (*Dir, error) {
+func Create(ctx context.Context, dir string) (*Dir, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, class("make layout", err)
 	}
@@ -35,8 +36,15 @@ func Create(dir string) (*Dir, error) {
 		MediaType: ocispec.MediaTypeImageIndex,
 		Manifests: []ocispec.Descriptor{},
 	}}
-	if err := d.create(); err != nil {
-		_ = root.Close()
+	err = d.share(ctx, func(f *os.File) (bool, error) { return true, flock.Shared(ctx, f) })
+	if err == nil {
+		err = d.load()
+	}
+	if errdefs.IsNotFound(err) {
+		err = d.alone(ctx, d.create) // of several who make it, one does
+	}
+	if err != nil {
+		_ = d.Close()
 		return nil, fmt.Errorf("make layout %s: %w", dir, err)
 	}
 	return d, nil
@@ -65,8 +73,16 @@ func (d *Dir) create() error {
 
 // Add adds an entry to index.json, in place of the one with the same name if there
 // is one. name goes to org.opencontainers.image.ref.name; "" leaves that out. The
-// blobs must be there.
-func (d *Dir) Add(desc ocispec.Descriptor, name string) error {
+// blobs must be there. What others added meanwhile stays.
+func (d *Dir) Add(ctx context.Context, desc ocispec.Descriptor, name string) error {
+	unlock, err := d.lockIndex(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := d.load(); err != nil {
+		return err
+	}
 	annotations := map[string]string{}
 	for k, v := range desc.Annotations {
 		if k != ocispec.AnnotationRefName && k != image.NameAnnotation {
@@ -124,7 +140,7 @@ func (d *Dir) replace(name string, data []byte) error {
 
 // temp makes a file of a random name in a directory of the layout.
 func (d *Dir) temp(dir string) (*os.File, string, error) {
-	name := path.Join(dir, ".tmp-"+strings.ToLower(rand.Text()))
+	name := path.Join(dir, tempPrefix+strings.ToLower(rand.Text()))
 	f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, "", class("write into layout", err)

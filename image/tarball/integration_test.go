@@ -301,7 +301,7 @@ func TestUmocisLayout(t *testing.T) {
 func TestSkopeoReadsOurDirectory(t *testing.T) {
 	p := need(t, "skopeo")
 	s := p.save()
-	d, err := layoutdir.Create(p.Path("dir"))
+	d, err := layoutdir.Create(t.Context(), p.Path("dir"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,7 @@ func TestSkopeoReadsOurDirectory(t *testing.T) {
 	if err := transfer.Copy(context.Background(), s.store, d, s.desc, transfer.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Add(s.desc, "app:1"); err != nil {
+	if err := d.Add(t.Context(), s.desc, "app:1"); err != nil {
 		t.Fatal(err)
 	}
 	if got := p.Run("skopeo", "inspect", "--format", "{{.Digest}}", "oci:"+p.Path("dir")+":app:1"); got != s.desc.Digest.String() {
