@@ -109,6 +109,26 @@ func TestScrub(t *testing.T) {
 	}
 }
 
+func TestGitURI(t *testing.T) {
+	for in, want := range map[[2]string]string{
+		{"https://me:token@example.com/r.git", "refs/heads/main"}:            "git+https://example.com/r.git@refs/heads/main",
+		{"https://token@example.com/r.git?access_token=x#y", "refs/tags/v1"}: "git+https://example.com/r.git@refs/tags/v1",
+		{"git@github.com:o/r.git", ""}:                                       "git+ssh://github.com/o/r.git",
+		{"ssh://git@example.com/r.git", ""}:                                  "git+ssh://example.com/r.git",
+		{"git://example.com/r.git", ""}:                                      "git://example.com/r.git",
+		{"file:///home/me/r", "x"}:                                           "",
+		{"/home/me/r", ""}:                                                   "",
+		{"../r:x", ""}:                                                       "",
+		{"https://example.com/\x01", ""}:                                     "",
+		{"host:\n", ""}:                                                      "",
+		{"", ""}:                                                             "",
+	} {
+		if got := GitURI(in[0], in[1]); got != want {
+			t.Errorf("%q became %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestImagePURL(t *testing.T) {
 	d := digest.FromString("x")
 	for in, want := range map[string]string{

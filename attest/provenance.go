@@ -2,6 +2,7 @@ package attest
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,6 +100,45 @@ type Metadata struct {
 	InvocationID string     `json:"invocationId,omitempty"`
 	StartedOn    *time.Time `json:"startedOn,omitempty"`
 	FinishedOn   *time.Time `json:"finishedOn,omitempty"`
+	// BuildKit is what the tools of Docker look for, under the name that BuildKit gave it.
+	BuildKit *BuildKitMetadata `json:"buildkit_metadata,omitempty"`
+}
+
+// BuildKitMetadata is the extension of BuildKit's provenance.
+type BuildKitMetadata struct {
+	VCS *VCS `json:"vcs,omitempty"`
+}
+
+// VCS is where the context is from: the address of the repository without credentials, and the commit. Of a work tree the
+// commit is the one that is checked out; the files may have been changed since.
+type VCS struct {
+	Source   string `json:"source,omitempty"`
+	Revision string `json:"revision,omitempty"`
+}
+
+// GitURI is the address of a git repository at a ref, as SLSA provenance has it: git+https://host/path@refs/heads/main, without credentials. ref may be "".
+// It is "" for what is not on another machine.
+func GitURI(remote, ref string) string {
+	if !strings.Contains(remote, "://") {
+		host, path, ok := strings.Cut(remote, ":") // user@host:path
+		if !ok || strings.Contains(host, "/") {
+			return ""
+		}
+		remote = "ssh://" + host + "/" + strings.TrimPrefix(path, "/")
+	}
+	u, err := url.Parse(remote)
+	if err != nil || u.Host == "" || !slices.Contains([]string{"https", "http", "ssh", "git"}, u.Scheme) {
+		return ""
+	}
+	u.User, u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = nil, "", false, "", ""
+	uri := "git+" + u.String()
+	if u.Scheme == "git" {
+		uri = u.String()
+	}
+	if ref != "" {
+		uri += "@" + ref
+	}
+	return uri
 }
 
 // Scrub takes from the address of a remote source what can be a credential: the user, and the query. What is no

@@ -80,17 +80,18 @@ func (e *Engine) referrerRow(ctx context.Context, d ocispec.Descriptor) (Referre
 	return row, nil
 }
 
-// attestAll attaches to each image of a build what was asked for.
-func (e *Engine) attestAll(ctx context.Context, opts BuildOptions, started time.Time) error {
+// attestAll attaches to each image of a build what was asked for, and returns the manifests that say it.
+func (e *Engine) attestAll(ctx context.Context, opts BuildOptions, f *fetcher, started time.Time) ([]ocispec.Descriptor, error) {
 	if !opts.SBOM && opts.Provenance == ProvenanceNone || !opts.delivers() {
-		return nil
+		return nil, nil
 	}
+	var out []ocispec.Descriptor
 	for _, b := range opts.watch.sorted() {
 		name := ""
 		if len(opts.Tags) > 0 {
 			ref, err := tagOnly(opts.Tags[0])
 			if err != nil {
-				return err
+				return nil, err
 			}
 			name = ref.String()
 		}
@@ -99,20 +100,24 @@ func (e *Engine) attestAll(ctx context.Context, opts BuildOptions, started time.
 		if opts.SBOM {
 			doc, err := e.scan(ctx, b, name, e.statementTime(opts))
 			if err != nil {
-				return fmt.Errorf("make the SBOM: %w", err)
+				return nil, fmt.Errorf("make the SBOM: %w", err)
 			}
-			if err := e.attach(ctx, b.result.Manifest, subject, attest.PredicateSPDX, "sbom.json", doc, sameSBOM); err != nil {
-				return fmt.Errorf("attach the SBOM: %w", err)
+			d, err := e.attach(ctx, b.result.Manifest, subject, attest.PredicateSPDX, "sbom.json", doc, sameSBOM)
+			if err != nil {
+				return nil, fmt.Errorf("attach the SBOM: %w", err)
 			}
+			out = append(out, d)
 		}
 		if opts.Provenance != ProvenanceNone {
-			p := e.provenance(opts, b, started)
-			if err := e.attach(ctx, b.result.Manifest, subject, attest.PredicateProvenance, "provenance.json", p, sameProvenance); err != nil {
-				return fmt.Errorf("attach the provenance: %w", err)
+			p := e.provenance(opts, b, f.contexts(), started)
+			d, err := e.attach(ctx, b.result.Manifest, subject, attest.PredicateProvenance, "provenance.json", p, sameProvenance)
+			if err != nil {
+				return nil, fmt.Errorf("attach the provenance: %w", err)
 			}
+			out = append(out, d)
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // statementTime is when a statement is made: the time of a build that has a fixed one.
@@ -154,31 +159,33 @@ func readInventory(ctx context.Context, dir string) (inventory.Inventory, error)
 	return inventory.Read(ctx, root.FS())
 }
 
-// attach stores a statement about subject beside it, unless same says that one of those that are there already tells as much.
-func (e *Engine) attach(ctx context.Context, subject ocispec.Descriptor, about attest.Subject, predicateType, title string, predicate any, same func(a, b *attest.Statement) bool) error {
+// attach stores a statement about subject beside it, unless same says that one of those that are there already tells as much. It
+// returns the manifest that has it.
+func (e *Engine) attach(ctx context.Context, subject ocispec.Descriptor, about attest.Subject, predicateType, title string, predicate any, same func(a, b *attest.Statement) bool) (ocispec.Descriptor, error) {
+	none := ocispec.Descriptor{}
 	s, err := attest.NewStatement([]attest.Subject{about}, predicateType, predicate)
 	if err != nil {
-		return err
+		return none, err
 	}
 	have, err := e.statements(ctx, subject, predicateType)
 	if err != nil {
-		return err
+		return none, err
 	}
 	for _, h := range have {
-		if same(h, s) {
-			return nil
+		if same(h.Statement, s) {
+			return h.manifest, nil
 		}
 	}
 	data, err := s.Encode()
 	if err != nil {
-		return err
+		return none, err
 	}
 	if len(data) > attest.MaxStatement {
-		return errdefs.Limit("the statement has %d bytes, more than %d", len(data), attest.MaxStatement)
+		return none, errdefs.Limit("the statement has %d bytes, more than %d", len(data), attest.MaxStatement)
 	}
 	blob, err := content.WriteBlob(ctx, e.content, data)
 	if err != nil {
-		return err
+		return none, err
 	}
 	blob.MediaType = attest.MediaType
 	blob.Annotations = map[string]string{attest.PredicateKey: predicateType, ocispec.AnnotationTitle: title}
@@ -186,19 +193,29 @@ func (e *Engine) attach(ctx context.Context, subject ocispec.Descriptor, about a
 		Type: attest.MediaType, Subject: &subject, Layers: []ocispec.Descriptor{blob},
 		Annotations: map[string]string{attest.PredicateKey: predicateType},
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = e.addReferrer(ctx, desc)
 	}
-	return e.addReferrer(ctx, desc)
+	if err != nil {
+		return none, err
+	}
+	_, listed, _, err := image.Referrer(ctx, e.content, desc)
+	return listed, err
+}
+
+// attached is a statement, and the manifest that has it, as it is listed.
+type attached struct {
+	*attest.Statement
+	manifest ocispec.Descriptor
 }
 
 // statements are the in-toto statements of one type about a manifest. What cannot be read is left out.
-func (e *Engine) statements(ctx context.Context, subject ocispec.Descriptor, predicateType string) ([]*attest.Statement, error) {
+func (e *Engine) statements(ctx context.Context, subject ocispec.Descriptor, predicateType string) ([]attached, error) {
 	list, err := e.referrersOf(ctx, subject.Digest, "")
 	if err != nil {
 		return nil, err
 	}
-	var out []*attest.Statement
+	var out []attached
 	for _, d := range list {
 		_, layers, err := e.parts(ctx, d)
 		if err != nil {
@@ -213,7 +230,7 @@ func (e *Engine) statements(ctx context.Context, subject ocispec.Descriptor, pre
 				return nil, fmt.Errorf("read the statement %s: %w", l.Digest, err)
 			}
 			if s, err := attest.Parse(data); err == nil && s.PredicateType == predicateType {
-				out = append(out, s)
+				out = append(out, attached{s, d})
 			}
 		}
 	}

@@ -66,7 +66,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	if len(res.images) == 1 {
 		out.ConfigDigest = res.images[0].Config.Digest
 	}
-	if err := e.attestAll(ctx, opts, started); err != nil {
+	if res.attestations, err = e.attestAll(ctx, opts, fetcher, started); err != nil {
 		return BuildResult{History: rec.finish(nil, err)}, err
 	}
 	out.Tags, err = e.deliver(ctx, opts.Outputs, plan.refs, res, sink)

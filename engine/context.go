@@ -165,6 +165,9 @@ func (f *fetcher) mainContext(ctx context.Context, opts *BuildOptions, o *build.
 		return err
 	}
 	if kind == kindDir {
+		if opts.Provenance != ProvenanceNone {
+			f.noteWorkTree("", name)
+		}
 		return nil
 	}
 	shown := fetch.Redact(name)
@@ -176,8 +179,10 @@ func (f *fetcher) mainContext(ctx context.Context, opts *BuildOptions, o *build.
 				g.KeepGitDir = &keep
 			}
 			o.Fetched = true
-			o.Context, err = f.Checkout(ctx, g)
-			return err
+			if o.Context, err = f.Checkout(ctx, g); err != nil {
+				return err
+			}
+			return f.noteGit(ctx, "", g)
 		}
 		dir, text, err := f.archiveOrText(ctx, name, func(n, total int64) {
 			ev := ev

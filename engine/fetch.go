@@ -27,6 +27,7 @@ type fetcher struct {
 	files   map[fetch.URL]*once[fetch.File]
 	commits map[gitKey]*once[fetch.Commit]
 	trees   map[gitKey]*once[string]
+	gits    []gitContext
 }
 
 func newFetcher(e *Engine, cred *credentials) *fetcher {

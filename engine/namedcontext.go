@@ -86,6 +86,9 @@ func (n *namedContexts) open(ctx context.Context, name, v string, p ocispec.Plat
 	switch kind {
 	case kindGit:
 		dir, err := n.fetcher.Checkout(ctx, g)
+		if err == nil {
+			err = n.fetcher.noteGit(ctx, name, g)
+		}
 		return &build.Context{Dir: dir, Fetched: true}, err
 	case kindURL:
 		dir, text, err := n.fetcher.archiveOrText(ctx, v, nil)

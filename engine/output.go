@@ -68,6 +68,9 @@ func (e *Engine) deliverOne(ctx context.Context, o BuildOutput, refs []reference
 		}
 		return err
 	case OutputOCI:
+		for _, d := range res.attestations {
+			archived = append(archived, tarball.Image{Descriptor: d})
+		}
 		if o.Writer == nil {
 			return e.saveDir(ctx, archived, o.Dest)
 		}

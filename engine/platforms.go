@@ -24,6 +24,8 @@ type built struct {
 	images []*build.Result
 	// blobs has their layers, or knows where they are.
 	blobs *lazy
+	// attestations are the manifests with the statements about the images that were asked for.
+	attestations []ocispec.Descriptor
 }
 
 // parsePlatforms reads the platforms of a build, each once; nil is the host's, unsaid.

@@ -12,12 +12,13 @@ import (
 	"github.com/camada/camada/build/history"
 	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/dockerfile"
+	"github.com/camada/camada/fetch"
 	"github.com/camada/camada/platform"
 	"github.com/opencontainers/go-digest"
 )
 
 // provenance says how an image was built.
-func (e *Engine) provenance(opts BuildOptions, b *watchedBuild, started time.Time) *attest.Provenance {
+func (e *Engine) provenance(opts BuildOptions, b *watchedBuild, from []gitContext, started time.Time) *attest.Provenance {
 	p := &attest.Provenance{
 		BuildDefinition: attest.BuildDefinition{
 			BuildType: attest.BuildType,
@@ -26,7 +27,7 @@ func (e *Engine) provenance(opts BuildOptions, b *watchedBuild, started time.Tim
 				Labels: opts.Labels, NoCache: opts.NoCache,
 			},
 			InternalParameters:   attest.Internal{SourceDateEpoch: b.plan.Epoch.Unix(), BuilderPlatform: platform.Format(platform.Host())},
-			ResolvedDependencies: dependencies(b),
+			ResolvedDependencies: dependencies(b, from),
 		},
 		RunDetails: attest.RunDetails{Builder: attest.Builder{ID: attest.BuilderID, Version: map[string]string{"camada": e.version}}},
 	}
@@ -56,6 +57,14 @@ func (e *Engine) provenance(opts BuildOptions, b *watchedBuild, started time.Tim
 	if opts.SourceDateEpoch == "" && opts.BuildArgs["SOURCE_DATE_EPOCH"] == "" {
 		start, end := started.UTC().Truncate(time.Millisecond), time.Now().UTC().Truncate(time.Millisecond)
 		p.RunDetails.Metadata = &attest.Metadata{InvocationID: newInvocation(), StartedOn: &start, FinishedOn: &end}
+	}
+	for _, g := range from {
+		if g.name == "" && (g.commit != "" || g.remote != "") {
+			if p.RunDetails.Metadata == nil {
+				p.RunDetails.Metadata = &attest.Metadata{}
+			}
+			p.RunDetails.Metadata.BuildKit = &attest.BuildKitMetadata{VCS: &attest.VCS{Source: g.remote, Revision: g.commit}}
+		}
 	}
 	return p
 }
@@ -109,11 +118,16 @@ func hide(s string, values []string) string {
 }
 
 // dependencies are what the build read, sorted by address, each once.
-func dependencies(b *watchedBuild) []attest.Resource {
+func dependencies(b *watchedBuild, from []gitContext) []attest.Resource {
 	out := []attest.Resource{}
 	add := func(r attest.Resource) {
 		if !slices.ContainsFunc(out, func(o attest.Resource) bool { return o.URI == r.URI && o.Name == r.Name && sameDigests(o, r) }) {
 			out = append(out, r)
+		}
+	}
+	for _, g := range from {
+		if !g.workTree { // of that, the files may be others than those of the commit
+			add(gitResource(g.remote, g.ref, g.commit))
 		}
 	}
 	var copied []string
@@ -167,7 +181,11 @@ func fetchedBy(c *op.Copy, s build.Step) []attest.Resource {
 		}
 		switch {
 		case r.Git != nil:
-			out = append(out, attest.Resource{URI: attest.Scrub(r.Git.Remote), Digest: attest.DigestSet{"gitCommit": ids[i]}})
+			ref := r.Git.Ref
+			if fetch.IsCommit(ref) {
+				ref = ""
+			}
+			out = append(out, gitResource(publicRemote(r.Git.Remote), ref, ids[i]))
 		case r.URL != nil:
 			d := digest.Digest(ids[i])
 			if d.Validate() == nil {
@@ -176,6 +194,18 @@ func fetchedBy(c *op.Copy, s build.Step) []attest.Resource {
 		}
 	}
 	return out
+}
+
+// gitResource is a commit as SLSA names it. The address may be "": then it is called by what it is.
+func gitResource(remote, ref, commit string) attest.Resource {
+	r := attest.Resource{URI: attest.GitURI(remote, ref), Digest: attest.DigestSet{"gitCommit": commit}}
+	if r.URI == "" {
+		r.Name = "git repository"
+	}
+	if len(commit) == 40 { // as BuildKit has it
+		r.Digest["sha1"] = commit
+	}
+	return r
 }
 
 // stepsOf describes all steps.
@@ -198,13 +228,17 @@ func sameProvenance(a, b *attest.Statement) bool {
 	var x, y struct {
 		BuildDefinition json.RawMessage `json:"buildDefinition"`
 		RunDetails      struct {
-			Builder json.RawMessage `json:"builder"`
+			Builder  json.RawMessage `json:"builder"`
+			Metadata struct {
+				BuildKit json.RawMessage `json:"buildkit_metadata"`
+			} `json:"metadata"`
 		} `json:"runDetails"`
 	}
 	if json.Unmarshal(a.Predicate, &x) != nil || json.Unmarshal(b.Predicate, &y) != nil {
 		return false
 	}
-	return bytes.Equal(x.BuildDefinition, y.BuildDefinition) && bytes.Equal(x.RunDetails.Builder, y.RunDetails.Builder)
+	return bytes.Equal(x.BuildDefinition, y.BuildDefinition) && bytes.Equal(x.RunDetails.Builder, y.RunDetails.Builder) &&
+		bytes.Equal(x.RunDetails.Metadata.BuildKit, y.RunDetails.Metadata.BuildKit)
 }
 
 // sameSBOM compares what is listed: the namespace has its digest.

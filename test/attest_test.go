@@ -76,6 +76,30 @@ func TestAttestationsTravel(t *testing.T) {
 	}
 }
 
+// TestAttestationsInLayout builds into a layout, in which oras finds what is attached and skopeo the image.
+func TestAttestationsInLayout(t *testing.T) {
+	c, p := withPeers(t, "oras", "skopeo")
+	dir := system(t, p.Path("ctx"))
+	write(t, dir, "Dockerfile", "FROM scratch\nCOPY rootfs /\nLABEL a=b\n")
+	c.run("build", "-q", "-t", "plain:1", dir)
+	layout := p.Path("layout")
+	c.run("build", "-q", "--sbom", "--provenance", "-t", "app:1", "-o", "type=oci,tar=false,dest="+layout, dir)
+	var found struct {
+		Referrers []struct{ ArtifactType string }
+	}
+	want := c.run("images", "--format", "{{.Digest}}", "plain:1")
+	if err := json.Unmarshal([]byte(p.Run("oras", "discover", "--oci-layout", "--format", "json", layout+"@"+want)), &found); err != nil {
+		t.Fatal(err)
+	}
+	if len(found.Referrers) != 2 || found.Referrers[0].ArtifactType != "application/vnd.in-toto+json" {
+		t.Errorf("oras found %+v", found)
+	}
+	got := strings.TrimSpace(p.Run("skopeo", "inspect", "--format", "{{.Digest}}", "oci:"+layout+":app:1"))
+	if got != want {
+		t.Errorf("skopeo finds the image %s, and without statements it is %s", got, want)
+	}
+}
+
 // TestVerifyPackages builds an image with packages of the real archive twice. It needs the archive, and a network in steps.
 func TestVerifyPackages(t *testing.T) {
 	if !long() {
