@@ -139,10 +139,8 @@ func (p *Process) reap() (unix.WaitStatus, error) {
 	}
 }
 
-// collect waits for the end and cleans up.
-func (p *Process) collect() {
-	defer close(p.done)
-	ws, err := p.reap()
+// note keeps how the process ended.
+func (p *Process) note(ws unix.WaitStatus, err error) {
 	p.err = err
 	if ws.Signaled() {
 		p.status.Signal = int(ws.Signal())
@@ -150,6 +148,13 @@ func (p *Process) collect() {
 	} else {
 		p.status.Code = ws.ExitStatus()
 	}
+}
+
+// collect waits for the end and cleans up.
+func (p *Process) collect() {
+	defer close(p.done)
+	ws, err := p.reap()
+	p.note(ws, err)
 	if p.group == nil {
 		return
 	}

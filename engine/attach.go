@@ -92,7 +92,7 @@ func (e *Engine) attached(ctx context.Context, l *launch) (int, error) {
 	theirs.Close()
 	if err != nil {
 		if o.Remove {
-			err = errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c))
+			err = errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c, true))
 		}
 		return 0, err
 	}

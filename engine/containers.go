@@ -378,8 +378,9 @@ func (e *Engine) EndAll(ctx context.Context, names []string) (gone []string, err
 	return gone, nil
 }
 
-// RemoveContainer removes a container; one that runs only with force, which ends it first.
-func (e *Engine) RemoveContainer(ctx context.Context, name string, force bool) error {
+// RemoveContainer removes a container; one that runs only with force, which ends it first. With volumes, those go too that nobody named and
+// no other container uses.
+func (e *Engine) RemoveContainer(ctx context.Context, name string, force, volumes bool) error {
 	c, err := e.records.Get(ctx, name)
 	if err != nil {
 		return err
@@ -394,10 +395,10 @@ func (e *Engine) RemoveContainer(ctx context.Context, name string, force bool) e
 		}
 		if ok { // nobody starts it any more
 			defer keep.Close()
-			if err := e.cleanup(ctx, c.Config.ID); err != nil {
+			if err := e.cleanup(ctx, c); err != nil {
 				return err
 			}
-			return e.discard(ctx, c)
+			return e.discard(ctx, c, volumes)
 		}
 		if err := c.Refresh(); err != nil {
 			return err
@@ -421,8 +422,9 @@ func (e *Engine) RemoveContainer(ctx context.Context, name string, force bool) e
 }
 
 // cleanup takes away what a container can leave when the process that looked after it was killed.
-func (e *Engine) cleanup(ctx context.Context, id string) error {
-	return errors.Join(container.Cleanup(ctx, id, e.cgroupsPath(id)), network.Teardown(ctx, e.networkDir(), id))
+func (e *Engine) cleanup(ctx context.Context, c *record.Container) error {
+	id := c.Config.ID
+	return errors.Join(e.forget(ctx, c), container.Cleanup(ctx, id, orElse(c.Config.CgroupsPath, e.cgroupsPath(id))), network.Teardown(ctx, e.networkDir(), id))
 }
 
 func isGone(err error) bool { return errdefs.IsNotFound(err) || errors.Is(err, fs.ErrNotExist) }

@@ -7,12 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/camada/camada/archive/compression"
 	"github.com/camada/camada/archive/transplant"
+	"github.com/camada/camada/container/mounts"
 	"github.com/camada/camada/container/record"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/mount"
@@ -222,15 +222,9 @@ func (e *Engine) inStopped(ctx context.Context, c *record.Container, f func(*tra
 		return err
 	}
 	m.ReadOnly = l.opts.ReadOnly
-	volumes, err := e.volumeMounts(l.opts.Volumes)
+	on, err := e.mountedOn(l)
 	if err != nil {
 		return err
-	}
-	var on []mount.On
-	for _, v := range volumes {
-		if v.Type == "bind" {
-			on = append(on, mount.On{Source: v.Source, Target: strings.TrimPrefix(v.Destination, "/"), ReadOnly: slices.Contains(v.Options, "ro") || slices.Contains(v.Options, "rro")})
-		}
 	}
 	return mount.With(m, on, func(root *os.File) error {
 		tree, err := transplant.Of(root)
@@ -240,6 +234,30 @@ func (e *Engine) inStopped(ctx context.Context, c *record.Container, f func(*tra
 		defer tree.Close() //nolint:errcheck // a directory
 		return f(tree)
 	})
+}
+
+// mountedOn are the directories and volumes of a container that does not run.
+func (e *Engine) mountedOn(l *launch) ([]mount.On, error) {
+	var on []mount.On
+	for _, m := range l.Mounts {
+		source := m.Source
+		switch m.Type {
+		case mounts.Bind:
+		case mountVolume:
+			v, err := e.volumes().Get(m.Source)
+			if err != nil {
+				return nil, err
+			}
+			if m.Subpath != "" || len(v.Options) > 0 {
+				return nil, errdefs.Unsupported("files of container %s while it does not run: it mounts a part or a device of volume %s", l.c.Config.Name, v.Name)
+			}
+			source = v.Dir()
+		default:
+			continue
+		}
+		on = append(on, mount.On{Source: source, Target: strings.TrimPrefix(m.Target, "/"), ReadOnly: m.ReadOnly})
+	}
+	return on, nil
 }
 
 // Running reports whether a container runs.

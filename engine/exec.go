@@ -77,7 +77,15 @@ func execSpec(c *record.Container, opts ExecOptions) (*specs.Spec, error) {
 		return nil, fmt.Errorf("open the root file system of container %s: %w", c.Config.Name, err)
 	}
 	defer root.Close()
-	user, err := spec.ResolveUser(root.FS(), orElse(opts.User, c.Config.User))
+	l, err := launchOf(c)
+	if err != nil {
+		return nil, err
+	}
+	var groups []string
+	if opts.User == "" { // they are the container's user's
+		groups = l.opts.GroupAdd
+	}
+	user, err := resolveUser(root.FS(), orElse(opts.User, c.Config.User), groups)
 	if err != nil {
 		return nil, err
 	}
@@ -88,8 +96,16 @@ func execSpec(c *record.Container, opts ExecOptions) (*specs.Spec, error) {
 	if opts.TTY && !hasEnv(env, "TERM") {
 		env = append(env, "TERM=xterm")
 	}
-	return spec.New(spec.Options{
-		Args: opts.Args, Env: env, Cwd: path.Clean("/" + orElse(opts.Workdir, c.Config.Workdir)), User: user, Terminal: opts.TTY,
+	s, err := spec.New(spec.Options{
+		Confinement: l.opts.Confinement, Args: opts.Args, Env: env, Cwd: path.Clean("/" + orElse(opts.Workdir, c.Config.Workdir)), User: user, Terminal: opts.TTY,
 		Privileged: opts.Privileged || c.Config.Privileged, CapAdd: c.Config.CapAdd, CapDrop: c.Config.CapDrop,
 	})
+	if err != nil {
+		return nil, err
+	}
+	if l.opts.OomScoreAdj != 0 {
+		s.Process.OOMScoreAdj = &l.opts.OomScoreAdj
+	}
+	s.Process.Rlimits, err = l.opts.rlimits()
+	return s, err
 }

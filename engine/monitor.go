@@ -32,6 +32,8 @@ type order struct {
 	ID string
 	// Attached is who is attached from the start on; nil is nobody.
 	Attached *attach.Hello `json:",omitempty"`
+	// Secrets are those of this start, which no record has.
+	Secrets map[string][]byte `json:",omitempty"`
 }
 
 // outcome is what the monitor answers.
@@ -45,7 +47,7 @@ type outcome struct {
 // detach starts the monitor of a container and waits until the container runs. The other end of attached, which may be nil, is
 // attached from the start on.
 func (e *Engine) detach(l *launch, hello *attach.Hello, attached *os.File) error {
-	o := order{ID: l.c.Config.ID, Attached: hello}
+	o := order{ID: l.c.Config.ID, Attached: hello, Secrets: l.secrets}
 	text, err := json.Marshal(o)
 	if err != nil {
 		return fmt.Errorf("start the monitor: %w", err)
@@ -57,7 +59,7 @@ func (e *Engine) detach(l *launch, hello *attach.Hello, attached *os.File) error
 	defer status.Close()
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{"camada", "--root", e.root, "--storage-driver", e.driver, MonitorVerb},
-		Dir: "/", Env: os.Environ(), ExtraFiles: []*os.File{theirs}, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+		Dir: "/", Env: withoutSecrets(os.Environ(), l.opts.Secrets), ExtraFiles: []*os.File{theirs}, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	if attached != nil {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, attached)
@@ -135,7 +137,7 @@ func (e *Engine) Monitor(ctx context.Context, in io.Reader) error {
 	if err != nil {
 		return err
 	}
-	l.opts.Detach = true
+	l.opts.Detach, l.secrets = true, o.Secrets
 	hub := attach.NewHub()
 	if o.Attached != nil {
 		if err := addAttached(hub, *o.Attached); err != nil {

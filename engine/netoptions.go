@@ -251,7 +251,7 @@ func (e *Engine) hostname(ctx context.Context, l *launch, id string) string {
 	switch {
 	case l.opts.Hostname != "":
 		return l.opts.Hostname
-	case l.opts.Network == networkHost:
+	case l.opts.Network == networkHost, l.opts.Uts == networkHost:
 		if h, err := os.Hostname(); err == nil {
 			return h
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/camada/camada/dockerfile"
+	"github.com/camada/camada/progress"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -153,8 +154,7 @@ type RunOptions struct {
 	Detach      bool
 	// Env are NAME=VALUE.
 	Env []string
-	// Volumes are SOURCE:TARGET[:OPTIONS].
-	Volumes []string
+	RunMounts
 	Workdir string
 	User    string
 	// Entrypoint replaces the image's; nil keeps it, "" clears it.
@@ -163,18 +163,25 @@ type RunOptions struct {
 	Network string
 	Net     NetOptions `json:"net,omitzero"`
 	Publish []string
-	// Memory in bytes, NanoCPUs in billionths of a processor; 0 is no limit.
-	Memory, NanoCPUs, PidsLimit int64
-	ReadOnly                    bool
-	CapAdd, CapDrop             []string
-	Privileged                  bool
-	Hostname                    string
-	Init                        bool
-	Labels                      map[string]string
-	Platform                    string
-	StopSignal                  string
-	CidFile                     string
+	RunLimits
+	RunIsolation
+	Secrets []RunSecret `json:",omitempty"`
+	// Runtime is another OCI runtime, by name or path; "" is our own.
+	Runtime string
+	// Pull says when the image is asked for in its registry: always, missing or never; "" is missing.
+	Pull            string
+	ReadOnly        bool
+	CapAdd, CapDrop []string
+	Privileged      bool
+	Hostname        string
+	Init            bool
+	Labels          map[string]string
+	Platform        string
+	StopSignal      string
+	CidFile         string
 	LifeOptions
+	// OnPull is called when the image has to be pulled, and calls what does that; nil does it without a word.
+	OnPull func(pull func(progress.Sink) error) error `json:"-"`
 	// Stdin, Stdout and Stderr are the caller's.
 	Stdin, Stdout, Stderr *os.File `json:"-"`
 	// Signals are passed on to the container; nil passes none.

@@ -81,7 +81,7 @@ func (e *Engine) reap(ctx context.Context) error {
 			return fmt.Errorf("remove a temporary directory: %w", err)
 		}
 	}
-	if err := e.records.Recover(ctx); err != nil {
+	if err := errors.Join(e.records.Recover(ctx), e.volumes().Recover(ctx)); err != nil {
 		return err
 	}
 	if _, err := os.Stat(e.networkDir()); err == nil {
@@ -94,7 +94,8 @@ func (e *Engine) reap(ctx context.Context) error {
 // reapContainer takes away what is left of a container whose process was killed: all of it when it was to be removed at its
 // end, else its control group.
 func (e *Engine) reapContainer(ctx context.Context, c *record.Container, group bool) error {
-	if !group && !c.Config.Remove {
+	elsewhere := c.Config.CgroupsPath != e.cgroupsPath(c.Config.ID) // which nobody has looked at
+	if !group && !c.Config.Remove && !elsewhere {
 		return nil
 	}
 	keep, ok, err := c.TryKeep()
@@ -102,10 +103,10 @@ func (e *Engine) reapContainer(ctx context.Context, c *record.Container, group b
 		return err
 	}
 	defer keep.Close()
-	if err := e.cleanup(ctx, c.Config.ID); err != nil || !c.Config.Remove {
+	if err := e.cleanup(ctx, c); err != nil || !c.Config.Remove {
 		return err
 	}
-	return e.discard(ctx, c)
+	return e.discard(ctx, c, true)
 }
 
 // live returns what leases hold.

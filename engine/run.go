@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/camada/camada/container"
@@ -47,7 +49,7 @@ func (e *Engine) Run(ctx context.Context, opts RunOptions) (RunResult, error) {
 	}
 	res, err := e.launch(ctx, l)
 	if err != nil && opts.Detach && opts.Remove {
-		err = errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c))
+		err = errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c, true))
 	}
 	return res, err
 }
@@ -105,7 +107,7 @@ func (e *Engine) create(ctx context.Context, opts RunOptions) (*launch, error) {
 	}
 	if opts.CidFile != "" {
 		if err := writeNew(opts.CidFile, l.c.Config.ID); err != nil {
-			return nil, errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c))
+			return nil, errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c, true))
 		}
 	}
 	return l, nil
@@ -114,6 +116,9 @@ func (e *Engine) create(ctx context.Context, opts RunOptions) (*launch, error) {
 // launch starts a container that is ready.
 func (e *Engine) launch(ctx context.Context, l *launch) (RunResult, error) {
 	res := RunResult{ID: l.c.Config.ID}
+	if err := e.fetchSecrets(l); err != nil {
+		return res, err
+	}
 	if l.opts.Detach {
 		return res, e.detach(l, nil, nil)
 	}
@@ -133,6 +138,10 @@ type launch struct {
 	definition
 	// opts are the definition's, with what this start alone has.
 	opts RunOptions
+	// secrets are those of this start, by their IDs.
+	secrets map[string][]byte
+	// held are mounts of this start that are attached nowhere.
+	held map[string]*os.File
 }
 
 // definition is what a container was made with: all that a start needs besides its record.
@@ -142,6 +151,7 @@ type definition struct {
 	Ports   []network.PortMapping `json:"ports,omitempty"`
 	// Requests are the networks, the first one is that of RunOptions.Network.
 	Requests []network.Request `json:"requests,omitempty"`
+	Mounts   []plannedMount    `json:"mounts,omitempty"`
 }
 
 // launchOf makes a container that was made before ready to be started.
@@ -163,16 +173,16 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	if opts.Workdir != "" && !path.IsAbs(opts.Workdir) {
 		return nil, errdefs.Invalid("-w %s: want an absolute path", opts.Workdir)
 	}
-	if err := l.checkNetwork(); err != nil {
+	if err := errors.Join(l.opts.RunLimits.check(), l.checkNetwork()); err != nil {
 		return nil, err
 	}
 	if err := e.findNetworks(ctx, l); err != nil {
 		return nil, err
 	}
-	if err := opts.LifeOptions.check(opts.Remove); err != nil {
+	if err := errors.Join(opts.LifeOptions.check(opts.Remove), planRuntime(&l.opts), e.planIsolation(ctx, &l.opts), checkSecrets(opts.Secrets)); err != nil {
 		return nil, err
 	}
-	img, f, err := e.open(ctx, opts.Image, opts.Platform)
+	img, f, err := e.openToRun(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +190,7 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 		return nil, errdefs.Unsupported("image %s is for %s, this machine is %s", opts.Image, platform.Format(img.Config.Platform), platform.Format(host))
 	}
 	l.Image = img.Config.Config
-	if err := l.publishAll(); err != nil {
+	if err := errors.Join(l.publishAll(), e.planMounts(ctx, l)); err != nil {
 		return nil, err
 	}
 	snaps, err := e.snapshots(ctx)
@@ -201,7 +211,7 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	}
 	cfg := record.Config{
 		ID: id, Name: opts.Name, Image: img.Descriptor, ImageName: opts.Image, ImageID: img.ID().String(), Snapshot: active.ID,
-		Command: l.command(), Labels: opts.Labels, Network: l.opts.Network, Volumes: opts.Volumes, TTY: opts.TTY, Remove: opts.Remove,
+		Command: l.command(), Labels: opts.Labels, Network: l.opts.Network, Volumes: opts.Volumes, Mounts: e.recorded(l.Mounts), TTY: opts.TTY, Remove: opts.Remove,
 		User: orElse(opts.User, l.Image.User), Workdir: path.Clean(orElse(orElse(opts.Workdir, l.Image.WorkingDir), "/")),
 		StopSignal: orElse(orElse(opts.StopSignal, l.Image.StopSignal), "SIGTERM"), Privileged: opts.Privileged,
 		CapAdd: opts.CapAdd, CapDrop: opts.CapDrop,
@@ -216,13 +226,20 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	}
 	cfg.Hostname = e.hostname(ctx, l, cfg.ID)
 	cfg.Env = l.env(cfg)
-	cfg.CgroupsPath = e.cgroupsPath(cfg.ID)
+	cfg.CgroupsPath = e.cgroupsPathIn(opts.CgroupParent, cfg.ID)
 	l.Options = l.opts
 	if cfg.Start, err = json.Marshal(l.definition); err != nil {
 		return nil, errors.Join(fmt.Errorf("keep the definition of a container: %w", err), snaps.Remove(context.WithoutCancel(ctx), active.ID))
 	}
 	if l.c, err = e.records.Create(ctx, cfg); err != nil {
 		return nil, errors.Join(err, snaps.Remove(context.WithoutCancel(ctx), active.ID))
+	}
+	root, err := snaps.Mount(ctx, active.ID)
+	if err == nil {
+		err = e.makeVolumes(ctx, l, root, true)
+	}
+	if err != nil {
+		return nil, errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c, true))
 	}
 	e.noteContainer(ctx, l.c, "create", nil)
 	return l, nil
@@ -266,9 +283,9 @@ func (l *launch) env(cfg record.Config) []string {
 // spec makes the runtime spec for the root file system root. Its network files lie in the directory of the record.
 func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter, root mount.Mount) (*specs.Spec, error) {
 	cfg := l.c.Config
-	user, err := spec.ResolveUser(layerFS{root}, cfg.User)
+	user, err := resolveUser(layerFS{root}, cfg.User, l.opts.GroupAdd)
 	if errors.Is(err, errMount) {
-		user, err = e.user(ctx, snaps, cfg)
+		user, err = e.user(ctx, snaps, l)
 	}
 	if err != nil {
 		return nil, err
@@ -286,19 +303,28 @@ func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter, ro
 			mounts[i].Options = append(mounts[i].Options, "ro")
 		}
 	}
-	volumes, err := e.volumeMounts(l.opts.Volumes)
+	if err := e.makeVolumes(ctx, l, root, false); err != nil {
+		return nil, err
+	}
+	volumes, err := e.mounted(ctx, l, user)
 	if err != nil {
 		return nil, err
 	}
-	if err := makeVolumeDirs(root, l.Image.Volumes); err != nil {
-		return nil, err
-	}
-	s, err := spec.New(spec.Options{
+	o := spec.Options{
 		Args: cfg.Command, Env: env, Cwd: path.Clean("/" + cfg.Workdir), User: user, Terminal: cfg.TTY, Hostname: cfg.Hostname,
-		ReadOnly: l.opts.ReadOnly, HostNetwork: cfg.Network == networkHost, Privileged: cfg.Privileged,
+		ReadOnly: l.opts.ReadOnly, HostNetwork: cfg.Network == networkHost, Privileged: cfg.Privileged, Confinement: l.opts.Confinement,
 		CapAdd: cfg.CapAdd, CapDrop: cfg.CapDrop, Mounts: append(mounts, volumes...), CgroupsPath: cfg.CgroupsPath,
 		Memory: cfg.Memory, NanoCPUs: cfg.NanoCPUs, PidsLimit: cfg.PidsLimit, UserNamespace: inUserNamespace(),
-	})
+	}
+	secrets, secretEnv, err := l.secretMounts()
+	if err != nil {
+		return nil, err
+	}
+	o.Mounts, o.Env = append(o.Mounts, secrets...), withEnv(o.Env, secretEnv)
+	if err := e.namespaces(ctx, l, &o); err != nil {
+		return nil, err
+	}
+	s, err := spec.New(o)
 	if err != nil {
 		return nil, err
 	}
@@ -308,7 +334,10 @@ func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter, ro
 	case cfg.Network != networkHost:
 		s.Linux.Sysctl = networkParameters()
 	}
-	return s, nil
+	if err := l.opts.RunLimits.apply(s); err != nil {
+		return nil, err
+	}
+	return s, l.opts.RunIsolation.apply(s)
 }
 
 // networkParameters are Docker's for a network namespace of the container's own: any user may listen on low ports, and ping.
@@ -321,8 +350,8 @@ func networkParameters() map[string]string {
 }
 
 // user resolves the container's user in its mounted root file system.
-func (e *Engine) user(ctx context.Context, snaps snapshot.Mounter, cfg record.Config) (spec.User, error) {
-	view, err := snaps.View(ctx, cfg.Snapshot)
+func (e *Engine) user(ctx context.Context, snaps snapshot.Mounter, l *launch) (spec.User, error) {
+	view, err := snaps.View(ctx, l.c.Config.Snapshot)
 	if err != nil {
 		return spec.User{}, err
 	}
@@ -332,7 +361,22 @@ func (e *Engine) user(ctx context.Context, snaps snapshot.Mounter, cfg record.Co
 		return spec.User{}, fmt.Errorf("open the container's root file system: %w", err)
 	}
 	defer root.Close()
-	return spec.ResolveUser(root.FS(), cfg.User)
+	return resolveUser(root.FS(), l.c.Config.User, l.opts.GroupAdd)
+}
+
+// resolveUser finds out who a user is, and which further groups.
+func resolveUser(files fs.FS, who string, groups []string) (spec.User, error) {
+	user, err := spec.ResolveUser(files, who)
+	if err != nil {
+		return user, err
+	}
+	more, err := spec.ResolveGroups(files, groups)
+	for _, g := range more {
+		if !slices.Contains(user.Groups, g) {
+			user.Groups = append(user.Groups, g)
+		}
+	}
+	return user, err
 }
 
 // config makes what the runtime is given, but for the standard streams.
@@ -349,7 +393,7 @@ func (e *Engine) config(ctx context.Context, l *launch) (container.Config, *brid
 	if err != nil {
 		return container.Config{}, nil, err
 	}
-	cfg := container.Config{ID: l.c.Config.ID, Spec: s, Rootfs: root, DieWithParent: true, Init: l.opts.Init}
+	cfg := container.Config{ID: l.c.Config.ID, Spec: s, Rootfs: root, DieWithParent: true, Init: l.opts.Init, Detached: l.held}
 	net := &bridged{stateDir: e.networkDir(), id: l.c.Config.ID, files: l.c.Dir(), hostname: l.c.Config.Hostname, ports: l.Ports, options: l.opts.Net}
 	if net.endpoints, err = e.endpoints(l); err != nil {
 		return container.Config{}, nil, err

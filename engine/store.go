@@ -69,6 +69,14 @@ func (e *Engine) containerRoots(ctx context.Context, yield func(gc.Root) error) 
 		if err := yield(gc.Root{Kind: "container", Name: c.Config.ID, Descriptor: c.Config.Image, Snapshot: c.Config.Snapshot}); err != nil {
 			return err
 		}
+		for _, m := range c.Config.Mounts {
+			if m.Image == nil {
+				continue
+			}
+			if err := yield(gc.Root{Kind: "container", Name: c.Config.ID, Descriptor: *m.Image}); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -184,7 +192,7 @@ func (e *Engine) Reset(ctx context.Context) error {
 		return err
 	}
 	for _, c := range list {
-		if err := e.RemoveContainer(ctx, c.Config.ID, true); err != nil && !errdefs.IsNotFound(err) {
+		if err := e.RemoveContainer(ctx, c.Config.ID, true, true); err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
 	}

@@ -39,7 +39,7 @@ func (e *Engine) supervise(ctx context.Context, l *launch, hub *attach.Hub, star
 	defer hub.Close()
 	status, err := k.run(ctx, started)
 	if l.opts.Remove {
-		err = errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c))
+		err = errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c, true))
 	}
 	end := attach.End{Code: status.Code}
 	if err != nil {
@@ -57,7 +57,7 @@ func (e *Engine) again(ctx context.Context, c *record.Container) error {
 	if c.Running() {
 		return errdefs.Conflict("container %s is running", c.Config.Name)
 	}
-	return e.cleanup(ctx, c.Config.ID)
+	return e.cleanup(ctx, c)
 }
 
 func (e *Engine) runToEnd(ctx context.Context, k *keeper, s *streams, started func(error)) (container.ExitStatus, error) {
@@ -67,6 +67,7 @@ func (e *Engine) runToEnd(ctx context.Context, k *keeper, s *streams, started fu
 			started(err)
 		}
 	}
+	defer l.release()
 	cfg, net, err := e.config(ctx, l)
 	if err == nil {
 		cfg.Stdin, cfg.Stdout, cfg.Stderr, err = s.open()
@@ -91,7 +92,8 @@ func (e *Engine) runToEnd(ctx context.Context, k *keeper, s *streams, started fu
 		tell(err)
 		return container.ExitStatus{}, err
 	}
-	proc, err := container.Start(ctx, cfg)
+	proc, err := e.startProcess(ctx, l, cfg)
+	l.release()
 	s.started()
 	if err == nil {
 		e.noteContainer(ctx, l.c, "start", nil)
@@ -111,13 +113,19 @@ func (e *Engine) runToEnd(ctx context.Context, k *keeper, s *streams, started fu
 	return proc.Wait(context.WithoutCancel(ctx))
 }
 
-// discard removes a container that does not run, with its snapshot. The two are removed side by side, because the caller waits for both.
-func (e *Engine) discard(ctx context.Context, c *record.Container) error {
+// discard removes a container that does not run, with its snapshot, and the volumes that nobody named when volumes is set. Record and snapshot are
+// removed side by side, because the caller waits for both.
+func (e *Engine) discard(ctx context.Context, c *record.Container, volumes bool) error {
 	snaps, err := e.snapshots(ctx)
 	if err != nil {
 		return err
 	}
 	_, gone := os.Lstat(c.Dir())
+	if volumes { // while the record tells of them
+		if err := e.dropVolumes(ctx, c); err != nil {
+			return err
+		}
+	}
 	removed := make(chan error, 1)
 	go func() {
 		err := snaps.Remove(ctx, c.Config.Snapshot)

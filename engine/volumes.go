@@ -1,133 +1,140 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
 
+	"github.com/camada/camada/container/record"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/mount"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/camada/camada/volume"
+	"golang.org/x/sys/unix"
 )
 
-// volumeMounts reads -v SOURCE:TARGET[:OPTIONS]. A source with a slash is a path of the host, which is made when it
-// is not there, as docker does; another one is the name of a volume of the store; no source is an error.
-func (e *Engine) volumeMounts(volumes []string) ([]specs.Mount, error) {
-	var mounts []specs.Mount
-	seen := map[string]bool{}
-	for _, v := range volumes {
-		m, err := e.volumeMount(v)
-		if err != nil {
-			return nil, fmt.Errorf("-v %s: %w", v, err)
-		}
-		if seen[m.Destination] {
-			return nil, errdefs.Invalid("-v %s: %s is mounted twice", v, m.Destination)
-		}
-		seen[m.Destination] = true
-		mounts = append(mounts, m)
-	}
-	return mounts, nil
-}
+// volumes are those of the store.
+func (e *Engine) volumes() *volume.Store { return volume.Open(filepath.Join(e.root, "volumes")) }
 
-func (e *Engine) volumeMount(v string) (specs.Mount, error) {
-	parts := strings.Split(v, ":")
-	if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || parts[1] == "" {
-		return specs.Mount{}, errdefs.Invalid("want SOURCE:TARGET[:OPTIONS]")
-	}
-	if !path.IsAbs(parts[1]) || path.Clean(parts[1]) == "/" {
-		return specs.Mount{}, errdefs.Invalid("the target %q must be an absolute path and not the root", parts[1])
-	}
-	options := []string{"rbind", "rprivate"}
-	if len(parts) == 3 {
-		for o := range strings.SplitSeq(parts[2], ",") {
-			switch o {
-			case "ro": // with all that is mounted below, as Docker has it
-				options = append(options, "rro")
-			case "rw":
-			case "z", "Z", "cached", "delegated", "consistent", "": // labels and hints that have no meaning here
-			case "shared", "rshared", "slave", "rslave", "private", "rprivate":
-				options[1] = o
-			case "nocopy":
-			default:
-				return specs.Mount{}, errdefs.Invalid("unknown option %q", o)
-			}
+// makeVolumes makes the volumes of a container where they are not there, and lets empty ones begin with what the image has in their place.
+// root is the container's root file system.
+func (e *Engine) makeVolumes(ctx context.Context, l *launch, root mount.Mount, fresh bool) error {
+	for _, m := range l.Mounts {
+		if m.Type != mountVolume {
+			continue
 		}
-	}
-	source, err := e.volumeSource(parts[0])
-	if err != nil {
-		return specs.Mount{}, err
-	}
-	return specs.Mount{Destination: path.Clean(parts[1]), Type: "bind", Source: source, Options: options}, nil
-}
-
-func (e *Engine) volumeSource(s string) (string, error) {
-	if !strings.ContainsRune(s, '/') && s != "." && s != ".." {
-		if !validName(s) {
-			return "", errdefs.Invalid("%q is not a name for a volume: want letters, digits, '_', '.' and '-'", s)
-		}
-		dir := filepath.Join(e.root, "volumes", s, "_data")
-		_, err := os.Lstat(dir)
-		there := err == nil
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return "", fmt.Errorf("make the volume: %w", err)
-		}
-		if !there { // for every user of the container, whatever the umask here is
-			if err := os.Chmod(dir, 0o755); err != nil {
-				return "", fmt.Errorf("make the volume: %w", err)
-			}
-		}
-		return dir, nil
-	}
-	source, err := filepath.Abs(s)
-	if err != nil {
-		return "", fmt.Errorf("find %s: %w", s, err)
-	}
-	if _, err := os.Stat(source); os.IsNotExist(err) {
-		if err := os.MkdirAll(source, 0o755); err != nil {
-			return "", fmt.Errorf("make %s: %w", source, err)
-		}
-	} else if err != nil {
-		return "", fmt.Errorf("look at %s: %w", source, err)
-	}
-	return source, nil
-}
-
-// makeVolumeDirs makes the directories that the image names as volumes, where they are not there: programs count on
-// them. What is written there stays in the container's own layer. A name behind something that is
-// no directory stays without one.
-func makeVolumeDirs(root mount.Mount, volumes map[string]struct{}) error {
-	if len(volumes) == 0 {
-		return nil
-	}
-	dir, err := mount.Detached(root)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	tree, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", dir.Fd()))
-	if err != nil {
-		return fmt.Errorf("open the container's root file system: %w", err)
-	}
-	defer tree.Close()
-	for v := range volumes {
-		if name := strings.TrimPrefix(path.Clean("/"+v), "/"); name != "" {
-			_ = tree.MkdirAll(name, 0o755)
+		if err := e.makeVolume(ctx, m, root, fresh); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// validName reports whether s can name a volume or a container: [a-zA-Z0-9][a-zA-Z0-9_.-]*.
-func validName(s string) bool {
-	for i, c := range []byte(s) {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case i > 0 && (c == '_' || c == '.' || c == '-'):
-		default:
-			return false
+func (e *Engine) makeVolume(ctx context.Context, m plannedMount, root mount.Mount, fresh bool) error {
+	s := e.volumes()
+	if _, err := s.Get(m.Source); errdefs.IsNotFound(err) {
+		fresh = true
+		if _, err := s.Create(ctx, volume.Config{Name: m.Source, Labels: m.Labels, Options: m.DriverOptions, Anonymous: m.Anonymous}); err != nil {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+	if m.NoCopy || m.Subpath != "" || !s.Unfinished(m.Source) && !(fresh && s.NeedsFill(m.Source)) {
+		return nil
+	}
+	root.Upper, root.Work = "", ""
+	if root.Kind == mount.Overlay && len(root.Lower) == 0 {
+		return nil
+	}
+	from, err := mount.Part(root, m.Target, true)
+	if errdefs.IsNotFound(err) {
+		return nil // the image has nothing there
+	}
+	if err != nil {
+		return fmt.Errorf("look at %s of the image: %w", m.Target, err)
+	}
+	defer from.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(from.Fd()), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return nil //nolint:nilerr // a file hides nothing that could be copied
+	}
+	return s.Fill(ctx, m.Source, fmt.Sprintf("/proc/self/fd/%d", from.Fd()))
+}
+
+// dropVolumes removes the anonymous volumes of a container that no other one uses.
+func (e *Engine) dropVolumes(ctx context.Context, c *record.Container) error {
+	var names []string
+	for _, m := range c.Config.Mounts {
+		if m.Anonymous {
+			names = append(names, m.Name)
 		}
 	}
-	return s != "" && len(s) <= 255
+	if len(names) == 0 {
+		return nil
+	}
+	used, err := e.volumeUsers(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, n := range names {
+		if users := used[n]; len(users) > 1 || len(users) == 1 && users[0] != c.Config.ID {
+			continue
+		}
+		if err := e.volumes().Remove(ctx, n); err != nil && !errdefs.IsNotFound(err) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// volumeUsers are the IDs of the containers that use each volume.
+func (e *Engine) volumeUsers(ctx context.Context) (map[string][]string, error) {
+	list, err := e.records.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	used := map[string][]string{}
+	for _, c := range list {
+		for _, m := range c.Config.Mounts {
+			if m.Type == string(mountVolume) {
+				used[m.Name] = append(used[m.Name], c.Config.ID)
+			}
+		}
+	}
+	return used, nil
+}
+
+// hostPath makes the source of a bind of -v where it is not there, as docker does.
+func hostPath(source string, make bool) error {
+	_, err := os.Stat(source)
+	switch {
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("look at %s: %w", source, err)
+	case !make:
+		return errdefs.Invalid("invalid mount config for type \"bind\": bind source path does not exist: %s", source)
+	}
+	if err := os.MkdirAll(source, 0o755); err != nil {
+		return fmt.Errorf("make %s: %w", source, err)
+	}
+	return nil
+}
+
+// giveTo gives a directory with all that is in it, or a file, to a user. It follows no links.
+func giveTo(source string, uid, gid int) error {
+	err := filepath.WalkDir(source, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(name, uid, gid)
+	})
+	if err != nil {
+		return fmt.Errorf("give %s to %d:%d: %w", source, uid, gid, err)
+	}
+	return nil
 }

@@ -30,8 +30,10 @@ func TestScripts(t *testing.T) {
 			e.Setenv("CAMADA_ROOT", filepath.Join(e.WorkDir, "store"))
 			e.Setenv("PATH", bin+":"+e.Getenv("PATH"))
 			e.Setenv("NO_COLOR", "1")
+			e.Setenv("DISK", disk())
 			return nil
 		},
+		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"rootfs": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(rootfs(ts.MkAbs(args[0]), busybox))
@@ -64,7 +66,7 @@ func rootfs(dir, busybox string) error {
 	if err := out.Close(); err != nil {
 		return err
 	}
-	for _, a := range strings.Fields("sh cat ls echo true false id env pwd sleep mkdir rm touch hostname mount ps grep wc head stat chmod ln dd kill test printf ip wget nc httpd awk sed sort date readlink tee find seq") {
+	for _, a := range strings.Fields("sh cat ls echo true false id env pwd sleep mkdir rm touch hostname mount ps grep wc head stat chmod ln dd kill test printf mknod ip wget nc httpd awk sed sort date readlink tee find seq") {
 		if err := os.Symlink("busybox", filepath.Join(dir, "bin", a)); err != nil {
 			return err
 		}

@@ -76,6 +76,7 @@ type Config struct {
 	Network    string   `json:"network"`
 	Ports      []string `json:"ports,omitempty"`
 	Volumes    []string `json:"volumes,omitempty"`
+	Mounts     []Mount  `json:"mounts,omitempty"`
 	Hostname   string   `json:"hostname,omitempty"`
 	TTY        bool     `json:"tty,omitempty"`
 	Remove     bool     `json:"remove,omitempty"`
@@ -95,6 +96,22 @@ type Config struct {
 	LogDriver string `json:"logDriver,omitempty"`
 	// Start is what its maker needs to start it, in the maker's own words.
 	Start json.RawMessage `json:"start,omitempty"`
+}
+
+// Mount is something that a container sees besides its root file system.
+type Mount struct {
+	// Type is bind, volume, tmpfs or image; Name that of a volume or an image.
+	Type string `json:"type"`
+	Name string `json:"name,omitempty"`
+	// Source is the directory or file on the host, "" when it has none.
+	Source      string `json:"source,omitempty"`
+	Destination string `json:"destination"`
+	ReadOnly    bool   `json:"readOnly,omitempty"`
+	Propagation string `json:"propagation,omitempty"`
+	// Anonymous volumes belong to the container that they were made for.
+	Anonymous bool `json:"anonymous,omitempty"`
+	// Image is the manifest of an image.
+	Image *ocispec.Descriptor `json:"image,omitempty"`
 }
 
 // State is how a container is doing.

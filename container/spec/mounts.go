@@ -33,6 +33,13 @@ func mounts(o Options) []specs.Mount {
 		list[5] = specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "rnosuid", "rnoexec", "rnodev", "rro", "rslave"}}
 		list = slices.Delete(list, 6, 7)
 	}
+	if o.UserNamespace && o.PID == Host {
+		// It would show processes to one who does not own their namespace.
+		list[0] = specs.Mount{Destination: "/proc", Type: "bind", Source: "/proc", Options: []string{"rbind", "nosuid", "noexec", "nodev", "rslave"}}
+	}
+	if o.NoShm {
+		list = slices.DeleteFunc(list, func(d specs.Mount) bool { return d.Destination == "/dev/shm" })
+	}
 	for _, m := range o.Mounts {
 		list = slices.DeleteFunc(list, func(d specs.Mount) bool { return path.Clean(d.Destination) == path.Clean(m.Destination) })
 	}

@@ -4,7 +4,6 @@ import (
 	"path"
 
 	"github.com/camada/camada/errdefs"
-	"github.com/moby/profiles/seccomp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -32,9 +31,19 @@ type Options struct {
 	CgroupsPath string
 	// Memory in bytes, NanoCPUs in billionths of a processor, PidsLimit; 0 is no limit.
 	Memory, NanoCPUs, PidsLimit int64
+	Confinement
+	// PID, IPC and UTS are the namespaces that the container does not have to itself: Host, or the path of another one's. "" is
+	// one of its own. HostCgroup leaves it in the caller's cgroup namespace.
+	PID, IPC, UTS string
+	HostCgroup    bool
+	// NoShm leaves out /dev/shm.
+	NoShm bool
 	// UserNamespace says that the caller is root of a user namespace only: what is not permitted there is left out.
 	UserNamespace bool
 }
+
+// Host stands for a namespace of the caller's.
+const Host = "host"
 
 // User is who the process runs as.
 type User struct {
@@ -71,7 +80,7 @@ func New(o Options) (*specs.Spec, error) {
 			Capabilities: granted(caps, o.User.UID),
 		},
 		Root:     &specs.Root{Readonly: o.ReadOnly},
-		Hostname: o.Hostname,
+		Hostname: hostname(o),
 		Mounts:   mounts(o),
 		Linux: &specs.Linux{
 			Namespaces:  namespaces(o),
@@ -80,26 +89,34 @@ func New(o Options) (*specs.Spec, error) {
 		},
 	}
 	if o.Privileged {
-		s.Linux.Devices, err = hostDevices(o)
-		return s, err
+		if s.Linux.Devices, err = hostDevices(o); err != nil {
+			return nil, err
+		}
 	}
-	s.Linux.MaskedPaths = []string{
-		"/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-		"/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+	return s, o.confine(s, caps)
+}
+
+// hostname is what the container sets: nothing where it would be another one's name.
+func hostname(o Options) string {
+	if o.UTS != "" {
+		return ""
 	}
-	s.Linux.ReadonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
-	// The profile is chosen by what the container may have, not by what its user has at first.
-	full := *s.Process
-	s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps}
-	if s.Linux.Seccomp, err = seccomp.GetDefaultProfile(s); err != nil {
-		return nil, errdefs.Invalid("seccomp profile: %w", err)
-	}
-	s.Process = &full
-	return s, nil
+	return o.Hostname
 }
 
 func namespaces(o Options) []specs.LinuxNamespace {
-	ns := []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.CgroupNamespace}}
+	ns := []specs.LinuxNamespace{{Type: specs.MountNamespace}}
+	for _, n := range []struct {
+		kind specs.LinuxNamespaceType
+		path string
+	}{{specs.PIDNamespace, o.PID}, {specs.IPCNamespace, o.IPC}, {specs.UTSNamespace, o.UTS}} {
+		if n.path != Host {
+			ns = append(ns, specs.LinuxNamespace{Type: n.kind, Path: n.path})
+		}
+	}
+	if !o.HostCgroup {
+		ns = append(ns, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+	}
 	if !o.HostNetwork {
 		ns = append(ns, specs.LinuxNamespace{Type: specs.NetworkNamespace})
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/camada/camada/errdefs"
 	"github.com/moby/sys/user"
@@ -38,6 +39,27 @@ func ResolveUser(files fs.FS, who string) (User, error) {
 			out.Groups = append(out.Groups, uint32(g))
 		}
 	}
+	return out, nil
+}
+
+// ResolveGroups finds out which groups names and ids are in a root file system. ErrInvalid when a name is not there.
+func ResolveGroups(files fs.FS, names []string) ([]uint32, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	group, err := readUserFile(files, "etc/group")
+	if err != nil {
+		return nil, err
+	}
+	ids, err := user.GetAdditionalGroups(names, bytes.NewReader(group))
+	if err != nil {
+		return nil, errdefs.Invalid("--group-add: %w", err)
+	}
+	var out []uint32
+	for _, id := range ids {
+		out = append(out, uint32(id))
+	}
+	slices.Sort(out)
 	return out, nil
 }
 

@@ -149,7 +149,7 @@ func (a *app) waitCommand() *cobra.Command {
 }
 
 func (a *app) rmCommand() *cobra.Command {
-	var force bool
+	var force, volumes bool
 	cmd := &cobra.Command{
 		Use: "rm [OPTIONS] CONTAINER...", Short: "Remove containers",
 		Example: "  camada rm -f web", Args: args(1, -1),
@@ -172,7 +172,7 @@ func (a *app) rmCommand() *cobra.Command {
 			}
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				return a.each(args, func(name string) error {
-					if err := e.RemoveContainer(cmd.Context(), name, force); err != nil {
+					if err := e.RemoveContainer(cmd.Context(), name, force, volumes); err != nil {
 						return err
 					}
 					fmt.Fprintln(a.stdout, name)
@@ -182,7 +182,7 @@ func (a *app) rmCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "end it first when it runs")
-	cmd.Flags().BoolP("volumes", "v", false, "accepted for docker's sake: containers have no volumes of their own yet")
+	cmd.Flags().BoolVarP(&volumes, "volumes", "v", false, "remove the volumes that were made for it without a name, too")
 	return cmd
 }
 

@@ -56,7 +56,7 @@ func (a *app) runRun(cmd *cobra.Command, o runOptions) error {
 	o.streams()
 	signals, stop := passedOn()
 	defer stop()
-	o.Signals = signals
+	o.Signals, o.OnPull = signals, a.onPull(&o)
 	var res engine.RunResult
 	err := a.with(cmd.Context(), func(e *engine.Engine) (err error) {
 		res, err = e.Run(cmd.Context(), o.RunOptions)

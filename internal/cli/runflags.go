@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/camada/camada/engine"
+	"github.com/camada/camada/progress"
 	"github.com/spf13/pflag"
 )
 
@@ -14,8 +16,12 @@ type runOptions struct {
 	envFiles   []string
 	labels     []string
 	entrypoint string
-	memory     string
-	cpus       string
+	labelFiles []string
+	secrets    runSecretsValue
+	quiet      bool
+	limits     limitOptions
+	isolation  isolationOptions
+	shmSize    bytesValue
 	life       lifeFlags
 	attach     []string
 }
@@ -28,15 +34,14 @@ func (o *runOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&o.Name, "name", "", "`name` of the container")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "environment variable, `NAME=VALUE`; NAME alone passes it on")
 	f.StringArrayVar(&o.envFiles, "env-file", nil, "`file` of environment variables")
-	f.StringArrayVarP(&o.Volumes, "volume", "v", nil, "bind a directory or a volume: `SOURCE:TARGET[:ro]`")
+	o.registerMounts(f)
 	f.StringVarP(&o.Workdir, "workdir", "w", "", "working `directory`")
 	f.StringVarP(&o.User, "user", "u", "", "`user[:group]`, by name or id")
 	f.StringVar(&o.entrypoint, "entrypoint", "", "`program` in place of the image's entry point")
 	registerNetwork(f, &o.Net)
 	f.StringArrayVarP(&o.Publish, "publish", "p", nil, "publish a port: `[ADDRESS:][HOST:]CONTAINER[/udp]`, also ranges")
-	f.StringVarP(&o.memory, "memory", "m", "", "memory `limit`, e.g. 64m")
-	f.StringVar(&o.cpus, "cpus", "", "`number` of processors, e.g. 1.5")
-	f.Int64Var(&o.PidsLimit, "pids-limit", 0, "`number` of processes at the most")
+	o.registerLimits(f)
+	o.registerIsolation(f)
 	f.BoolVar(&o.ReadOnly, "read-only", false, "make the root file system read-only")
 	f.StringSliceVar(&o.CapAdd, "cap-add", nil, "add a `capability`")
 	f.StringSliceVar(&o.CapDrop, "cap-drop", nil, "drop a `capability`")
@@ -44,6 +49,11 @@ func (o *runOptions) register(f *pflag.FlagSet) {
 	f.StringVarP(&o.Hostname, "hostname", "h", "", "host `name` inside")
 	f.BoolVar(&o.Init, "init", false, "run a small init as the first process")
 	f.StringArrayVarP(&o.labels, "label", "l", nil, "label of the container, `NAME=VALUE`")
+	f.Var(&o.secrets, "secret", "secret as a file or a variable: `id=NAME[,src=FILE|env=VARIABLE][,type=env][,target=TARGET]`; it is in no record and no log")
+	f.StringVar(&o.Runtime, "runtime", "", "another OCI `runtime`, by name or path: crun, runc, runsc")
+	f.StringVar(&o.Pull, "pull", engine.PullMissing, "pull the image: `always`, missing or never")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not show what is pulled")
+	f.StringArrayVar(&o.labelFiles, "label-file", nil, "`file` of labels")
 	f.StringVar(&o.Platform, "platform", "", "`platform` of the image")
 	f.StringVar(&o.StopSignal, "stop-signal", "", "`signal` that asks the container to stop")
 	f.StringVar(&o.CidFile, "cidfile", "", "write the container's ID to a `file`")
@@ -55,20 +65,49 @@ func (o *runOptions) complete(f *pflag.FlagSet) (err error) {
 	if f.Changed("entrypoint") {
 		o.Entrypoint = &o.entrypoint
 	}
-	if o.Memory, err = parseBytes(o.memory); err != nil {
-		return fmt.Errorf("--memory: %w", err)
-	}
-	if o.NanoCPUs, err = parseCPUs(o.cpus); err != nil {
+	o.ShmSize = int64(o.shmSize)
+	if err = o.completeLimits(f); err != nil {
 		return err
+	}
+	if err = o.completeIsolation(); err != nil {
+		return err
+	}
+	for _, text := range o.secrets {
+		secret, err := parseRunSecret(text)
+		if err != nil {
+			return err
+		}
+		o.Secrets = append(o.Secrets, secret)
 	}
 	if o.Env, err = environment(o.envFiles, o.env); err != nil {
 		return err
 	}
-	if o.Labels, err = keyValues("--label", o.labels, func(string) (string, bool) { return "", true }); err != nil {
+	fromFiles, err := labelLines(o.labelFiles)
+	if err != nil {
+		return err
+	}
+	if o.Labels, err = keyValues("--label", append(fromFiles, o.labels...), func(string) (string, bool) { return "", true }); err != nil {
 		return err
 	}
 	if err = o.life.complete(f, &o.LifeOptions); err != nil {
 		return err
 	}
 	return checkAttach(o.attach, o.Detach)
+}
+
+// onPull shows how an image is pulled, and ends that before the container begins.
+func (a *app) onPull(o *runOptions) func(func(progress.Sink) error) error {
+	return func(pull func(progress.Sink) error) error {
+		mode := "auto"
+		if o.quiet {
+			mode = "quiet"
+		} else if o.Pull != engine.PullAlways {
+			fmt.Fprintf(a.stderr, "Unable to find image '%s' locally\n", o.Image)
+		}
+		d, err := a.display(mode)
+		if err != nil {
+			return err
+		}
+		return errors.Join(pull(d), d.Close())
+	}
 }

@@ -17,7 +17,7 @@ const module = "github.com/camada/camada"
 var floors = [][]string{
 	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/rotated"},
 	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory", "bake", "event"},
-	3: {"layer", "snapshot", "image", "container", "remote", "attest"},
+	3: {"layer", "snapshot", "image", "container", "volume", "remote", "attest"},
 	4: {"transfer", "unpack", "base", "gc", "fetch", "anatomy"},
 	5: {"build"},
 	6: {"engine"},
