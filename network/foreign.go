@@ -29,15 +29,20 @@ type surroundings struct {
 	filters bool
 }
 
-// lookAround asks by one list of all chains. It is asked at each Setup, because
+// lookAround asks by one list of chains: of all families when ports are published, as only then what comes in matters. It is asked at each Setup, because
 // Docker may start later than the bridge, and a firewall may flush what stands.
-func lookAround() (surroundings, error) {
+func lookAround(publishing bool) (surroundings, error) {
 	var s surroundings
 	c, err := nftables.New()
 	if err != nil {
 		return s, rulesError("list rules", err)
 	}
-	list, err := c.ListChains()
+	var list []*nftables.Chain
+	if publishing {
+		list, err = c.ListChains()
+	} else {
+		list, err = c.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
+	}
 	if err != nil {
 		return s, rulesError("list rules", err)
 	}
@@ -45,7 +50,7 @@ func lookAround() (surroundings, error) {
 	docker := false
 	for _, chain := range list {
 		four := chain.Table.Family == nftables.TableFamilyIPv4
-		if !s.filters && filtersInput(c, chain) {
+		if publishing && !s.filters && filtersInput(c, chain) {
 			s.filters = true
 		}
 		switch {
@@ -62,7 +67,7 @@ func lookAround() (surroundings, error) {
 	if docker {
 		s.docker = dropping
 	}
-	s.filters = s.filters || legacyFiltersInput()
+	s.filters = s.filters || publishing && legacyFiltersInput()
 	return s, nil
 }
 

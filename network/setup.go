@@ -29,11 +29,11 @@ func setupBridge(ctx context.Context, o Options) (res Result, err error) {
 	}
 	defer c.close()
 	s := state{dir: o.StateDir}
-	seen, err := lookAround()
+	seen, err := lookAround(len(o.Ports) > 0)
 	if err != nil {
 		return res, err
 	}
-	h := held{ID: o.ContainerID, Owner: owner, Driver: Bridge, Relayed: seen.filters && len(o.Ports) > 0}
+	h := held{ID: o.ContainerID, Owner: owner, Driver: Bridge, Relayed: seen.filters}
 	plans, err := s.allocate(ctx, c, o, &h, &res)
 	if err != nil {
 		return res, err
