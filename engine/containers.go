@@ -19,64 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Containers lists containers, the newest first.
-func (e *Engine) Containers(ctx context.Context, filter ContainerFilter) ([]ContainerRow, error) {
-	match, all, err := containerMatcher(filter)
-	if err != nil {
-		return nil, err
-	}
-	list, err := e.records.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	rows := []ContainerRow{}
-	var st statuses
-	for _, c := range list {
-		if !all && !c.Active() || !match(c) {
-			continue
-		}
-		rows = append(rows, ContainerRow{
-			ID: c.Config.ID, Image: c.Config.ImageName, Command: strings.Join(c.Config.Command, " "), CreatedAt: c.Config.Created,
-			State: st.of(c), Status: statusText(&st, c), Ports: portsText(c), Names: c.Config.Name, Labels: c.Config.Labels,
-		})
-	}
-	return rows, nil
-}
-
-func statusText(now *statuses, c *record.Container) string {
-	st := c.State
-	switch st.Status {
-	case record.Running:
-		text := "Up " + HumanDuration(time.Since(st.Started)) + healthText(c.Health())
-		if now.paused(c) {
-			text += " (Paused)"
-		}
-		return text
-	case record.Restarting:
-		return fmt.Sprintf("Restarting (%d) %s ago", st.ExitCode, HumanDuration(time.Since(st.Finished)))
-	case record.Exited:
-		s := fmt.Sprintf("Exited (%d)", st.ExitCode)
-		if !st.Finished.IsZero() {
-			s += " " + HumanDuration(time.Since(st.Finished)) + " ago"
-		}
-		return s
-	case record.Dead:
-		return "Dead"
-	}
-	return "Created"
-}
-
-// healthText is what ps adds to the status.
-func healthText(h *record.Health) string {
-	switch {
-	case h == nil:
-		return ""
-	case h.Status == record.HealthStarting:
-		return " (health: starting)"
-	}
-	return " (" + h.Status + ")"
-}
-
 func portsText(c *record.Container) string {
 	if !c.Running() {
 		return ""
@@ -93,47 +35,6 @@ func portsText(c *record.Container) string {
 		texts = append(texts, host+"->"+inside)
 	}
 	return strings.Join(texts, ", ")
-}
-
-func containerMatcher(f ContainerFilter) (match func(*record.Container) bool, all bool, err error) {
-	all = f.All
-	var tests []func(*record.Container) bool
-	for _, text := range f.Filters {
-		k, v, ok := strings.Cut(text, "=")
-		if !ok {
-			return nil, false, errdefs.Invalid("--filter %q: want NAME=VALUE", text)
-		}
-		switch k {
-		case "name":
-			tests = append(tests, func(c *record.Container) bool { return strings.Contains(c.Config.Name, v) })
-		case "id":
-			tests = append(tests, func(c *record.Container) bool { return strings.HasPrefix(c.Config.ID, v) })
-		case "status":
-			all = true
-			var st statuses
-			tests = append(tests, func(c *record.Container) bool { return st.of(c) == v })
-		case "ancestor":
-			tests = append(tests, func(c *record.Container) bool {
-				return c.Config.ImageName == v || strings.TrimSuffix(c.Config.ImageName, ":latest") == v || strings.HasPrefix(c.Config.ImageID, "sha256:"+v)
-			})
-		case "label":
-			name, value, _ := strings.Cut(v, "=")
-			tests = append(tests, func(c *record.Container) bool {
-				got, ok := c.Config.Labels[name]
-				return ok && (value == "" || got == value)
-			})
-		default:
-			return nil, false, errdefs.Invalid("--filter %q: want name, id, status, ancestor or label", text)
-		}
-	}
-	return func(c *record.Container) bool {
-		for _, t := range tests {
-			if !t(c) {
-				return false
-			}
-		}
-		return true
-	}, all, nil
 }
 
 // usedBy returns the name of a container that was made from an image, or "".

@@ -219,27 +219,6 @@ type ExecOptions struct {
 	Signals <-chan os.Signal
 }
 
-// ContainerFilter chooses containers.
-type ContainerFilter struct {
-	// All includes those that do not run.
-	All bool
-	// Filters are name=, id=, label=, status=, ancestor=.
-	Filters []string
-}
-
-// ContainerRow is one line of ps.
-type ContainerRow struct {
-	ID        string
-	Image     string
-	Command   string
-	CreatedAt time.Time
-	State     string
-	Status    string
-	Ports     string
-	Names     string
-	Labels    map[string]string
-}
-
 // LogOptions choose what Logs shows.
 type LogOptions struct {
 	Follow     bool

@@ -142,8 +142,8 @@ func (a *app) addGroups(root *cobra.Command) {
 	}{
 		{"build", "Build", []*cobra.Command{a.buildCommand(), a.bakeCommand(), a.buildsCommand(), a.explainCommand(), a.adviseCommand(), a.baseCommand()}},
 		{"run", "Run", []*cobra.Command{a.runCommand(), a.createCommand(), a.startCommand(), a.restartCommand(), a.attachCommand(), a.execCommand(), a.psCommand(), a.logsCommand(), a.eventsCommand(), a.stopCommand(),
-			a.killCommand(), a.waitCommand(), a.rmCommand(), a.pauseCommand(), a.unpauseCommand(), a.topCommand(), a.statsCommand(), a.portCommand(), a.renameCommand(), a.cpCommand(), a.commitCommand(), a.generateCommand()}},
-		{"images", "Images", []*cobra.Command{a.imagesCommand(), a.inspectCommand(), a.historyCommand(), a.rmiCommand(),
+			a.killCommand(), a.waitCommand(), a.rmCommand(), a.pauseCommand(), a.unpauseCommand(), a.topCommand(), a.statsCommand(), a.portCommand(), a.renameCommand(), a.cpCommand(), a.commitCommand(), a.generateCommand(), a.containerGroup()}},
+		{"images", "Images", []*cobra.Command{a.imagesCommand(), a.imageGroup(), a.inspectCommand(), a.historyCommand(), a.rmiCommand(),
 			a.pullCommand(), a.pushCommand(), a.saveCommand(), a.loadCommand(), a.importCommand(), a.exportCommand()}},
 		{"network", "Networks", []*cobra.Command{a.networkCommand()}},
 		{"inside", "What is in an image", []*cobra.Command{a.whyCommand(), a.diffCommand(), a.layersCommand(), a.sbomCommand(), a.provenanceCommand(), a.referrersCommand()}},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/camada/camada/engine"
@@ -13,56 +14,64 @@ import (
 	"github.com/spf13/pflag"
 )
 
-func containerColumns(noTrunc bool) []format.Column[engine.ContainerRow] {
-	return []format.Column[engine.ContainerRow]{
-		{Header: "CONTAINER ID", Value: func(r engine.ContainerRow) string { return shorten(r.ID, 12, noTrunc) }},
+func containerColumns(size bool) []format.Column[engine.ContainerRow] {
+	columns := []format.Column[engine.ContainerRow]{
+		{Header: "CONTAINER ID", Value: func(r engine.ContainerRow) string { return r.ID }},
 		{Header: "IMAGE", Value: func(r engine.ContainerRow) string { return r.Image }},
-		{Header: "COMMAND", Value: func(r engine.ContainerRow) string { return `"` + shorten(r.Command, 20, noTrunc) + `"` }},
-		{Header: "CREATED", Value: func(r engine.ContainerRow) string { return ago(r.CreatedAt) }},
+		{Header: "COMMAND", Value: func(r engine.ContainerRow) string { return r.Command }},
+		{Header: "CREATED", Value: func(r engine.ContainerRow) string { return r.RunningFor }},
 		{Header: "STATUS", Value: func(r engine.ContainerRow) string { return r.Status }},
 		{Header: "PORTS", Value: func(r engine.ContainerRow) string { return r.Ports }},
 		{Header: "NAMES", Value: func(r engine.ContainerRow) string { return r.Names }},
 	}
+	if size {
+		columns = append(columns, format.Column[engine.ContainerRow]{Header: "SIZE", Value: func(r engine.ContainerRow) string { return r.Size }})
+	}
+	return columns
 }
 
 func (a *app) psCommand() *cobra.Command {
-	var all, quiet, noTrunc, latest bool
+	var o engine.ContainerFilter
+	var quiet, latest bool
 	var how string
-	var filters []string
 	cmd := &cobra.Command{
-		Use:     "ps [OPTIONS]",
-		Aliases: []string{"container-ls"},
-		Short:   "List containers",
+		Use:   "ps [OPTIONS]",
+		Short: "List containers",
 		Example: `  camada ps -a
   camada ps -q --filter name=web
+  camada ps -a --size --last 3
   camada ps --format '{{.ID}} {{.Status}}'`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
-				rows, err := e.Containers(cmd.Context(), engine.ContainerFilter{All: all || latest, Filters: filters})
+				if latest {
+					o.Last = 1
+				}
+				size := o.Size
+				o.Size = size || strings.Contains(how, ".Size")
+				rows, err := e.Containers(cmd.Context(), o)
 				if err != nil {
 					return err
 				}
-				if latest && len(rows) > 1 {
-					rows = rows[:1]
-				}
 				if quiet {
 					for _, r := range rows {
-						fmt.Fprintln(a.stdout, shorten(r.ID, 12, noTrunc))
+						fmt.Fprintln(a.stdout, r.ID)
 					}
 					return nil
 				}
-				return format.Table[engine.ContainerRow]{Columns: containerColumns(noTrunc)}.Write(a.stdout, how, rows)
+				return format.Table[engine.ContainerRow]{Columns: containerColumns(size)}.Write(a.stdout, how, rows)
 			})
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVarP(&all, "all", "a", false, "show those that have ended too")
+	f.BoolVarP(&o.All, "all", "a", false, "show those that do not run too")
 	f.BoolVarP(&quiet, "quiet", "q", false, "print IDs only")
 	f.BoolVarP(&latest, "latest", "l", false, "show the latest only")
-	f.BoolVar(&noTrunc, "no-trunc", false, "do not shorten")
+	f.IntVarP(&o.Last, "last", "n", 0, "show this `number` of the latest")
+	f.BoolVar(&o.NoTrunc, "no-trunc", false, "do not shorten")
+	f.BoolVarP(&o.Size, "size", "s", false, "show what the files of each take")
 	f.StringVar(&how, "format", "", "table, json or a Go `template`")
-	f.StringArrayVarP(&filters, "filter", "f", nil, "`name=`, id=, label=, status= or ancestor=")
+	f.StringArrayVarP(&o.Filters, "filter", "f", nil, "`name=`, id=, label=, status=, exited=, ancestor=, before=, since=, volume=, network= or publish=")
 	return cmd
 }
 

@@ -190,7 +190,7 @@ func (a *app) systemCommand() *cobra.Command {
 					return errdefs.Invalid("this removes everything in %s; say --force to do it", e.Root())
 				}
 				// From outside of the user namespace: processes in that of another command can be signalled from here only.
-				rows, err := e.Containers(cmd.Context(), engine.ContainerFilter{})
+				rows, err := e.Containers(cmd.Context(), engine.ContainerFilter{NoTrunc: true})
 				if err != nil {
 					return err
 				}
@@ -211,6 +211,6 @@ func (a *app) systemCommand() *cobra.Command {
 		},
 	}
 	reset.Flags().BoolVarP(&force, "force", "f", false, "do it")
-	cmd.AddCommand(reset, a.systemStartCommand())
+	cmd.AddCommand(reset, a.systemStartCommand(), a.systemPruneCommand(), a.dfCommand(), a.infoCommand())
 	return cmd
 }
