@@ -31,6 +31,8 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PATH", bin+":"+e.Getenv("PATH"))
 			e.Setenv("NO_COLOR", "1")
 			e.Setenv("DISK", disk())
+			root := e.Getenv("CAMADA_ROOT")
+			e.Defer(func() { endContainers(filepath.Join(bin, "camada"), root) })
 			return nil
 		},
 		Condition: condition,
@@ -42,6 +44,14 @@ func TestScripts(t *testing.T) {
 			"serve": serve,
 		},
 	})
+}
+
+// endContainers ends what a script that failed left running in its store.
+func endContainers(camada, root string) {
+	ids, err := exec.Command(camada, "--root", root, "ps", "-aq").Output()
+	if names := strings.Fields(string(ids)); err == nil && len(names) > 0 {
+		_ = exec.Command(camada, append([]string{"--root", root, "rm", "-f"}, names...)...).Run()
+	}
 }
 
 // rootfs makes the root file system of a small system in dir: busybox and links to it.
