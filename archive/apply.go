@@ -224,7 +224,7 @@ func (a *applier) entry(hdr *tar.Header, content io.Reader) error {
 func keepsKind(p *dirHandle, base string, dir bool) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(p.fd, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return nil // there is nothing, or what makes the entry will say what is wrong
+		return nil //nolint:nilerr // there is nothing, or what makes the entry will say what is wrong
 	}
 	switch is := TypeOf(st.Mode) == TypeDir; {
 	case is && !dir:

@@ -144,7 +144,7 @@ func TestResourcesRefused(t *testing.T) {
 	for name, err := range map[string]error{
 		"swappiness":       memoryV2(dir, &specs.LinuxResources{Memory: &specs.LinuxMemory{Swappiness: p(uint64(1))}}),
 		"disableOOMKiller": memoryV2(dir, &specs.LinuxResources{Memory: &specs.LinuxMemory{DisableOOMKiller: p(true)}}),
-		"kernel memory":    memoryV2(dir, &specs.LinuxResources{Memory: &specs.LinuxMemory{Kernel: p(int64(1))}}),
+		"kernel memory":    memoryV2(dir, &specs.LinuxResources{Memory: &specs.LinuxMemory{Kernel: p(int64(1))}}), //nolint:staticcheck // deprecated, and refused for that
 		"useHierarchy":     memoryV2(dir, &specs.LinuxResources{Memory: &specs.LinuxMemory{UseHierarchy: p(false)}}),
 		"realtime":         cpuV2(dir, &specs.LinuxResources{CPU: &specs.LinuxCPU{RealtimeRuntime: p(int64(1))}}),
 		"leafWeight":       ioV1(dir, &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{LeafWeight: p(uint16(10))}}),

@@ -59,7 +59,7 @@ func (a *app) cp(cmd *cobra.Command, o cpOptions, from, to string) error {
 	srcContainer, src := splitCopy(from)
 	dstContainer, dst := splitCopy(to)
 	copied := (*engine.Engine).CopyOut
-	stream := false
+	var stream bool
 	switch {
 	case srcContainer != "" && dstContainer != "":
 		return usage(cmd, "copying between containers is not supported; copy out to - and in from -")

@@ -184,7 +184,7 @@ func appendLocked(ctx context.Context, f *os.File, opts Options, lines []byte) (
 		return false, err
 	}
 	if now, err := os.Lstat(f.Name()); err != nil || !os.SameFile(st, now) {
-		return false, nil // another rotated it
+		return false, nil //nolint:nilerr // another rotated it
 	}
 	if opts.MaxSize > 0 && st.Size() > 0 && st.Size()+int64(len(lines)) > opts.MaxSize {
 		if g, ok := next(f.Name(), opts); ok {
