@@ -25,6 +25,7 @@ network's figures are those of its interfaces, without the loopback one. Of a co
 disks as a whole: then those of its living processes are added up.`,
 		Example: `  camada stats
   camada stats --no-stream --format '{{.Name}} {{.CPUPerc}} {{.MemUsage}}' web`,
+		Args: args(0, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				s, err := e.Stats(cmd.Context(), args, all)

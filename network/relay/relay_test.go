@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,9 +62,10 @@ func TestTCP(t *testing.T) {
 			}()
 		}
 	}()
-	up := true
+	var up atomic.Bool
+	up.Store(true)
 	f, at := bound(t, unix.SOCK_STREAM)
-	stop := serve(t, Socket{File: f, Protocol: "tcp", To: func() (netip.AddrPort, bool) { return netip.MustParseAddrPort(server.Addr().String()), up }})
+	stop := serve(t, Socket{File: f, Protocol: "tcp", To: func() (netip.AddrPort, bool) { return netip.MustParseAddrPort(server.Addr().String()), up.Load() }})
 	ask := func(text string) (string, error) {
 		c, err := net.Dial("tcp4", at)
 		if err != nil {
@@ -81,11 +83,11 @@ func TestTCP(t *testing.T) {
 			t.Errorf("%d bytes gave %d: %v", len(text), len(got), err)
 		}
 	}
-	up = false
+	up.Store(false)
 	if got, err := ask("hello"); err == nil {
 		t.Errorf("nobody behind it: %q without an error", got)
 	}
-	up = true
+	up.Store(true)
 	// A connection that is open does not keep stop waiting, and is closed.
 	c, err := net.Dial("tcp4", at)
 	if err != nil {
