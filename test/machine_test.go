@@ -243,7 +243,12 @@ func (m *machine) leftovers() []string {
 	for _, pattern := range []string{m.temp + "/*", "/run/camada/network/*/*", m.path(".camada-*")} {
 		files, err := filepath.Glob(pattern)
 		m.must(err)
-		left = append(left, files...)
+		for _, name := range files {
+			// The default bridge stays, and what is known of it.
+			if name != "/run/camada/network/bridges/camada0.json" {
+				left = append(left, name)
+			}
+		}
 	}
 	if nft, err := exec.LookPath("nft"); err == nil {
 		for _, set := range []string{"ports", "anyport"} {
