@@ -42,27 +42,30 @@ const (
 func Serve(sockets []Socket) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var work sync.WaitGroup
+	var ends []func()
 	stop = func() {
 		cancel()
+		for _, end := range ends {
+			end()
+		}
 		work.Wait()
 	}
 	for _, s := range sockets {
-		var c io.Closer
+		serve := s.serveTCP
 		if s.Protocol == "udp" {
-			c, err = s.serveUDP(ctx, &work)
-		} else {
-			c, err = s.serveTCP(ctx, &work)
+			serve = s.serveUDP
 		}
+		end, err := serve(ctx, &work)
 		if err != nil {
 			stop()
 			return nil, fmt.Errorf("serve a published port: %w", err)
 		}
-		context.AfterFunc(ctx, func() { c.Close() })
+		ends = append(ends, end)
 	}
 	return stop, nil
 }
 
-func (s Socket) serveTCP(ctx context.Context, work *sync.WaitGroup) (io.Closer, error) {
+func (s Socket) serveTCP(ctx context.Context, work *sync.WaitGroup) (end func(), err error) {
 	raw, err := s.File.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -85,10 +88,8 @@ func (s Socket) serveTCP(ctx context.Context, work *sync.WaitGroup) (io.Closer, 
 			}
 			if err != nil { // such as no descriptors left: those that are open go on
 				<-slots
-				select {
-				case <-ctx.Done():
+				if !pause(ctx) {
 					return
-				case <-time.After(50 * time.Millisecond):
 				}
 				continue
 			}
@@ -98,7 +99,22 @@ func (s Socket) serveTCP(ctx context.Context, work *sync.WaitGroup) (io.Closer, 
 			})
 		}
 	})
-	return l, nil
+	return func() {
+		// The listener is a second descriptor of the socket. To close it does not end the listening while the caller has the first: a connection that waits
+		// to be accepted would hang there.
+		_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+		l.Close()
+	}, nil
+}
+
+// pause keeps an error that stays from taking a processor. False is the end of ctx.
+func pause(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(50 * time.Millisecond):
+		return true
+	}
 }
 
 // pass copies both ways until both ends are done.
@@ -142,7 +158,7 @@ type correspondents struct {
 	all  map[netip.AddrPort]*net.UDPConn
 }
 
-func (s Socket) serveUDP(ctx context.Context, work *sync.WaitGroup) (io.Closer, error) {
+func (s Socket) serveUDP(ctx context.Context, work *sync.WaitGroup) (end func(), err error) {
 	pc, err := net.FilePacketConn(s.File)
 	if err != nil {
 		return nil, err
@@ -157,6 +173,9 @@ func (s Socket) serveUDP(ctx context.Context, work *sync.WaitGroup) (io.Closer, 
 				return
 			}
 			if err != nil {
+				if !pause(ctx) {
+					return
+				}
 				continue
 			}
 			if to := c.find(ctx, from, work); to != nil {
@@ -164,7 +183,7 @@ func (s Socket) serveUDP(ctx context.Context, work *sync.WaitGroup) (io.Closer, 
 			}
 		}
 	})
-	return c.conn, nil
+	return func() { c.conn.Close() }, nil
 }
 
 // find gives the socket of a correspondent, nil when there can be none.

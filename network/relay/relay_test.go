@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -73,10 +74,10 @@ func TestTCP(t *testing.T) {
 		}
 		defer c.Close()
 		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-		_, _ = io.WriteString(c, text)
-		_ = c.(*net.TCPConn).CloseWrite()
+		_, werr := io.WriteString(c, text) // a reset is told once, to the first that asks
+		cerr := c.(*net.TCPConn).CloseWrite()
 		b, err := io.ReadAll(c)
-		return string(b), err
+		return string(b), errors.Join(werr, cerr, err)
 	}
 	for _, text := range []string{"", "hello", strings.Repeat("x", 1<<20)} {
 		if got, err := ask(text); err != nil || got != strings.ToUpper(text) {
@@ -88,7 +89,7 @@ func TestTCP(t *testing.T) {
 		t.Errorf("nobody behind it: %q without an error", got)
 	}
 	up.Store(true)
-	// A connection that is open does not keep stop waiting, and is closed.
+	// A connection that is open does not keep stop waiting, and is closed; so is one that nobody has accepted yet.
 	c, err := net.Dial("tcp4", at)
 	if err != nil {
 		t.Fatal(err)
@@ -99,6 +100,19 @@ func TestTCP(t *testing.T) {
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := bufio.NewReader(c).ReadByte(); err == nil || os.IsTimeout(err) {
 		t.Errorf("the connection goes on after the end: %v", err)
+	}
+}
+
+// TestEnded refuses who comes after the end, though the caller's descriptor of the socket stays open.
+func TestEnded(t *testing.T) {
+	f, at := bound(t, unix.SOCK_STREAM)
+	serve(t, Socket{File: f, Protocol: "tcp", To: func() (netip.AddrPort, bool) { return netip.AddrPort{}, false }})()
+	c, err := net.DialTimeout("tcp4", at, 10*time.Second)
+	if err == nil {
+		c.Close()
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("a connection after the end: %v", err)
 	}
 }
 
