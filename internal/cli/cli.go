@@ -49,7 +49,7 @@ func Main(version string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	cmd := a.command()
+	cmd := a.command(os.Args[1:]...)
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {
 		return 0
@@ -104,7 +104,8 @@ func exitCode(err error) int {
 	return codeFailed
 }
 
-func (a *app) command() *cobra.Command {
+// command makes what the arguments in line need of the command line; all of it when there are none.
+func (a *app) command(line ...string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "camada",
 		Short: "Build, keep, ship, run and guard container images, without a daemon",
@@ -130,34 +131,8 @@ of every tag, and runs them: one static binary, no daemon, as root or as an ordi
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &exitError{code: codeUsage, err: fmt.Errorf("%w\nSee '%s --help'", err, cmd.CommandPath())}
 	})
-	a.addGroups(root)
+	a.addVerbs(root, verbOf(root, line))
 	return root
-}
-
-// addGroups adds the verbs in the order in which help lists them.
-func (a *app) addGroups(root *cobra.Command) {
-	for _, g := range []struct {
-		id, title string
-		verbs     []*cobra.Command
-	}{
-		{"build", "Build", []*cobra.Command{a.buildCommand(), a.bakeCommand(), a.buildsCommand(), a.explainCommand(), a.adviseCommand(), a.baseCommand()}},
-		{"run", "Run", []*cobra.Command{a.runCommand(), a.createCommand(), a.startCommand(), a.restartCommand(), a.attachCommand(), a.execCommand(), a.psCommand(), a.logsCommand(), a.eventsCommand(), a.stopCommand(),
-			a.killCommand(), a.waitCommand(), a.rmCommand(), a.pauseCommand(), a.unpauseCommand(), a.topCommand(), a.statsCommand(), a.portCommand(), a.renameCommand(), a.cpCommand(), a.commitCommand(), a.generateCommand(), a.containerGroup()}},
-		{"images", "Images", []*cobra.Command{a.imagesCommand(), a.imageGroup(), a.inspectCommand(), a.historyCommand(), a.rmiCommand(),
-			a.pullCommand(), a.pushCommand(), a.saveCommand(), a.loadCommand(), a.importCommand(), a.exportCommand()}},
-		{"network", "Networks", []*cobra.Command{a.networkCommand()}},
-		{"inside", "What is in an image", []*cobra.Command{a.whyCommand(), a.diffCommand(), a.layersCommand(), a.sbomCommand(), a.provenanceCommand(), a.referrersCommand()}},
-		{"tags", "Tags and their history", []*cobra.Command{a.tagCommand(), a.untagCommand(), a.logCommand(), a.rollbackCommand()}},
-		{"store", "The store", []*cobra.Command{a.gcCommand(), a.fsckCommand(), a.dfCommand(), a.infoCommand(), a.systemCommand(), a.versionCommand()}},
-		{"below", "Below", []*cobra.Command{a.runtimeCommand()}},
-	} {
-		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title + ":"})
-		for _, v := range g.verbs {
-			v.GroupID = g.id
-			root.AddCommand(v)
-		}
-	}
-	root.AddCommand(a.monitorCommand())
 }
 
 // enterNamespace runs the program again inside a user namespace when the verb needs it and

@@ -49,6 +49,30 @@ func TestEveryVerbHasAnExample(t *testing.T) {
 	}
 }
 
+// TestVerbAlone makes the one verb that is called for, and all of them in case of doubt.
+func TestVerbAlone(t *testing.T) {
+	a, _, _ := newApp(t)
+	for line, want := range map[string]string{
+		"ps -a": "ps", "--root /x ps": "ps", "--root=/x ps": "ps", "run --rm app ps": "run", "--insecure-registry a --storage-driver native images": "images",
+		"network ls": "network", "ls": "", "": "", "--help": "", "-h ps": "", "help ps": "", "--nope ps": "", "nosuch": "", "--root": "", "--root ps": "", "__complete p": "",
+	} {
+		var got []string
+		for _, c := range a.command(strings.Fields(line)...).Commands() {
+			got = append(got, c.Name())
+		}
+		if alone := len(got) == 1; alone != (want != "") || alone && got[0] != want {
+			t.Errorf("%q makes %d verbs %.30v; want %q", line, len(got), got, want)
+		}
+	}
+	for _, g := range a.verbs() {
+		for _, v := range g.verbs {
+			if cmd := v.make(); cmd.Name() != v.name {
+				t.Errorf("%s makes %s", v.name, cmd.Name())
+			}
+		}
+	}
+}
+
 func TestVerbsThatListOrShowHaveFormat(t *testing.T) {
 	a, _, _ := newApp(t)
 	var without []string
