@@ -176,7 +176,7 @@ type Options struct {
 	Prefix string
 	// Zstd compresses layers with zstd instead of gzip.
 	Zstd bool
-	// Parallel is how many steps are executed at once; 0 is the number of cores, and at least eight.
+	// Parallel is how many steps are executed at once; 0 is the number of cores, and at least sixteen.
 	Parallel int
 	// Observer is told what is done and why; nil is nobody.
 	Observer Observer

@@ -25,7 +25,7 @@ import (
 
 // minSteps is how many steps are executed at once on a machine with few cores: many steps wait for
 // a network or a disk.
-const minSteps = 8
+const minSteps = 16
 
 // run is one build under way.
 type run struct {
