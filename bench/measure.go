@@ -29,6 +29,8 @@ type contender struct {
 	before func(ctx context.Context, round int) error
 	// do is the work.
 	do func(ctx context.Context, round int) error
+	// after, when not nil, takes away what stood through all rounds.
+	after func(ctx context.Context) error
 	// size, when not nil, is measured in place of time, in bytes, once at the end.
 	size func() (int64, error)
 	// daemon is the name of the daemon whose CPU time counts too.
@@ -108,6 +110,11 @@ func (b *bench) measure(ctx context.Context, s scene) (result, error) {
 	}
 	for i, c := range contenders {
 		r := &rows[i]
+		if c.after != nil {
+			if err := c.after(ctx); err != nil && r.Failed == "" {
+				r.Failed = err.Error()
+			}
+		}
 		if r.Failed != "" {
 			continue
 		}

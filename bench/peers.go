@@ -77,6 +77,13 @@ func (b *bench) start(ctx context.Context, name string) (*daemon, error) {
 	case "buildkitd":
 		args = []string{"buildkitd", "--root", filepath.Join(dir, "data"), "--addr", "unix://" + sock, "--oci-worker-net=host", "--containerd-worker=false"}
 		check = []string{"buildctl", "--addr", "unix://" + sock, "debug", "workers"}
+	case "containerd":
+		conf := fmt.Sprintf("version = 3\nroot = %q\nstate = %q\n[grpc]\n  address = %q\n[ttrpc]\n  address = %q\n", filepath.Join(dir, "data"), filepath.Join(dir, "state"), sock, sock+".ttrpc")
+		if err := os.WriteFile(filepath.Join(dir, "conf.toml"), []byte(conf), 0o644); err != nil {
+			return nil, err
+		}
+		args = []string{"containerd", "-c", filepath.Join(dir, "conf.toml")}
+		check = []string{"ctr", "-a", sock, "version"}
 	default:
 		return nil, fmt.Errorf("no such daemon: %s", name)
 	}

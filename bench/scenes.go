@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,9 +13,14 @@ import (
 
 func scenes() []scene {
 	return []scene{
-		{name: "start-none", title: "run --rm --network none IMAGE true", contenders: startContenders("none")},
-		{name: "start-host", title: "run --rm --network host IMAGE true", contenders: startContenders("host")},
-		{name: "runtime", title: "the process alone: camada run against the OCI runtimes with a ready bundle", contenders: bundleContenders},
+		{name: "start-none", title: "run --rm --network none IMAGE true", contenders: startContenders("--network", "none")},
+		{name: "start-host", title: "run --rm --network host IMAGE true", contenders: startContenders("--network", "host")},
+		{name: "start-port", title: "run --rm -p PORT IMAGE true, on the default bridge", contenders: startContenders("-p", "127.0.0.1::80")},
+		{name: "start-many", title: "16 starts side by side, and one after another", contenders: manyContenders},
+		{name: "runtime", title: "the OCI runtime alone: run of a ready bundle", contenders: bundleContenders},
+		{name: "exec", title: "exec CONTAINER true", contenders: execContenders},
+		{name: "stop", title: "stop CONTAINER, whose program ends at once", contenders: stopContenders},
+		{name: "memory", title: "memory of what stands by an idle detached container (proportional share, of twenty)", contenders: memoryContenders, rounds: 1},
 		{name: "build-cached", title: "build, fully cached, 5,000 files", contenders: buildContenders(cached)},
 		{name: "build-changed", title: "build, one file of 5,000 changed", contenders: buildContenders(changed)},
 		{name: "build-cold", title: "build, cold: COPY of 200 MB in 5,000 files, ten RUN", contenders: buildContenders(cold), rounds: 5},
@@ -127,103 +131,6 @@ func (b *bench) makeStages() error {
 		last += fmt.Sprintf("COPY --from=stage%d /out%d /\n", i, i)
 	}
 	return os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(text+last), 0o644)
-}
-
-func startContenders(network string) func(*bench) []contender {
-	return func(b *bench) []contender {
-		cs := []contender{{name: "camada", do: func(ctx context.Context, _ int) error {
-			return b.command(ctx, nil, b.camada, append(b.ours("run"), "run", "--rm", "--network", network, "bench", "/bin/true")...)
-		}}}
-		for _, runtime := range []string{"runc", "crun"} {
-			if !b.has("podman ("+runtime+")", "podman", runtime) {
-				continue
-			}
-			env := b.podmanEnv()
-			podman := func(ctx context.Context, args ...string) error {
-				all := append(append(outOfHybrid(runtime), "podman", "--runtime", runtime), b.podmanArgs("podman-"+runtime)...)
-				all = append(all, args...)
-				return b.command(ctx, env, all[0], all[1:]...)
-			}
-			cs = append(cs, contender{name: "podman (" + runtime + ")", before: once(func(ctx context.Context) error {
-				return podman(ctx, "load", "-i", b.path("image.tar"))
-			}), do: func(ctx context.Context, _ int) error {
-				return podman(ctx, "run", "--rm", "--network", network, "docker.io/library/bench:latest", "/bin/true")
-			}})
-		}
-		if b.up(context.Background(), "docker") != nil {
-			cs = append(cs, contender{name: "docker", daemon: "docker", before: once(func(ctx context.Context) error {
-				return b.command(ctx, nil, dockerClient(), b.docker("load", "-i", b.path("image.tar"))...)
-			}), do: func(ctx context.Context, _ int) error {
-				return b.command(ctx, nil, dockerClient(), b.docker("run", "--rm", "--network", network, "bench", "/bin/true")...)
-			}})
-		}
-		return cs
-	}
-}
-
-// bundleContenders start a ready bundle with the OCI runtimes: what camada run does in all, image, store and record
-// included, against what they do with everything prepared.
-func bundleContenders(b *bench) []contender {
-	cs := startContenders("none")(b)[:1]
-	for _, rt := range []string{"runc", "crun"} {
-		if !b.has(rt, rt) {
-			continue
-		}
-		bundle := b.path("bundle-" + rt)
-		cs = append(cs, contender{name: rt + " run (bundle)", before: once(func(ctx context.Context) error { return b.bundle(ctx, rt, bundle) }),
-			do: func(ctx context.Context, round int) error {
-				args := append(outOfHybrid(rt), rt, "run", "--bundle", bundle, fmt.Sprintf("bench-%d-%d", os.Getpid(), round))
-				return b.command(ctx, nil, args[0], args[1:]...)
-			}})
-	}
-	return cs
-}
-
-// outOfHybrid is what comes before a command of crun on a machine with both cgroup versions, which it refuses: it runs
-// where the second is not mounted.
-func outOfHybrid(runtime string) []string {
-	if _, err := os.Stat("/sys/fs/cgroup/unified"); err != nil || runtime != "crun" {
-		return nil
-	}
-	return []string{"unshare", "-m", "sh", "-c", `umount /sys/fs/cgroup/unified && exec "$@"`, "sh"}
-}
-
-func (b *bench) bundle(ctx context.Context, runtime, dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	if err := b.command(ctx, nil, runtime, "spec", "--bundle", dir); err != nil {
-		return err
-	}
-	if err := b.command(ctx, nil, "cp", "-a", b.path("context", "rootfs"), filepath.Join(dir, "rootfs")); err != nil {
-		return err
-	}
-	name := filepath.Join(dir, "config.json")
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	var conf map[string]any
-	if err := json.Unmarshal(text, &conf); err != nil {
-		return err
-	}
-	process := conf["process"].(map[string]any)
-	process["args"], process["terminal"] = []string{"/bin/true"}, false
-	delete(process, "rlimits")
-	if text, err = json.Marshal(conf); err != nil {
-		return err
-	}
-	return os.WriteFile(name, text, 0o644)
-}
-
-// once runs f in the first round only.
-func once(f func(context.Context) error) func(context.Context, int) error {
-	return func(ctx context.Context, round int) error {
-		if round > 0 {
-			return nil
-		}
-		return f(ctx)
-	}
 }
 
 func copyFile(dst, src string, mode os.FileMode) error {
