@@ -65,6 +65,9 @@ func (w *Writer) AddNode(e Entry, n *Node) error {
 type WalkOptions struct {
 	// NoXattrs leaves extended attributes unread.
 	NoXattrs bool
+	// Shared says that others may change the tree meanwhile: that something was a regular file when it was looked at does not
+	// mean that it still is when it is opened, and a device does something when it is opened. It costs two calls a file.
+	Shared bool
 }
 
 // Walk calls fn for each file below dir, which is not visited itself: depth
@@ -119,7 +122,13 @@ func (w *walker) visit(ctx context.Context, n *Node, depth int) error {
 	if err != nil || !ok {
 		return err
 	}
-	if err := n.detail(&w.x, w.opts.NoXattrs); err != nil {
+	if w.opts.Shared && n.Entry.Type == TypeReg {
+		err = n.openShared()
+	}
+	if err == nil {
+		err = n.detail(&w.x, w.opts.NoXattrs)
+	}
+	if err != nil {
 		n.close()
 		return err
 	}
@@ -175,6 +184,28 @@ func (n *Node) fill(st *unix.Stat_t) (ok bool) {
 	return true
 }
 
+// openShared opens a regular file, and looks at it again: it may be another one than before.
+func (n *Node) openShared() error {
+	at, err := openat(n.dirfd, n.base, unix.O_PATH)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", n.Entry.Name, err)
+	}
+	defer unix.Close(at)
+	var st unix.Stat_t
+	if err := unix.Fstat(at, &st); err != nil {
+		return fmt.Errorf("stat %s: %w", n.Entry.Name, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return errdefs.Conflict("%s was changed by somebody else", n.Entry.Name)
+	}
+	n.fill(&st)
+	if n.fd, err = unix.Open(procFD(at), unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		n.fd = -1
+		return fmt.Errorf("open %s: %w", n.Entry.Name, err)
+	}
+	return nil
+}
+
 // detail reads what takes more than a stat: link targets and extended attributes. A
 // regular file or directory stays open.
 func (n *Node) detail(x *xattrReader, noXattrs bool) (err error) {
@@ -187,7 +218,9 @@ func (n *Node) detail(x *xattrReader, noXattrs bool) (err error) {
 	case TypeDir:
 		n.fd, err = openat(n.dirfd, n.base, unix.O_RDONLY|unix.O_DIRECTORY)
 	case TypeReg:
-		n.fd, err = openat(n.dirfd, n.base, unix.O_RDONLY|unix.O_NONBLOCK)
+		if n.fd < 0 {
+			n.fd, err = openat(n.dirfd, n.base, unix.O_RDONLY|unix.O_NONBLOCK)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("open %s: %w", e.Name, err)

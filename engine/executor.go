@@ -17,6 +17,7 @@ import (
 	"github.com/camada/camada/container"
 	"github.com/camada/camada/container/record"
 	"github.com/camada/camada/container/spec"
+	"github.com/camada/camada/internal/hostile"
 	"github.com/camada/camada/mount"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/userns"
@@ -177,12 +178,7 @@ func mountedUser(req op.RunRequest) (spec.User, error) {
 		return spec.User{}, err
 	}
 	defer dir.Close()
-	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", dir.Fd()))
-	if err != nil {
-		return spec.User{}, fmt.Errorf("open the step's root file system: %w", err)
-	}
-	defer root.Close()
-	return spec.ResolveUser(root.FS(), req.User)
+	return spec.ResolveUser(hostile.FS(dir), req.User)
 }
 
 // hostOnly tells that the default network of steps is the host's: for an ordinary user, who can make no bridge.

@@ -3,9 +3,9 @@ package engine
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path"
 
+	"github.com/camada/camada/internal/hostile"
 	"github.com/camada/camada/mount"
 	"golang.org/x/sys/unix"
 )
@@ -47,21 +47,27 @@ func openPlain(dir, name string) (fs.File, error) {
 		return nil, errMount
 	}
 	defer unix.Close(at)
-	how := &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH}
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH}
 	fd, err := unix.Openat2(at, name, how)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR): // for the second there is a parent to look at
 		return nil, unix.ENOENT
-	case err != nil: // a whiteout cannot be opened either
-		if mode, rdev, ok := lstat(dir, name); ok && mode == unix.S_IFCHR && rdev == 0 {
-			return nil, fs.ErrNotExist
-		}
+	case err != nil:
 		return nil, errMount
 	}
-	f := os.NewFile(uintptr(fd), path.Join(dir, name))
-	// An empty file can be a whiteout of another kind.
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() || st.Size() == 0 {
-		f.Close()
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, errMount
+	}
+	switch {
+	case st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0:
+		return nil, fs.ErrNotExist // a whiteout
+	case st.Size == 0: // it can be a whiteout of another kind
+		return nil, errMount
+	}
+	f, err := hostile.Regular(fd, path.Join(dir, name))
+	if err != nil {
 		return nil, errMount
 	}
 	return f, nil

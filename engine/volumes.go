@@ -10,6 +10,7 @@ import (
 
 	"github.com/camada/camada/container/record"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/hostile"
 	"github.com/camada/camada/mount"
 	"github.com/camada/camada/volume"
 	"golang.org/x/sys/unix"
@@ -125,13 +126,11 @@ func hostPath(source string, make bool) error {
 	return nil
 }
 
-// giveTo gives a directory with all that is in it, or a file, to a user. It follows no links.
+// giveTo gives a directory with all that is in it, or a file, to a user. It follows no links, also when a container that sees the
+// directory makes links while it is at it.
 func giveTo(source string, uid, gid int) error {
-	err := filepath.WalkDir(source, func(name string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return os.Lchown(name, uid, gid)
+	err := hostile.Each(source, func(dir int, name string, _ *unix.Stat_t) error {
+		return unix.Fchownat(dir, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
 	})
 	if err != nil {
 		return fmt.Errorf("give %s to %d:%d: %w", source, uid, gid, err)

@@ -138,3 +138,51 @@ func TestMemorySocket(t *testing.T) {
 	}
 	checkUnseen(t)
 }
+
+// TestPartWhileOthersSwap takes a part of a directory in which somebody exchanges a directory and a link to the outside all the time,
+// as the steps of a build can that share a cache, and containers that share a volume.
+func TestPartWhileOthersSwap(t *testing.T) {
+	needRoot(t)
+	outside, top := t.TempDir(), t.TempDir()
+	write(t, outside+"/file", "outside")
+	if err := os.Mkdir(top+"/d", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, top+"/d/file", "inside")
+	if err := os.Symlink(outside, top+"/l"); err != nil {
+		t.Fatal(err)
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = unix.Renameat2(unix.AT_FDCWD, top+"/d", unix.AT_FDCWD, top+"/l", unix.RENAME_EXCHANGE)
+			}
+		}
+	}()
+	defer func() { close(stop); <-done }()
+	seen, byName := 0, 0
+	for range 3000 {
+		if b, err := os.ReadFile(top + "/d/file"); err == nil && string(b) == "outside" {
+			byName++
+		}
+		f, err := Part(Mount{Kind: Bind, Source: top}, "d/file", true)
+		if err != nil {
+			continue // a link to what is not there
+		}
+		b, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+		f.Close()
+		if err != nil || string(b) != "inside" {
+			t.Fatalf("%q, %v", b, err)
+		}
+		seen++
+	}
+	if seen == 0 {
+		t.Error("the part was never there: the test shows nothing")
+	}
+	t.Logf("%d times there; %d times outside by its name", seen, byName)
+}

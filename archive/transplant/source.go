@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"strings"
 	"time"
 
 	"github.com/camada/camada/archive"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/hostile"
 	"golang.org/x/sys/unix"
 )
 
@@ -99,7 +99,7 @@ func (t *tarring) directory(ctx context.Context, s *spot) error {
 		unix.Close(fd)
 		return err
 	}
-	return archive.WalkFD(ctx, fd, archive.WalkOptions{}, func(n *archive.Node) error {
+	return archive.WalkFD(ctx, fd, archive.WalkOptions{Shared: true}, func(n *archive.Node) error {
 		e := n.Entry
 		e.Name = path.Join(t.first, e.Name)
 		if n.Nlink > 1 && e.Type == archive.TypeReg {
@@ -145,18 +145,15 @@ func (t *tarring) regular(s *spot, e archive.Entry) error {
 		return err
 	}
 	defer unix.Close(at)
-	var st unix.Stat_t
-	if err := unix.Fstat(at, &st); err != nil {
-		return err
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+	f, err := hostile.Regular(at, s.base)
+	if errdefs.IsInvalid(err) {
 		return errdefs.Conflict("it was changed by somebody else")
 	}
-	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", at))
 	if err != nil {
 		return err
 	}
 	defer f.Close() //nolint:errcheck // only read
+	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return err
 	}

@@ -262,3 +262,45 @@ func TestNamesOfOneFile(t *testing.T) {
 		t.Errorf("%q, want %q", names, want)
 	}
 }
+
+// TestDevicesThatChange copies a file that somebody exchanges with a device all the time, whose bytes would be taken for the file's.
+func TestDevicesThatChange(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to make a device")
+	}
+	evil, safe := tree(t, "d/f"), tree(t, "out/")
+	if err := unix.Mknod(filepath.Join(evil, "zero"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 5))); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			_ = unix.Renameat2(unix.AT_FDCWD, evil+"/d/f", unix.AT_FDCWD, evil+"/zero", unix.RENAME_EXCHANGE)
+		}
+	}()
+	defer func() { stop(); <-done }()
+	copied := 0
+	for range 300 {
+		for _, src := range []string{"d/.", "d/f"} {
+			_ = copyAll(t, evil, src, safe, "out", false)
+			name := filepath.Join(safe, "out/f")
+			st, err := os.Lstat(name)
+			if err != nil || !st.Mode().IsRegular() {
+				continue
+			}
+			b, err := os.ReadFile(name)
+			if err != nil || string(b) != "d/f" {
+				t.Fatalf("%s: the copy has %q, %v", src, b, err)
+			}
+			copied++
+			if err := os.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if copied == 0 {
+		t.Error("nothing was copied: the test shows nothing")
+	}
+}

@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"path/filepath"
 	"time"
 
+	"github.com/camada/camada/internal/hostile"
 	"golang.org/x/sys/unix"
 )
 
@@ -51,21 +50,12 @@ func age(dir string, at time.Time) error {
 		return fmt.Errorf("age the cache mount: %w", err)
 	}
 	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, ts}
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) || err == nil && !d.Type().IsRegular() {
-			return nil // others may use the directory at the same time
+	// Other steps may use the directory at the same time, and may be hostile.
+	err = hostile.Each(dir, func(in int, name string, st *unix.Stat_t) error {
+		if st.Mode&unix.S_IFMT != unix.S_IFREG || !time.Unix(st.Mtim.Unix()).After(at) {
+			return nil
 		}
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil || !info.ModTime().After(at) {
-			return nil //nolint:nilerr // it vanished
-		}
-		if err := unix.UtimesNanoAt(unix.AT_FDCWD, path, times, unix.AT_SYMLINK_NOFOLLOW); err != nil && !errors.Is(err, unix.ENOENT) {
-			return &fs.PathError{Op: "set the time of", Path: path, Err: err}
-		}
-		return nil
+		return unix.UtimesNanoAt(in, name, times, unix.AT_SYMLINK_NOFOLLOW)
 	})
 	if err != nil {
 		return fmt.Errorf("age the cache mount: %w", err)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/camada/camada/internal/hostile"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -47,21 +48,16 @@ func homeOf(pid int, uid uint32) func() string {
 
 // homeIn reads a file of passwd(5) below root; "/" is the home of who is not in it.
 func homeIn(root, file string, uid uint32) string {
-	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := os.OpenFile(root, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return "/"
 	}
-	defer unix.Close(dir)
-	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(dir, file, &how)
+	defer dir.Close()
+	f, err := hostile.FS(dir).Open(strings.TrimPrefix(path.Clean("/"+file), "/"))
 	if err != nil {
 		return "/"
 	}
-	f := os.NewFile(uintptr(fd), file)
 	defer f.Close()
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return "/"
-	}
 	return findHome(f, uid)
 }
 
