@@ -1,9 +1,11 @@
 package container
 
 import (
+	"fmt"
 	"unsafe"
 
 	"github.com/camada/camada/container/internal/program"
+	"github.com/camada/camada/errdefs"
 	"golang.org/x/sys/unix"
 )
 
@@ -111,11 +113,14 @@ func (t *tree) setattr(dir program.Arg, name string, flags int, attr *unix.Mount
 }
 
 // mask appends the calls that hide paths: a file behind /dev/null, a directory
-// behind an empty one. A path that is not there needs no mask. What /dev/null is was looked at when the devices were made, and
+// behind an empty one. A path that is not there needs no mask. What /dev/null is was looked at before, and
 // it is opened once, without following links (CVE-2025-31133).
-func (t *tree) mask(names []string) {
+func (t *tree) mask(names []string) error {
 	if len(names) == 0 {
-		return
+		return nil
+	}
+	if err := t.checkNull(); err != nil {
+		return fmt.Errorf("mask %s: /dev/null: %w", names[0], err)
 	}
 	p := t.p
 	p.Stage("open /dev/null")
@@ -141,6 +146,31 @@ func (t *tree) mask(names []string) {
 	}
 	p.Stage("close /dev/null")
 	p.Call(unix.SYS_CLOSE, device.Arg())
+	return nil
+}
+
+// checkNull looks whether /dev/null of the container is that: a bind on /dev may have anything there.
+func (t *tree) checkNull() error {
+	base, rel := t.view("/dev/null")
+	if base == nil {
+		return errdefs.Invalid("it is in a file system of the kernel")
+	}
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: strict}
+	fd, err := int(base.Fd()), error(nil)
+	if rel != "" {
+		if fd, err = unix.Openat2(fd, rel, how); err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(1, 3) {
+		return errdefs.Invalid("it is something else than the device of this name")
+	}
+	return nil
 }
 
 // freeze appends the calls that make a path read-only with all below it.

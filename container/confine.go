@@ -20,6 +20,8 @@ type confinement struct {
 	process *specs.Process
 	stdio   [3]*os.File
 	extra   []*os.File
+	// null is the container's /dev/null, for streams that are nil; nil for what the container has there.
+	null *os.File
 	// ptyName is the terminal, as the container names it; "" for none.
 	ptyName string
 	// filter and filterFlags are the seccomp filter.
@@ -61,8 +63,8 @@ func (c *confinement) append() error {
 		const joinSessionKeyring = 1
 		p.Call(unix.SYS_KEYCTL, program.Int(joinSessionKeyring), program.Int(0)).Ignore()
 	}
+	c.streams() // before: names are looked up from the working directory, which is the root now
 	c.workDir()
-	c.streams()
 	if c.wait != nil {
 		c.wait()
 	}
@@ -107,6 +109,7 @@ func (c *confinement) workDir() {
 func (c *confinement) streams() {
 	p := c.p
 	p.Stage("set up the standard streams")
+	p.Call(unix.SYS_CHDIR, p.Str("/"))
 	owner := program.Int(int(c.process.User.UID))
 	if c.ptyName != "" {
 		tty := p.Slot()
@@ -119,9 +122,14 @@ func (c *confinement) streams() {
 		p.Call(unix.SYS_FCHOWN, program.Int(0), owner, program.Int(-1)).Ignore()
 	} else {
 		for fd, f := range c.stdio {
+			if f == nil && c.null != nil {
+				p.Call(unix.SYS_DUP3, p.File(c.null), program.Int(fd), program.Int(0))
+				continue
+			}
 			if f == nil {
 				null := p.Slot()
-				p.Call(unix.SYS_OPENAT, program.Int(unix.AT_FDCWD), p.Str("/dev/null"), program.Int(unix.O_RDWR|unix.O_CLOEXEC), program.Int(0)).Into(null)
+				how := &unix.OpenHow{Flags: unix.O_RDWR | unix.O_NOCTTY | unix.O_CLOEXEC, Resolve: strict}
+				p.Call(unix.SYS_OPENAT2, program.Int(unix.AT_FDCWD), p.Str("/dev/null"), program.Ptr(p, how), program.Int(unix.SizeofOpenHow)).Into(null)
 				p.Call(unix.SYS_DUP3, null.Arg(), program.Int(fd), program.Int(0))
 				continue
 			}

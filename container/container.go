@@ -36,6 +36,9 @@ type Config struct {
 	// namespaces are there and before the user's program is executed. Nil
 	// leaves a new network namespace with loopback up only.
 	Network func(ctx context.Context, pid int) error
+	// Verify is called when the namespaces to be joined are open, and before they are: an error ends Start. It looks whether the
+	// processes whose namespaces they are are still those that the caller means, as ids are used again. Nil trusts the paths.
+	Verify func() error
 	// Created is called like Network, after it and with all set up but the
 	// program: it may block until the program shall be executed. An error ends
 	// the container.

@@ -135,11 +135,11 @@ func (t *tree) openTerminal() error {
 	if base == nil || rel != "ptmx" {
 		return errdefs.Invalid("a terminal needs a devpts on /dev/pts")
 	}
-	fd, err := unix.Openat(int(base.Fd()), "ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	master, err := openDevice(base, "ptmx", unix.Mkdev(5, 2), unix.DEVPTS_SUPER_MAGIC)
 	if err != nil {
 		return fmt.Errorf("open the terminal: %w", err)
 	}
-	if t.pty, t.ptyName, err = unlockPty(fd); err != nil {
+	if t.pty, t.ptyName, err = unlockPty(master); err != nil {
 		return err
 	}
 	_, err = t.resolve("/dev/console", regular)
@@ -163,8 +163,8 @@ func consoleSize(pty *os.File, p *specs.Process) error {
 }
 
 // unlockPty makes a master usable and names its slave.
-func unlockPty(fd int) (*os.File, string, error) {
-	f := os.NewFile(uintptr(fd), "terminal")
+func unlockPty(f *os.File) (*os.File, string, error) {
+	fd := int(f.Fd())
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		f.Close()
 		return nil, "", fmt.Errorf("unlock the terminal: %w", err)

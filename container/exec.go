@@ -2,7 +2,6 @@ package container
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -40,6 +39,9 @@ type ExecConfig struct {
 	ExtraFiles            []*os.File
 	// DieWithParent kills the process when its starter dies.
 	DieWithParent bool
+	// Verify is called when all that is needed of Pid is open, and before anything is done with it: an error ends Exec. It
+	// looks whether Pid is still the process that the caller means, as ids are used again. Nil trusts it.
+	Verify func() error
 }
 
 // SharesMounts tells that a container of this spec has no mount namespace of its own.
@@ -82,16 +84,18 @@ func firstArg(p *specs.Process) string {
 
 // executor is the state of one Exec.
 type executor struct {
-	cfg     ExecConfig
-	filter  <-chan compiled
-	p       *program.Program
-	joined  namespace.Set
-	files   []*os.File
-	group   *cgroup.Group
-	pty     *os.File
-	ptyName string
-	notice  *notice
-	goWrite *os.File
+	cfg    ExecConfig
+	filter <-chan compiled
+	p      *program.Program
+	joined namespace.Set
+	files  []*os.File
+	group  *cgroup.Group
+	// root is the container's, null its /dev/null, nil when it is not needed.
+	root, null *os.File
+	pty        *os.File
+	ptyName    string
+	notice     *notice
+	goWrite    *os.File
 }
 
 func (e *executor) close() {
@@ -117,11 +121,14 @@ func (e *executor) start(ctx context.Context) (_ *Process, err error) {
 		return nil, err
 	}
 	e.cfg.Process = withGroups(dir, e.cfg.Process)
+	if err := e.openRoot(dir + "/root"); err != nil {
+		return nil, err
+	}
 	if err := e.findGroup(); err != nil {
 		return nil, err
 	}
 	if e.cfg.Process.Terminal {
-		if e.pty, e.ptyName, err = containerPty(e.cfg.Pid); err != nil {
+		if e.pty, e.ptyName, err = containerPty(e.root); err != nil {
 			return nil, err
 		}
 		if err := consoleSize(e.pty, e.cfg.Process); err != nil {
@@ -130,7 +137,10 @@ func (e *executor) start(ctx context.Context) (_ *Process, err error) {
 		}
 	}
 	proc := &Process{Console: e.pty, done: make(chan struct{})}
-	if err = e.compose(); err == nil {
+	if err = e.compose(); err == nil && e.cfg.Verify != nil {
+		err = e.cfg.Verify()
+	}
+	if err == nil {
 		err = e.run(ctx, proc)
 	}
 	if err != nil && e.pty != nil {
@@ -194,7 +204,7 @@ func (e *executor) compose() error {
 	c := &confinement{
 		p: p, process: e.cfg.Process, stdio: [3]*os.File{e.cfg.Stdin, e.cfg.Stdout, e.cfg.Stderr},
 		extra: e.cfg.ExtraFiles, ptyName: e.ptyName, pdeathsig: e.cfg.DieWithParent, path: e.cfg.Path,
-		personality: e.cfg.Personality,
+		personality: e.cfg.Personality, null: e.null,
 	}
 	f := <-e.filter
 	if f.err != nil {
@@ -209,21 +219,32 @@ func (e *executor) compose() error {
 	return c.append()
 }
 
+// openRoot opens the container's root, and what stands for the streams that nobody gave.
+func (e *executor) openRoot(name string) error {
+	fd, err := unix.Open(name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the container's root: %w", err)
+	}
+	e.root = os.NewFile(uintptr(fd), name)
+	e.files = append(e.files, e.root)
+	if e.cfg.Process.Terminal || e.cfg.Stdin != nil && e.cfg.Stdout != nil && e.cfg.Stderr != nil {
+		return nil
+	}
+	if e.null, err = openDevice(e.root, "dev/null", unix.Mkdev(1, 3), 0); err != nil {
+		return fmt.Errorf("the container's /dev/null: %w", err)
+	}
+	e.files = append(e.files, e.null)
+	return nil
+}
+
 // enterRoot appends the entering of a root file system that is no namespace's.
 func (e *executor) enterRoot() error {
 	if !e.cfg.SharedMounts {
 		return nil
 	}
-	name := "/proc/" + strconv.Itoa(e.cfg.Pid) + "/root"
-	fd, err := unix.Open(name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open the container's root: %w", err)
-	}
-	root := os.NewFile(uintptr(fd), name)
-	e.files = append(e.files, root)
 	p := e.p
 	p.Stage("enter the container's root file system")
-	p.Call(unix.SYS_FCHDIR, p.File(root))
+	p.Call(unix.SYS_FCHDIR, p.File(e.root))
 	p.Call(unix.SYS_CHROOT, p.Str("."))
 	return nil
 }
@@ -279,32 +300,38 @@ func (e *executor) run(ctx context.Context, proc *Process) error {
 	return nil
 }
 
-// containerPty takes a new terminal from the devpts of a running container,
-// whose processes are not trusted: links are followed inside its root only, and
-// what is there has to be the ptmx of a devpts.
-func containerPty(pid int) (*os.File, string, error) {
-	root, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, "", fmt.Errorf("open the container's root: %w", err)
-	}
-	defer unix.Close(root)
+// openDevice opens a character device of a container, whose processes are not trusted: no link is followed, and it is opened when it
+// was seen to be what it should be: also of a file system of this type, 0 for any.
+func openDevice(root *os.File, name string, device uint64, fstype int64) (*os.File, error) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: strict}
-	at, err := unix.Openat2(root, "dev/pts/ptmx", &how)
+	at, err := unix.Openat2(int(root.Fd()), name, &how)
 	if err != nil {
-		return nil, "", fmt.Errorf("find the container's terminals: %w", err)
+		return nil, err
 	}
 	defer unix.Close(at)
 	var st unix.Stat_t
-	var fs unix.Statfs_t
-	if err := errors.Join(unix.Fstat(at, &st), unix.Fstatfs(at, &fs)); err != nil {
-		return nil, "", fmt.Errorf("look at the container's terminals: %w", err)
+	if err := unix.Fstat(at, &st); err != nil {
+		return nil, err
 	}
-	if fs.Type != unix.DEVPTS_SUPER_MAGIC || st.Rdev != unix.Mkdev(5, 2) {
-		return nil, "", errdefs.Unsupported("/dev/pts/ptmx of the container is no terminal device")
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(at, &fs); err != nil {
+		return nil, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != device || fstype != 0 && fs.Type != fstype {
+		return nil, errdefs.Unsupported("it is something else than the device of this name")
 	}
 	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(at), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "/"+name), nil
+}
+
+// containerPty takes a new terminal from the devpts of a running container.
+func containerPty(root *os.File) (*os.File, string, error) {
+	f, err := openDevice(root, "dev/pts/ptmx", unix.Mkdev(5, 2), unix.DEVPTS_SUPER_MAGIC)
+	if err != nil {
 		return nil, "", fmt.Errorf("open a terminal of the container: %w", err)
 	}
-	return unlockPty(fd)
+	return unlockPty(f)
 }

@@ -105,7 +105,7 @@ func TestExecErrors(t *testing.T) {
 
 func TestTerminal(t *testing.T) {
 	s := defaults(t, "sh", "-c", "tty; stty size; ls -l /dev/console >/dev/null && echo console; exec sleep 60")
-	s.Process.Terminal = true
+	s.Process.Terminal, s.Process.Cwd = true, "/tmp"
 	p, err := container.Start(context.Background(), container.Config{ID: unique(t), Spec: s, Rootfs: overlayOf(t, busybox(t)), DieWithParent: true})
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +126,7 @@ func TestTerminal(t *testing.T) {
 		t.Error(err)
 	}
 	joined := defaults(t, "sh", "-c", "tty; stty size")
-	joined.Process.Terminal = true
+	joined.Process.Terminal, joined.Process.Cwd = true, "/tmp"
 	e, err := container.Exec(context.Background(), container.ExecConfig{Pid: p.Pid(), ID: unique(t), Process: joined.Process})
 	if err != nil {
 		t.Fatal(err)

@@ -86,7 +86,7 @@ func rootless(t *testing.T, root string) {
 		t.Fatal(err)
 	}
 	out, _ := io.ReadAll(outR)
-	if want := "0\nlo\nok\n/proc/sys refused\n"; string(out) != want {
+	if want := "0\nlo\nok\n/proc/sys refused\ndeny\n"; string(out) != want {
 		t.Errorf("output %q, want %q", out, want)
 	}
 	if _, err := e.Wait(context.Background()); err != nil {
@@ -100,5 +100,5 @@ func rootless(t *testing.T, root string) {
 
 func execProcess(t *testing.T) *specs.Process {
 	t.Helper()
-	return defaults(t, "sh", "-c", "id -u; ls /sys/class/net; echo > /dev/null && echo ok; (echo 1 > /proc/sys/kernel/shmmax) 2>/dev/null || echo /proc/sys refused").Process
+	return defaults(t, "sh", "-c", "id -u; ls /sys/class/net; echo > /dev/null && echo ok; (echo 1 > /proc/sys/kernel/shmmax) 2>/dev/null || echo /proc/sys refused; cat /proc/self/setgroups; for f in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do (echo 0 > $f) 2>/dev/null && echo entered $f; done; true").Process
 }

@@ -119,6 +119,11 @@ func (s *starter) compose() error {
 	if err := s.namespaces(); err != nil {
 		return err
 	}
+	if s.cfg.Verify != nil {
+		if err := s.cfg.Verify(); err != nil {
+			return err
+		}
+	}
 	var err error
 	if s.goRead, s.goWrite, err = goPipe(); err != nil {
 		return err
@@ -224,7 +229,9 @@ func (s *starter) makeMounts() error {
 			return err
 		}
 	}
-	t.mask(linux.MaskedPaths)
+	if err := t.mask(linux.MaskedPaths); err != nil {
+		return err
+	}
 	for _, name := range linux.ReadonlyPaths {
 		t.freeze(name)
 	}

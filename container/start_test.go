@@ -19,6 +19,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if names := os.Getenv(swapVariable); names != "" {
+		swap(names)
+	}
 	if container.IsInit() {
 		container.RunInit()
 	}

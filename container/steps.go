@@ -39,12 +39,14 @@ func groupFiles(g *cgroup.Group, files *[]*os.File) []*os.File {
 	if g == nil {
 		return nil
 	}
+	var list []*os.File
 	for _, dir := range g.Dirs() {
 		if f, err := os.OpenFile(dir+"/tasks", os.O_WRONLY, 0); err == nil {
-			*files = append(*files, f)
+			list = append(list, f)
 		}
 	}
-	return *files
+	*files = append(*files, list...)
+	return list
 }
 
 // oomScore appends the change of the process's share in being killed. Lowering

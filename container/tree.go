@@ -110,6 +110,9 @@ func (t *tree) addNew(m specs.Mount, o mountOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := besideProc(dest, m.Destination, false); err != nil {
+		return err
+	}
 	e := &entry{dest: dest}
 	attrs := o.attrsOf()
 	if m.Type == "tmpfs" && attrs&unix.MOUNT_ATTR_RDONLY != 0 {
@@ -265,11 +268,28 @@ func (t *tree) addTree(f *os.File, m specs.Mount, o mountOptions) error {
 	if err != nil {
 		return err
 	}
-	if dest == "/proc" || strings.HasPrefix(dest, "/proc/") && !slices.Contains(procTargets(), dest) {
-		return errdefs.Invalid("%s is inside /proc, where a mount would change what the kernel reports", m.Destination)
+	if err := besideProc(dest, m.Destination, isProc(f)); err != nil {
+		return err
 	}
 	t.entries = append(t.entries, &entry{dest: dest, file: f})
 	return nil
+}
+
+// besideProc refuses mounts in /proc: what they hide are the files that say how processes are confined (CVE-2019-16884,
+// CVE-2019-19921). proc says that it is a proc file system itself.
+func besideProc(dest, asked string, proc bool) error {
+	if dest == "/proc" && proc || slices.Contains(procTargets(), dest) || dest != "/proc" && !strings.HasPrefix(dest, "/proc/") {
+		return nil
+	}
+	return errdefs.Invalid("%s is inside /proc, where a mount would change what the kernel reports", asked)
+}
+
+// isProc tells the root of a proc file system.
+func isProc(f *os.File) bool {
+	const procRoot = 1 // the number of its inode
+	var st unix.Stat_t
+	var fs unix.Statfs_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && unix.Fstatfs(int(f.Fd()), &fs) == nil && fs.Type == unix.PROC_SUPER_MAGIC && st.Ino == procRoot
 }
 
 // procTargets are the files of /proc that programs which emulate them (lxcfs) may replace.
@@ -287,6 +307,9 @@ func (t *tree) addChildMade(m specs.Mount, o mountOptions) error {
 	if dest != path.Clean(m.Destination) {
 		// A link in the image must not decide where the kernel's files appear.
 		return errdefs.Invalid("%s is %s by a symbolic link; it has to be a directory", m.Destination, dest)
+	}
+	if err := besideProc(dest, m.Destination, m.Type == "proc"); err != nil {
+		return err
 	}
 	if o.copyUp || o.idmap || len(m.UIDMappings) > 0 {
 		return errdefs.Unsupported("a %s has no other owners and copies nothing", m.Type)

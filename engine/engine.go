@@ -86,7 +86,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(root, 0o711); err != nil {
+	if err := os.MkdirAll(root, 0o710); err != nil {
 		return nil, fmt.Errorf("make the store: %w; name another directory with --root or CAMADA_ROOT", err)
 	}
 	e := &Engine{root: root, driver: cfg.Driver, getenv: cfg.Getenv, insecure: cfg.InsecureRegistries, version: cfg.Version}

@@ -13,7 +13,9 @@ import (
 	"github.com/camada/camada/container/record"
 	"github.com/camada/camada/container/spec"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/hostile"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // Exec runs a further program in a running container and returns its exit code.
@@ -36,7 +38,7 @@ func (e *Engine) Exec(ctx context.Context, opts ExecOptions) (int, error) {
 		return 0, err
 	}
 	io := &streams{opts: RunOptions{TTY: opts.TTY, Interactive: opts.Interactive, Stdin: opts.Stdin, Stdout: opts.Stdout, Stderr: opts.Stderr, Signals: opts.Signals}}
-	cfg := container.ExecConfig{Pid: c.State.Pid, Process: s.Process, Seccomp: s.Linux.Seccomp, ID: c.Config.ID, CgroupsPath: c.Config.CgroupsPath, DieWithParent: true}
+	cfg := container.ExecConfig{Pid: c.State.Pid, Process: s.Process, Seccomp: s.Linux.Seccomp, ID: c.Config.ID, CgroupsPath: c.Config.CgroupsPath, DieWithParent: true, Verify: stillRuns(c)}
 	if cfg.Stdin, cfg.Stdout, cfg.Stderr, err = io.open(); err != nil {
 		return 0, err
 	}
@@ -57,6 +59,35 @@ func (e *Engine) Exec(ctx context.Context, opts ExecOptions) (int, error) {
 	return status.Code, err
 }
 
+// stillRuns tells whether a container has still the first process that its record names: what was opened of a process by its id
+// before is the container's then, and of none that got the same id.
+func stillRuns(c *record.Container) func() error {
+	return func() error {
+		if err := c.Refresh(); err != nil {
+			return err
+		}
+		if !c.Running() {
+			return errdefs.Conflict("container %s is not running", c.Config.Name)
+		}
+		return nil
+	}
+}
+
+// allRun is stillRuns of several; nil for none.
+func allRun(list []*record.Container) func() error {
+	if len(list) == 0 {
+		return nil
+	}
+	return func() error {
+		for _, c := range list {
+			if err := stillRuns(c)(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
 // execEvents returns what notes the events of one further program.
 func (e *Engine) execEvents(ctx context.Context, c *record.Container, args []string) func(action string, more map[string]string) {
 	id := record.NewID()
@@ -72,7 +103,7 @@ func (e *Engine) execEvents(ctx context.Context, c *record.Container, args []str
 
 // execSpec makes the process of an exec: the container's environment, user and rights unless told otherwise.
 func execSpec(c *record.Container, opts ExecOptions) (*specs.Spec, error) {
-	root, err := os.OpenRoot(fmt.Sprintf("/proc/%d/root", c.State.Pid))
+	root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", c.State.Pid), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open the root file system of container %s: %w", c.Config.Name, err)
 	}
@@ -85,7 +116,7 @@ func execSpec(c *record.Container, opts ExecOptions) (*specs.Spec, error) {
 	if opts.User == "" { // they are the container's user's
 		groups = l.opts.GroupAdd
 	}
-	user, err := resolveUser(root.FS(), orElse(opts.User, c.Config.User), groups)
+	user, err := resolveUser(hostile.FS(root), orElse(opts.User, c.Config.User), groups)
 	if err != nil {
 		return nil, err
 	}

@@ -129,6 +129,7 @@ func (e *Engine) networkMounts(ctx context.Context, l *launch) ([]specs.Mount, s
 		if err != nil {
 			return nil, "", err
 		}
+		l.joined = append(l.joined, other)
 		return sharedFiles(other), fmt.Sprintf("/proc/%d/ns/net", other.State.Pid), nil
 	}
 	mounts, err := networkFiles(l.c.Dir(), cfg.Hostname, cfg.Network == networkHost, l.opts.Net)

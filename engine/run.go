@@ -16,6 +16,7 @@ import (
 	"github.com/camada/camada/container/spec"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
+	"github.com/camada/camada/internal/hostile"
 	"github.com/camada/camada/mount"
 	"github.com/camada/camada/network"
 	"github.com/camada/camada/platform"
@@ -142,6 +143,8 @@ type launch struct {
 	secrets map[string][]byte
 	// held are mounts of this start that are attached nowhere.
 	held map[string]*os.File
+	// joined are the containers whose namespaces this start joins.
+	joined []*record.Container
 }
 
 // definition is what a container was made with: all that a start needs besides its record.
@@ -283,6 +286,7 @@ func (l *launch) env(cfg record.Config) []string {
 // spec makes the runtime spec for the root file system root. Its network files lie in the directory of the record.
 func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter, root mount.Mount) (*specs.Spec, error) {
 	cfg := l.c.Config
+	l.joined = nil
 	user, err := resolveUser(layerFS{root}, cfg.User, l.opts.GroupAdd)
 	if errors.Is(err, errMount) {
 		user, err = e.user(ctx, snaps, l)
@@ -356,12 +360,12 @@ func (e *Engine) user(ctx context.Context, snaps snapshot.Mounter, l *launch) (s
 		return spec.User{}, err
 	}
 	defer view.Close()
-	root, err := os.OpenRoot(view.Dir())
+	root, err := os.Open(view.Dir())
 	if err != nil {
 		return spec.User{}, fmt.Errorf("open the container's root file system: %w", err)
 	}
 	defer root.Close()
-	return resolveUser(root.FS(), l.c.Config.User, l.opts.GroupAdd)
+	return resolveUser(hostile.FS(root), l.c.Config.User, l.opts.GroupAdd)
 }
 
 // resolveUser finds out who a user is, and which further groups.
@@ -393,7 +397,7 @@ func (e *Engine) config(ctx context.Context, l *launch) (container.Config, *brid
 	if err != nil {
 		return container.Config{}, nil, err
 	}
-	cfg := container.Config{ID: l.c.Config.ID, Spec: s, Rootfs: root, DieWithParent: true, Init: l.opts.Init, Detached: l.held}
+	cfg := container.Config{ID: l.c.Config.ID, Spec: s, Rootfs: root, DieWithParent: true, Init: l.opts.Init, Detached: l.held, Verify: allRun(l.joined)}
 	net := &bridged{stateDir: e.networkDir(), id: l.c.Config.ID, files: l.c.Dir(), hostname: l.c.Config.Hostname, ports: l.Ports, options: l.opts.Net}
 	if net.endpoints, err = e.endpoints(l); err != nil {
 		return container.Config{}, nil, err

@@ -102,15 +102,17 @@ func (e *Engine) planNamespace(ctx context.Context, f namespaceFlag) error {
 // namespaces puts into o what is shared with the host and with other containers.
 func (e *Engine) namespaces(ctx context.Context, l *launch, o *spec.Options) (err error) {
 	r := l.opts.RunIsolation
-	if o.PID, _, err = e.namespaceOf(ctx, r.Pid, "pid"); err != nil {
-		return err
-	}
-	if o.UTS, _, err = e.namespaceOf(ctx, r.Uts, "uts"); err != nil {
-		return err
-	}
-	var donor *record.Container
-	if o.IPC, donor, err = e.namespaceOf(ctx, r.Ipc, "ipc"); err != nil {
-		return err
+	var donor *record.Container // of the last one
+	for _, n := range []struct {
+		path        *string
+		value, kind string
+	}{{&o.PID, r.Pid, "pid"}, {&o.UTS, r.Uts, "uts"}, {&o.IPC, r.Ipc, "ipc"}} {
+		if *n.path, donor, err = e.namespaceOf(ctx, n.value, n.kind); err != nil {
+			return err
+		}
+		if donor != nil {
+			l.joined = append(l.joined, donor)
+		}
 	}
 	o.HostCgroup = r.Cgroupns == spec.Host
 	switch {

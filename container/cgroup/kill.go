@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,16 +45,52 @@ func (g *Group) Kill(ctx context.Context) error {
 // meanwhile, signals all and thaws: frozen v1 processes die only then.
 func (g *Group) killOnce(ctx context.Context) (left bool, err error) {
 	frozen := g.Freeze(ctx) == nil
-	pids, err := g.Pids()
-	for _, pid := range pids {
-		if e := unix.Kill(pid, unix.SIGKILL); e != nil && !errors.Is(e, unix.ESRCH) {
-			err = errors.Join(err, fmt.Errorf("kill process %d: %w", pid, e))
-		}
-	}
+	left, err = g.Signal(unix.SIGKILL)
 	if frozen {
 		err = errors.Join(err, g.Thaw())
 	}
-	return len(pids) > 0, err
+	return left, err
+}
+
+// Signal sends a signal to all processes of the group and of those below it, and reports whether there are any. A process
+// is held by a descriptor while the group is read again: if its id has become another's, that is not in the group, or is one
+// that shall get the signal as well.
+func (g *Group) Signal(sig unix.Signal) (found bool, err error) {
+	all, err := g.Pids()
+	const atOnce = 256 // descriptors
+	for pids := range slices.Chunk(all, atOnce) {
+		err = errors.Join(err, g.signal(pids, sig))
+	}
+	return len(all) > 0, err
+}
+
+func (g *Group) signal(pids []int, sig unix.Signal) (err error) {
+	held := make(map[int]int, len(pids))
+	defer func() {
+		for _, fd := range held {
+			unix.Close(fd)
+		}
+	}()
+	for _, pid := range pids {
+		fd, e := unix.PidfdOpen(pid, 0)
+		if e == nil {
+			held[pid] = fd
+		} else if !errors.Is(e, unix.ESRCH) {
+			err = errors.Join(err, fmt.Errorf("signal process %d: %w", pid, e))
+		}
+	}
+	still, e := g.Pids()
+	err = errors.Join(err, e)
+	for _, pid := range still {
+		fd, ok := held[pid]
+		if !ok {
+			continue
+		}
+		if e := unix.PidfdSendSignal(fd, sig, nil, 0); e != nil && !errors.Is(e, unix.ESRCH) {
+			err = errors.Join(err, fmt.Errorf("signal process %d: %w", pid, e))
+		}
+	}
+	return err
 }
 
 // Freeze stops all processes of the group and returns when they stand, or thaws

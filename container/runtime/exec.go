@@ -64,6 +64,12 @@ func (r *Runtime) Exec(ctx context.Context, id string, o ExecOptions) (*containe
 		Pid: e.saved.Pid, Process: &process, Seccomp: spec.Linux.Seccomp, Personality: spec.Linux.Personality, Bundle: e.saved.Bundle,
 		Annotations: e.saved.Annotations, SharedMounts: container.SharesMounts(spec), ID: id, CgroupsPath: e.saved.CgroupsPath,
 		Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, ExtraFiles: o.ExtraFiles,
+		Verify: func() error {
+			if !alive(e.saved.Pid, e.saved.Tick) {
+				return e.notRunning()
+			}
+			return nil
+		},
 	}
 	if o.Cgroup != "" {
 		if cfg.CgroupsPath, err = e.groupBelow(o.Cgroup); err != nil {

@@ -94,17 +94,9 @@ func (e *entry) signalAll(ctx context.Context, sig unix.Signal) error {
 		}
 		return errors.Join(err, g.Kill(ctx))
 	}
-	pids, err := g.Pids()
-	if err != nil {
-		return err
-	}
-	if len(pids) == 0 {
+	found, err := g.Signal(sig)
+	if err == nil && !found {
 		return e.notRunning()
-	}
-	for _, pid := range pids {
-		if e := unix.Kill(pid, sig); e != nil && !errors.Is(e, unix.ESRCH) {
-			err = errors.Join(err, fmt.Errorf("signal process %d: %w", pid, e))
-		}
 	}
 	return err
 }
