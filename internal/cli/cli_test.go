@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/camada/camada/engine"
 	"github.com/camada/camada/errdefs"
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func newApp(t *testing.T) (*app, *bytes.Buffer, *bytes.Buffer) {
@@ -46,6 +48,19 @@ func TestEveryVerbHasAnExample(t *testing.T) {
 	})
 	if n < 25 {
 		t.Errorf("%d verbs, want at least 25", n)
+	}
+}
+
+// TestFlagsOfTwoNames adds up what is given under either name.
+func TestFlagsOfTwoNames(t *testing.T) {
+	f := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	var o engine.NetOptions
+	registerNetwork(f, &o)
+	if err := f.Parse(strings.Fields("--net a --network b --dns-option c --dns-opt d --network-alias e --net-alias f")); err != nil {
+		t.Fatal(err)
+	}
+	if got := slices.Concat(o.Networks, o.DNSOptions, o.Aliases); strings.Join(got, "") != "abcdef" {
+		t.Errorf("got %v", got)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,6 +59,17 @@ func TestExec(t *testing.T) {
 	}
 	if out != "zero one b\n0\n" {
 		t.Errorf("output %q", out)
+	}
+}
+
+// TestSignalsAreHeeded executes a program that ignores none, whatever the process that started it ignores.
+func TestSignalsAreHeeded(t *testing.T) {
+	ignored := []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR2}
+	signal.Ignore(ignored...)
+	defer signal.Reset(ignored...)
+	out, _, err := run(t, program.New(10), func() {}, program.Exec{Paths: []string{"/bin/grep"}, Args: []string{"grep", "SigIgn", "/proc/self/status"}})
+	if err != nil || out != "SigIgn:\t0000000000000000\n" {
+		t.Errorf("%q, %v", out, err)
 	}
 }
 

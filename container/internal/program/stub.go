@@ -86,6 +86,7 @@ func (p *Program) AppendExec(e Exec) error {
 	p.owned = append(p.owned, f)
 	stub := p.File(f)
 	p.Call(unix.SYS_FCNTL, Int(status), Int(unix.F_SETFD), Int(0))
+	p.heedSignals()
 	env := p.Strs(e.Env)
 	if e.Hold != nil {
 		found := p.Label()
@@ -107,6 +108,18 @@ func (p *Program) AppendExec(e Exec) error {
 	}
 	p.FailNoted(unix.ENOENT)
 	return nil
+}
+
+// heedSignals appends calls that end the ignoring of signals. Those that this process ignores, or whoever started it did (nohup, a shell for its background
+// jobs), would stay so in the program that is executed, and a shell cannot even trap them then.
+func (p *Program) heedSignals() {
+	const setSize, last = 8, 64             // bytes of the kernel's sigset_t, and its last signal
+	byDefault := p.Bytes(make([]byte, 4*8)) // a struct sigaction with SIG_DFL
+	for sig := 1; sig <= last; sig++ {
+		if sig != int(unix.SIGKILL) && sig != int(unix.SIGSTOP) {
+			p.Call(unix.SYS_RT_SIGACTION, Int(sig), byDefault, Int(0), Int(setSize)).Ignore()
+		}
+	}
 }
 
 // AppendEnd ends a program that executes nothing: its process ends when it has come so far.
