@@ -14,18 +14,45 @@ import (
 	"github.com/camada/camada/network"
 	"github.com/camada/camada/network/dns"
 	"github.com/camada/camada/network/relay"
+	"github.com/camada/camada/network/usernet"
 	"github.com/camada/camada/userns"
 )
 
 // networkDir is where the networks of this machine (or, rootless, of this user) are described.
 func (e *Engine) networkDir() string {
-	if !userns.Rootless() {
+	if !userns.Rootless() && os.Geteuid() == 0 {
 		return network.DefaultStateDir
 	}
-	if dir := e.getenv("XDG_RUNTIME_DIR"); dir != "" {
-		return filepath.Join(dir, "camada", "network")
+	return userDir(e.getenv, e.root, "network")
+}
+
+// userDir is a directory of an ordinary user's for what ends with the machine.
+func userDir(getenv func(string) string, root, name string) string {
+	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "camada", name)
 	}
-	return filepath.Join(e.root, "network")
+	return filepath.Join(root, name)
+}
+
+// membersName is the directory of the processes that share the user's namespace.
+const membersName = "members"
+
+// SharedNamespace is the directory for userns.Options.Shared: the user namespaces of all commands that start containers of one user are one, or
+// their containers could not be on one network.
+func SharedNamespace(cfg Config) (string, error) {
+	root, err := rootDir(cfg)
+	if err != nil {
+		return "", err
+	}
+	return userDir(cfg.Getenv, root, membersName), nil
+}
+
+// stay keeps the user's namespace open to other commands as long as a container is looked after here.
+func (e *Engine) stay() (end func(), err error) {
+	if !userns.Rootless() {
+		return func() {}, nil
+	}
+	return userns.Stay(userDir(e.getenv, e.root, membersName))
 }
 
 // cgroupsPath names the control group of a container; those of one store have a prefix in common, so that
@@ -66,6 +93,7 @@ type bridged struct {
 	stopResolver func()
 	stopRelay    func()
 	stopWatch    func()
+	outward      *usernet.Server // of a container of an ordinary user
 }
 
 func (n *bridged) connect(ctx context.Context, pid int) error {
@@ -74,10 +102,15 @@ func (n *bridged) connect(ctx context.Context, pid int) error {
 		return err
 	}
 	n.result, n.connected, n.pid = res, true, pid
-	if err := n.writeHosts(res.Connections, res.Address.Addr(), res.Gateway); err != nil {
+	if err := n.writeHosts(res.Connections, res.Address.Addr(), n.host(res.Gateway)); err != nil {
 		return err
 	}
-	if res.Driver == network.Bridge {
+	if o := res.Outlet; o != nil {
+		if n.outward, err = usernet.Serve(usernet.Config{Tun: o.Tun, TCP: o.TCP, UDP: o.UDP, Inside: o.Inside}); err != nil {
+			return err
+		}
+	}
+	if res.Driver == network.Bridge || res.Driver == network.Embedded {
 		if err := n.resolve(res.Connections); err != nil {
 			return err
 		}
@@ -99,6 +132,14 @@ func (n *bridged) connect(ctx context.Context, pid int) error {
 	return rewrite(filepath.Join(n.files, "resolv.conf"), network.ResolvConf(host, conf))
 }
 
+// host is this machine's address as the container reaches it.
+func (n *bridged) host(gateway netip.Addr) netip.Addr {
+	if n.result.Driver == network.Embedded {
+		return n.result.Host
+	}
+	return gateway
+}
+
 // writeHosts writes /etc/hosts: the host name stands for each address.
 func (n *bridged) writeHosts(all []network.Connection, first netip.Addr, gateway netip.Addr) error {
 	extra, err := n.options.addHosts(gateway)
@@ -116,9 +157,10 @@ func (n *bridged) writeHosts(all []network.Connection, first netip.Addr, gateway
 	return rewrite(filepath.Join(n.files, "hosts"), b)
 }
 
-// resolve starts the resolver when one of the networks was made by a user, and writes who is to be asked.
+// resolve starts the resolver when one of the networks was made by a user, or when the host's own could not be reached otherwise, and writes who
+// is to be asked.
 func (n *bridged) resolve(all []network.Connection) error {
-	own := false
+	own := n.result.Driver == network.Embedded
 	for _, c := range all {
 		own = own || c.Network != ""
 	}
@@ -150,9 +192,11 @@ func (n *bridged) relay() (err error) {
 	}
 	var sockets []relay.Socket
 	for i, p := range n.result.Ports {
-		sockets = append(sockets, relay.Socket{
-			File: n.result.Reserved[i], Protocol: p.Protocol, To: func() (netip.AddrPort, bool) { return network.Target(n.stateDir, n.id, p) },
-		})
+		s := relay.Socket{File: n.result.Reserved[i], Protocol: p.Protocol, To: func() (netip.AddrPort, bool) { return network.Target(n.stateDir, n.id, p) }}
+		if n.outward != nil {
+			s.Dial = n.outward.Dial
+		}
+		sockets = append(sockets, s)
 	}
 	n.stopRelay, err = relay.Serve(sockets)
 	return err
@@ -171,7 +215,7 @@ func (n *bridged) changed() {
 	if len(all) > 0 {
 		first, gateway = all[0].Address.Addr(), all[0].Gateway
 	}
-	_ = n.writeHosts(all, first, gateway)
+	_ = n.writeHosts(all, first, n.host(gateway))
 	_ = n.resolve(all)
 }
 
@@ -190,8 +234,14 @@ func (n *bridged) disconnect() {
 	for _, f := range n.result.Reserved {
 		f.Close()
 	}
+	if n.outward != nil {
+		n.outward.Stop()
+	}
 	if n.connected {
 		_ = network.Teardown(context.Background(), n.stateDir, n.id) // what is left is found by the next Reconcile
+	}
+	if n.result.Outlet != nil {
+		_ = n.result.Outlet.Close()
 	}
 	n.connected = false
 }

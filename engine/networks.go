@@ -29,22 +29,18 @@ type NetworkOptions struct {
 
 // CreateNetwork makes a network and returns its ID.
 func (e *Engine) CreateNetwork(ctx context.Context, o NetworkOptions) (string, error) {
-	if e.rootlessNetworks() {
-		return "", errNeedsRoot()
-	}
 	n := network.Network{
 		Name: o.Name, Kind: network.Kind(orElse(o.Driver, string(network.KindBridge))), IPv6: o.IPv6, Internal: o.Internal, Attachable: o.Attachable,
 		Options: o.Options, Labels: o.Labels,
+	}
+	if n.Kind != network.KindBridge && n.Kind != network.KindNone && e.rootlessNetworks() {
+		return "", errdefs.Unsupported("network %s: the driver %s needs root: its interfaces are the host's", n.Name, n.Kind)
 	}
 	if err := o.pools(&n); err != nil {
 		return "", err
 	}
 	n, err := e.definitions().Create(ctx, n)
 	return n.ID, err
-}
-
-func errNeedsRoot() error {
-	return errdefs.Unsupported("networks of one's own need root: an ordinary user has bridge, host and none")
 }
 
 // rootlessNetworks tells that containers are connected in user space.
@@ -379,8 +375,6 @@ func (e *Engine) changeNetworks(ctx context.Context, name, container string) (*r
 	switch {
 	case name == networkHost || name == networkNone:
 		return fail(errdefs.Invalid("containers are connected to network %s when they are made only", name))
-	case e.rootlessNetworks():
-		return fail(errNeedsRoot())
 	case name != networkBridge:
 		found, err := e.definitions().Get(name)
 		if err != nil {

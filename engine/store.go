@@ -199,7 +199,7 @@ func (e *Engine) Reset(ctx context.Context) error {
 	if err := e.removeNetworks(ctx); err != nil {
 		return err
 	}
-	for _, d := range []string{"refs", "reflog", "referrers", "index.json", "oci-layout", "blobs", "ingest", "snapshots", "cache", "history", "containers", "events", "volumes", "leases", "network", "networks", "tmp", "lost+found"} {
+	for _, d := range []string{"refs", "reflog", "referrers", "index.json", "oci-layout", "blobs", "ingest", "snapshots", "cache", "history", "containers", "events", "volumes", "leases", membersName, "network", "networks", "tmp", "lost+found"} {
 		if err := os.RemoveAll(filepath.Join(e.root, d)); err != nil {
 			return fmt.Errorf("reset the store: %w", err)
 		}

@@ -28,6 +28,11 @@ func (e *Engine) supervise(ctx context.Context, l *launch, hub *attach.Hub, star
 		return container.ExitStatus{}, err
 	}
 	defer keep.Close()
+	end, err := e.stay()
+	if err != nil {
+		return container.ExitStatus{}, err
+	}
+	defer end()
 	if err := e.again(ctx, l.c); err != nil {
 		if started != nil {
 			started(err)
@@ -41,11 +46,11 @@ func (e *Engine) supervise(ctx context.Context, l *launch, hub *attach.Hub, star
 	if l.opts.Remove {
 		err = errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c, true))
 	}
-	end := attach.End{Code: status.Code}
+	last := attach.End{Code: status.Code}
 	if err != nil {
-		end.Error = err.Error()
+		last.Error = err.Error()
 	}
-	hub.End(end)
+	hub.End(last)
 	return status, err
 }
 

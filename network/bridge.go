@@ -30,6 +30,8 @@ type bridge struct {
 	Isolated bool `json:"isolated,omitempty"`
 	// Foreign was there before, and stays.
 	Foreign bool `json:"foreign,omitempty"`
+	// Routed is in the router of an ordinary user, where nothing is translated.
+	Routed bool `json:"routed,omitempty"`
 }
 
 func (b bridge) six() bool { return b.Pool6.Subnet.IsValid() }
@@ -67,6 +69,12 @@ func (s state) ensureBridge(c *rtnl, n *Network, o Options) (bridge, link, error
 		if err != nil {
 			return b, l, err
 		}
+		if s.routed() {
+			b.Routed, b.Plain = true, true
+			if n == nil && o.six {
+				b.Pool6 = ownPool6()
+			}
+		}
 		if err := writeJSON(s.path("bridges", name+".json"), b); err != nil {
 			return b, l, err
 		}
@@ -103,8 +111,10 @@ func bringUp(c *rtnl, b bridge, l link) error {
 	if b.Internal {
 		return nil
 	}
-	if err := sysctl("net/ipv4/conf/"+b.Name+"/route_localnet", "1"); err != nil {
-		return err
+	if !b.Routed {
+		if err := sysctl("net/ipv4/conf/"+b.Name+"/route_localnet", "1"); err != nil {
+			return err
+		}
 	}
 	if err := sysctl("net/ipv4/ip_forward", "1"); err != nil || !b.six() {
 		return err
@@ -234,6 +244,14 @@ func (s state) removeBridge(c *rtnl, b bridge) error {
 			return err
 		}
 	}
+	if err := s.forgetBridge(b); err != nil {
+		return err
+	}
+	return s.installRules()
+}
+
+// forgetBridge removes what the state knows of a bridge.
+func (s state) forgetBridge(b bridge) error {
 	for _, name := range []string{s.path("bridges", b.Name+".json"), s.path(lastName(b.Network)), s.path(lastName(b.Network) + ".6")} {
 		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -244,7 +262,7 @@ func (s state) removeBridge(c *rtnl, b bridge) error {
 			return err
 		}
 	}
-	return s.installRules()
+	return nil
 }
 
 // takeDown removes what the host has of a network; ErrConflict while containers are connected.
@@ -264,23 +282,30 @@ func (s state) takeDown(ctx context.Context, n Network) error {
 	if len(users) > 0 {
 		return errdefs.Conflict("%d containers are connected to it, the first is %.12s; disconnect or stop them", len(users), users[0].ID)
 	}
-	c, err := dialRtnl()
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	switch n.Kind {
-	case KindMacvlan, KindIPvlan:
-		if n.Options[optionParent] == "" {
-			return c.deleteLink(n.Interface())
+	var b bridge
+	up := readJSON(s.path("bridges", n.Interface()+".json"), &b) == nil && b.Network == n.ID // since the machine started
+	reached := false
+	err = s.inside(func() error {
+		reached = true
+		c, err := dialRtnl()
+		if err != nil {
+			return err
+		}
+		defer c.close()
+		switch {
+		case n.Kind == KindMacvlan || n.Kind == KindIPvlan:
+			if n.Options[optionParent] == "" {
+				return c.deleteLink(n.Interface())
+			}
+		case up:
+			return s.removeBridge(c, b)
 		}
 		return nil
+	})
+	if up && !reached && err == nil {
+		err = s.forgetBridge(b)
 	}
-	var b bridge
-	if err := readJSON(s.path("bridges", n.Interface()+".json"), &b); err != nil || b.Network != n.ID {
-		return nil //nolint:nilerr // it was never up since the machine started
-	}
-	return s.removeBridge(c, b)
+	return err
 }
 
 // usersOf are the living containers on a network; what dead ones hold is taken back. The caller has the lock.

@@ -37,6 +37,41 @@ func attach(ctx context.Context, stateDir, id string, e Endpoint) (n Connection,
 		return n, err
 	}
 	defer netns.Close()
+	o := Options{Bridge: DefaultBridge, Subnets: DefaultSubnets()}
+	if h.Driver == Embedded {
+		if e.Network != nil && e.Network.Kind != KindBridge {
+			return n, errdefs.Unsupported("network %s: the driver %s needs root", e.Network.Name, e.Network.Kind)
+		}
+		if err := o.surveyHost(); err != nil {
+			return n, err
+		}
+	}
+	err = s.insideOf(h, func() error {
+		n, err = s.attachTo(ctx, h, o, e, netns)
+		return err
+	})
+	return n, err
+}
+
+// insideOf runs f where the bridges of a container are.
+func (s state) insideOf(h held, f func() error) error {
+	if h.Driver != Embedded {
+		return f()
+	}
+	router, err := s.findRouter()
+	if err != nil {
+		return err
+	}
+	if router == nil {
+		return errdefs.Unavailable("whoever looks after it has just ended")
+	}
+	defer router.Close()
+	return inNamespace(router, f)
+}
+
+// attachTo does it where the bridges are.
+func (s state) attachTo(ctx context.Context, h held, o Options, e Endpoint, netns *os.File) (n Connection, err error) {
+	id := h.ID
 	c, err := dialRtnl()
 	if err != nil {
 		return n, err
@@ -44,7 +79,7 @@ func attach(ctx context.Context, stateDir, id string, e Endpoint) (n Connection,
 	defer c.close()
 	before := h
 	before.Connections = slices.Clone(h.Connections)
-	p, err := s.join(ctx, c, Options{Bridge: DefaultBridge, Subnets: DefaultSubnets()}, e, &h)
+	p, err := s.join(ctx, c, o, e, &h)
 	if err != nil {
 		return n, err
 	}
@@ -70,6 +105,11 @@ func attach(ctx context.Context, stateDir, id string, e Endpoint) (n Connection,
 	if err = republish(before, h); err != nil {
 		return n, err
 	}
+	if h.Driver == Embedded {
+		if err = h.lead(c, n); err != nil {
+			return n, err
+		}
+	}
 	return n, awaitAll(c, plans)
 }
 
@@ -79,8 +119,8 @@ func (s state) running(id string) (held, error) {
 	switch {
 	case err != nil:
 		return h, err
-	case h.Driver != Bridge:
-		return h, errdefs.Unsupported("its network is that of %s, which connects to nothing else", h.Driver)
+	case h.Driver != Bridge && h.Driver != Embedded:
+		return h, errdefs.Unsupported("its network is that of %s, which connects to nothing else; start it with --network and the name of a network that was made with camada network create", h.Driver)
 	case !h.Owner.alive():
 		return h, errdefs.NotFound("it does not run")
 	}
@@ -117,7 +157,18 @@ func detach(_ context.Context, stateDir, id, network string) error {
 		return err
 	}
 	// The file goes last: what was interrupted is done again.
-	if err := errors.Join(removeInterface(h.Owner, n), s.dropClaims(n, id), s.save(h)); err != nil {
+	err = s.insideOf(h, func() error {
+		if h.Driver != Embedded {
+			return removeInterface(h.Owner, n)
+		}
+		c, err := dialRtnl()
+		if err != nil {
+			return err
+		}
+		defer c.close()
+		return errors.Join(h.unlead(c, n), removeInterface(h.Owner, n))
+	})
+	if err := errors.Join(err, s.dropClaims(n, id), s.save(h)); err != nil {
 		return err
 	}
 	return rerouteInside(h, n)

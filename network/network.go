@@ -1,7 +1,7 @@
 // Package network connects containers to the outside and to each other without a daemon. As root
 // it keeps bridges, gives each container addresses and pairs of veth
 // interfaces, and lets nftables translate addresses and published ports. For an
-// ordinary user, pasta or slirp4netns do the same job in user space.
+// ordinary user the bridges are in a network namespace of his own, and camada passes on what goes to the outside; or pasta does that job.
 //
 //	ports, err := network.ParsePort("127.0.0.1:8080:80/tcp")
 //	res, err := network.Setup(ctx, network.Options{
@@ -27,6 +27,7 @@
 //	  ports/<proto>-<port>-<ip>   likewise
 //	  names/<network>/<name>/<id> an empty file: the container has the name on the network
 //	  containers/<id>.json     who the owner is and what it holds
+//	  router.json              of an ordinary user: which network namespace the bridges are in
 //
 // A container's file is written before anything is made for it, and names the
 // container's first process with its start time. So whatever a killed camada
@@ -57,11 +58,14 @@ type Driver string
 
 // The drivers.
 const (
-	// Auto takes Bridge where interfaces may be made, else Pasta, else Slirp.
+	// Auto takes Bridge where interfaces may be made. Elsewhere it takes Embedded for networks that users made, and for the default one Pasta, else
+	// Embedded, and Slirp where the kernel lacks what that needs.
 	Auto   Driver = ""
 	Bridge Driver = "bridge"
-	Pasta  Driver = "pasta"
-	Slirp  Driver = "slirp4netns"
+	// Embedded are bridges in a network namespace of the user's, from which the process that looks after the container passes on what it sends.
+	Embedded Driver = "embedded"
+	Pasta    Driver = "pasta"
+	Slirp    Driver = "slirp4netns"
 )
 
 // Options describes one container's connection.
@@ -87,6 +91,8 @@ type Options struct {
 	Subnets []netip.Prefix
 	// MTU of the bridge when it is made; 0 takes that of the host's default route.
 	MTU int
+
+	six bool // the default bridge of a router has IPv6, as the host has
 }
 
 // Result is what a container got.
@@ -111,6 +117,10 @@ type Result struct {
 	// Relayed says that the host has rules for what comes in: the caller serves the Reserved sockets and passes on what comes to
 	// where Target says, so that those rules are obeyed.
 	Relayed bool
+	// Host is this machine's address as the container reaches it, where that is not the gateway.
+	Host netip.Addr
+	// Outlet has what the container sends to the outside, nil but for Embedded. The caller passes it on, and closes it when the container has ended.
+	Outlet *Outlet
 }
 
 // Setup connects the container. Errors: ErrConflict for a port that is in use,
@@ -124,13 +134,11 @@ func Setup(ctx context.Context, o Options) (Result, error) {
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
+	var other Driver // when the first is not possible here
 	if o.Driver == Auto {
 		o.Driver = Bridge
 		if !mayBridge() {
-			var err error
-			if o.Driver, err = userspaceDriver(); err != nil {
-				return Result{}, err
-			}
+			o.Driver, other = o.userspaceDrivers()
 		}
 	}
 	var res Result
@@ -138,6 +146,12 @@ func Setup(ctx context.Context, o Options) (Result, error) {
 	switch o.Driver {
 	case Bridge:
 		res, err = setupBridge(ctx, o)
+	case Embedded:
+		res, err = setupEmbedded(ctx, o)
+		if other != Auto && errdefs.IsUnsupported(err) {
+			o.Driver = other
+			res, err = setupUserspace(ctx, o)
+		}
 	case Pasta, Slirp:
 		res, err = setupUserspace(ctx, o)
 	default:

@@ -52,6 +52,8 @@ func member() {
 			err = rootless(f[1], f[2])
 		case "dial":
 			answer, err = dial(f[1], f[2])
+		case "ping":
+			err = ping(f[1])
 		case "keep":
 			answer, err = keep(f[1], f[2], f[3])
 		case "answer":

@@ -157,13 +157,8 @@ func (s state) allocate(ctx context.Context, c *rtnl, o Options, h *held, res *R
 	}
 	defer unlock()
 	ctx = context.WithoutCancel(ctx)
-	if old, err := s.load(h.ID); err == nil {
-		if old.Owner.alive() {
-			return nil, errdefs.AlreadyExists("it has a network already")
-		}
-		if err := s.release(ctx, old); err != nil {
-			return nil, err
-		}
+	if err := s.clear(ctx, h.ID); err != nil {
+		return nil, err
 	}
 	plans, err := s.takeAll(ctx, c, o, h, res)
 	if err != nil {
@@ -175,7 +170,19 @@ func (s state) allocate(ctx context.Context, c *rtnl, o Options, h *held, res *R
 	return plans, err
 }
 
-func (s state) takeAll(ctx context.Context, c *rtnl, o Options, h *held, res *Result) ([]plan, error) {
+// clear takes back what the container held when it ran before. The caller has the lock.
+func (s state) clear(ctx context.Context, id string) error {
+	old, err := s.load(id)
+	if err != nil {
+		return nil //nolint:nilerr // it held nothing, or nothing that can be read
+	}
+	if old.Owner.alive() {
+		return errdefs.AlreadyExists("it has a network already")
+	}
+	return s.release(ctx, old)
+}
+
+func (s state) takeAll(ctx context.Context, c *rtnl, o Options, h *held, res *Result) (_ []plan, err error) {
 	ends := o.Endpoints
 	if len(ends) == 0 {
 		ends = []Endpoint{{}}
@@ -197,7 +204,17 @@ func (s state) takeAll(ctx context.Context, c *rtnl, o Options, h *held, res *Re
 		case v6 && !to6.IsValid():
 			return nil, errdefs.Unsupported("publish %s: the container has no IPv6 address; make a network with --ipv6", p)
 		}
-		chosen, f, err := reserve(p, h.Relayed, func(m PortMapping) (bool, error) { return s.portTaken(ctx, m) })
+		var chosen PortMapping
+		var f *os.File
+		take := func() (err error) {
+			chosen, f, err = reserve(p, h.Relayed, func(m PortMapping) (bool, error) { return s.portTaken(ctx, m) })
+			return err
+		}
+		if h.Driver == Embedded { // this is the router
+			err = onHost(take)
+		} else {
+			err = take()
+		}
 		if err != nil {
 			return nil, err
 		}

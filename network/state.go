@@ -25,6 +25,9 @@ type held struct {
 	Ports       []PortMapping `json:"ports,omitempty"`
 	// Relayed ports are served by sockets of the host, and not translated.
 	Relayed bool `json:"relayed,omitempty"`
+	// Keeper looks after a container of the driver Embedded; Out is what it has open.
+	Keeper process `json:"keeper,omitzero"`
+	Out    outlet  `json:"out,omitzero"`
 	// Helper is the driver's process in user space.
 	Helper process `json:"helper,omitzero"`
 }
@@ -210,6 +213,10 @@ func (s state) release(ctx context.Context, h held) error {
 				errs = append(errs, removeInterface(h.Owner, n))
 			}
 		}
+	case Embedded:
+		if len(h.Connections) > 0 {
+			errs = append(errs, s.releaseEmbedded(h))
+		}
 	default:
 		errs = append(errs, h.Helper.stop(ctx))
 		s.hideNamespace(h.ID)
@@ -314,7 +321,28 @@ func (s state) reconcile(ctx context.Context) ([]string, error) {
 			}
 		}
 	}
-	return gone, errors.Join(append(errs, s.sweepFiles(), s.sweepLinks(ctx, known))...)
+	sweep := func() error { return s.sweepLinks(ctx, known) }
+	return gone, errors.Join(append(errs, s.sweepFiles(), s.inside(sweep), s.forgetRouter())...)
+}
+
+// forgetRouter removes what is known of a router that is gone.
+func (s state) forgetRouter() error {
+	if !s.routed() {
+		return nil
+	}
+	router, err := s.findRouter()
+	switch {
+	case err != nil:
+		return nil //nolint:nilerr // it is there, and cannot be entered from here
+	case router != nil:
+		return router.Close()
+	}
+	bridges, err := s.bridges()
+	errs := []error{err}
+	for _, b := range bridges {
+		errs = append(errs, s.forgetBridge(b))
+	}
+	return errors.Join(append(errs, os.Remove(s.path(routerFile)))...)
 }
 
 // sweepFiles removes files whose writer was killed before it gave them their name: under the lock nobody writes.

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
@@ -24,6 +25,14 @@ func DefaultSubnets() []netip.Prefix {
 		pools = append(pools, netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, third, 0}), 24))
 	}
 	return pools
+}
+
+// ownPool6 is a unique local subnet (RFC 4193).
+func ownPool6() Pool {
+	a := [16]byte{0xfd}
+	_, _ = rand.Read(a[1:6]) // it never fails
+	subnet := netip.PrefixFrom(netip.AddrFrom16(a), 64)
+	return Pool{Subnet: subnet, Gateway: subnet.Addr().Next()}
 }
 
 // chooseSubnet takes the first pool that overlaps with nothing in use.

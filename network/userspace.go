@@ -19,24 +19,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The drivers for users who may not change the host's network: a helper process
+// The drivers of other people's programs for users who may not change the host's network: a helper process
 // per container moves packets between a tap device inside and ordinary sockets
 // outside, and listens on the published ports. It is recorded with its start time
 // and stopped by Teardown.
 
-// userspaceDriver gives the one that is installed, pasta before slirp4netns.
-func userspaceDriver() (Driver, error) {
-	for _, d := range []Driver{Pasta, Slirp} {
-		if _, err := exec.LookPath(string(d)); err == nil {
-			return d, nil
-		}
+// userspaceDrivers chooses for a user who may make no interfaces on the host; other is for when the first is not possible on this machine.
+func (o Options) userspaceDrivers() (first, other Driver) {
+	installed := func(d Driver) bool {
+		_, err := exec.LookPath(string(d))
+		return err == nil
 	}
-	return "", errdefs.Unsupported("bridge network: this user may not make interfaces, and neither pasta (package passt) nor slirp4netns is installed; install one, or use --network host or --network none")
+	switch {
+	case o.needsBridges():
+		return Embedded, Auto
+	case installed(Pasta):
+		return Pasta, Auto
+	case installed(Slirp):
+		return Embedded, Slirp
+	}
+	return Embedded, Auto
 }
 
 func setupUserspace(ctx context.Context, o Options) (res Result, err error) {
-	if len(o.Endpoints) > 1 || len(o.Endpoints) == 1 && o.Endpoints[0].Network != nil {
-		return res, errdefs.Unsupported("networks of one's own need root: an ordinary user has bridge, host and none")
+	if o.needsBridges() {
+		return res, errdefs.Unsupported("network driver %s: it knows the default network alone", o.Driver)
 	}
 	var mac net.HardwareAddr
 	if len(o.Endpoints) == 1 {
@@ -129,13 +136,8 @@ func (s state) admit(ctx context.Context, o Options, h *held) error {
 		return err
 	}
 	defer unlock()
-	if old, err := s.load(h.ID); err == nil {
-		if old.Owner.alive() {
-			return errdefs.AlreadyExists("it has a network already")
-		}
-		if err := s.release(ctx, old); err != nil {
-			return err
-		}
+	if err := s.clear(ctx, h.ID); err != nil {
+		return err
 	}
 	for _, p := range o.Ports {
 		chosen, f, err := reserve(p, true, func(m PortMapping) (bool, error) { return s.portTaken(ctx, m) })

@@ -148,12 +148,21 @@ func TestUserspace(t *testing.T) {
 	}
 }
 
-func TestNoDriver(t *testing.T) {
-	t.Setenv("PATH", t.TempDir())
-	_, err := userspaceDriver()
-	if !errdefs.IsUnsupported(err) || !strings.Contains(err.Error(), "passt") || !strings.Contains(err.Error(), "--network none") {
-		t.Errorf("%v", err)
+func TestUserspaceDrivers(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	expect := func(what string, o Options, first, other Driver) {
+		if f, s := o.userspaceDrivers(); f != first || s != other {
+			t.Errorf("%s: %q, else %q; want %q, else %q", what, f, s, first, other)
+		}
 	}
+	own := Options{Endpoints: []Endpoint{{Network: &Network{}}}}
+	expect("nothing is installed", Options{}, Embedded, Auto)
+	check(t, os.WriteFile(filepath.Join(dir, "slirp4netns"), nil, 0o755))
+	expect("slirp4netns", Options{}, Embedded, Slirp)
+	check(t, os.WriteFile(filepath.Join(dir, "pasta"), nil, 0o755))
+	expect("pasta", Options{}, Pasta, Auto)
+	expect("pasta, and a network of the user's own", own, Embedded, Auto)
 }
 
 func TestPastaPorts(t *testing.T) {

@@ -119,32 +119,18 @@ type Options struct {
 	Args []string
 	// Root is a directory to find /etc/subuid and /etc/subgid in; "" is "/".
 	Root string
+	// Shared is a directory of the user's: commands that name the same one share one user namespace, as long as one of them or something that
+	// called Stay runs. "" makes a namespace for this command alone.
+	Shared string
+	// Join starts this program again in a user namespace (package container/join). It is needed with Shared.
+	Join func(ns *os.File, args, env []string) (pid int, err error)
 }
 
-// Reexec runs this program again as root of a new user namespace with the same
+// Reexec runs this program again as root of a new user namespace, or of one that is shared, with the same
 // standard streams, passes signals on, and returns its exit code.
 func Reexec(ctx context.Context, opts Options) (int, error) {
 	if opts.Args == nil {
 		opts.Args = os.Args[1:]
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return 125, fmt.Errorf("make a pipe: %w", err)
-	}
-	defer w.Close()
-	uid, gid := os.Geteuid(), os.Getegid()
-	cmd := &exec.Cmd{
-		Path: "/proc/self/exe", Args: append([]string{childName}, opts.Args...),
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ExtraFiles: []*os.File{r},
-		Env: append(os.Environ(), EnvUID+"="+strconv.Itoa(uid), EnvGID+"="+strconv.Itoa(gid), envParent+"="+strconv.Itoa(os.Getpid())),
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS}
-	uids, gids := ranges(opts.Root, uid, gid)
-	useRanges := uids.count > 0 && gids.count > 0
-	if !useRanges {
-		// Go writes the maps itself, before the exec.
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}}
 	}
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded()...)
@@ -152,29 +138,89 @@ func Reexec(ctx context.Context, opts Options) (int, error) {
 	// The child's parent is the thread that makes it: that must live as long.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
-		r.Close()
-		return 125, startError(err)
-	}
-	r.Close()
-	if useRanges {
-		if err := mapRanges(ctx, cmd.Process.Pid, uid, gid, uids, gids); err != nil {
-			w.Close()
-			_ = cmd.Wait()
-			return 125, err
-		}
-	}
-	if _, err := w.Write([]byte{1}); err != nil {
-		return 125, fmt.Errorf("start in the user namespace: %w", err)
+	p, err := opts.start(ctx)
+	if err != nil {
+		return 125, err
 	}
 	go func() {
 		for s := range signals {
 			if !fromTerminal(s) {
-				_ = cmd.Process.Signal(s)
+				_ = p.Signal(s)
 			}
 		}
 	}()
-	return exitCode(cmd.Wait())
+	return exitCode(p.Wait())
+}
+
+// start starts the program inside.
+func (o Options) start(ctx context.Context) (*os.Process, error) {
+	uid, gid := os.Geteuid(), os.Getegid()
+	env := append(os.Environ(), EnvUID+"="+strconv.Itoa(uid), EnvGID+"="+strconv.Itoa(gid), envParent+"="+strconv.Itoa(os.Getpid()))
+	uids, gids := ranges(o.Root, uid, gid)
+	useRanges := uids.count > 0 && gids.count > 0
+	if o.Shared == "" {
+		return o.fresh(ctx, env, uids, gids)
+	}
+	s, err := openShared(ctx, o.Shared)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	var p *os.Process
+	if ns := s.find(mapsOf(uid, uids, useRanges), mapsOf(gid, gids, useRanges)); ns != nil {
+		p = o.joined(ns, env)
+	}
+	if p == nil {
+		if p, err = o.fresh(ctx, env, uids, gids); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.add(p.Pid); err != nil {
+		_ = p.Kill()
+		_, _ = p.Wait()
+		return nil, err
+	}
+	return p, nil
+}
+
+// fresh starts the program in a new namespace.
+func (o Options) fresh(ctx context.Context, env []string, uids, gids idRange) (*os.Process, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make a pipe: %w", err)
+	}
+	defer w.Close()
+	uid, gid := os.Geteuid(), os.Getegid()
+	cmd := &exec.Cmd{
+		Path: "/proc/self/exe", Args: append([]string{childName}, o.Args...),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ExtraFiles: []*os.File{r}, Env: env,
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS}
+	useRanges := uids.count > 0 && gids.count > 0
+	if !useRanges {
+		// Go writes the maps itself, before the exec.
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}}
+	}
+	err = cmd.Start()
+	r.Close()
+	if err != nil {
+		return nil, startError(err)
+	}
+	if useRanges {
+		err = mapRanges(ctx, cmd.Process.Pid, uid, gid, uids, gids)
+	}
+	if err == nil {
+		if _, err = w.Write([]byte{1}); err != nil {
+			err = fmt.Errorf("start in the user namespace: %w", err)
+		}
+	}
+	if err != nil {
+		w.Close() // it ends
+		_ = cmd.Wait()
+		return nil, err
+	}
+	return cmd.Process, nil
 }
 
 func startError(err error) error {
@@ -185,18 +231,14 @@ func startError(err error) error {
 	return fmt.Errorf("make a user namespace: %w", err)
 }
 
-func exitCode(err error) (int, error) {
-	var ee *exec.ExitError
-	switch {
-	case err == nil:
-		return 0, nil
-	case errors.As(err, &ee):
-		if ws, ok := ee.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-			return 128 + int(ws.Signal()), nil
-		}
-		return ee.ExitCode(), nil
+func exitCode(st *os.ProcessState, err error) (int, error) {
+	if err != nil {
+		return 125, fmt.Errorf("wait for the program in the user namespace: %w", err)
 	}
-	return 125, fmt.Errorf("wait for the program in the user namespace: %w", err)
+	if ws, ok := st.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return 128 + int(ws.Signal()), nil
+	}
+	return st.ExitCode(), nil
 }
 
 // forwarded are the signals that ask a program to do something, or that wake it.

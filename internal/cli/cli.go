@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/camada/camada/container/join"
 	"github.com/camada/camada/engine"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/cli/display"
@@ -20,8 +21,15 @@ import (
 )
 
 // inNamespace marks verbs that an ordinary user runs inside a user namespace: those that touch the
-// files of layers or the processes of containers.
+// files of layers or the processes of containers. Its value is alone or shared.
 const inNamespace = "inNamespace"
+
+const (
+	// alone is a namespace for this command.
+	alone = "yes"
+	// shared is one that all commands of the user share which start containers or change their networks.
+	shared = "shared"
+)
 
 // app is what all verbs share.
 type app struct {
@@ -119,7 +127,7 @@ of every tag, and runs them: one static binary, no daemon, as root or as an ordi
 		SilenceErrors: true,
 		Version:       a.version,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			return a.enterNamespace(cmd, cmd.Annotations[inNamespace] != "")
+			return a.enterNamespace(cmd, cmd.Annotations[inNamespace])
 		},
 	}
 	root.SetVersionTemplate("camada version {{.Version}}\n")
@@ -136,12 +144,20 @@ of every tag, and runs them: one static binary, no daemon, as root or as an ordi
 }
 
 // enterNamespace runs the program again inside a user namespace when the verb needs it and
-// the user is not root. It does not return then, but by an exitError.
-func (a *app) enterNamespace(cmd *cobra.Command, needed bool) error {
-	if os.Geteuid() == 0 || a.isInner || !needed {
+// the user is not root: how is "" for those that do not. It does not return then, but by an exitError.
+func (a *app) enterNamespace(cmd *cobra.Command, how string) error {
+	if os.Geteuid() == 0 || a.isInner || how == "" {
 		return nil
 	}
-	code, err := userns.Reexec(cmd.Context(), userns.Options{})
+	var o userns.Options
+	if how == shared {
+		dir, err := engine.SharedNamespace(a.config())
+		if err != nil {
+			return err
+		}
+		o.Shared, o.Join = dir, join.Start
+	}
+	code, err := userns.Reexec(cmd.Context(), o)
 	if a.driver == engine.DriverNative && errdefs.IsUnsupported(err) {
 		return nil // plain copies need no rights; containers will complain for themselves
 	}
@@ -150,7 +166,11 @@ func (a *app) enterNamespace(cmd *cobra.Command, needed bool) error {
 
 // engine opens the store. The caller closes it.
 func (a *app) engine(ctx context.Context) (*engine.Engine, error) {
-	return engine.Open(ctx, engine.Config{Root: a.root, Driver: a.driver, Getenv: os.Getenv, InsecureRegistries: a.insecure, Version: a.version})
+	return engine.Open(ctx, a.config())
+}
+
+func (a *app) config() engine.Config {
+	return engine.Config{Root: a.root, Driver: a.driver, Getenv: os.Getenv, InsecureRegistries: a.insecure, Version: a.version}
 }
 
 // with runs f with an open engine.

@@ -176,7 +176,7 @@ func (a *app) rmCommand() *cobra.Command {
 					return err
 				}
 			}
-			if err := a.enterNamespace(cmd, true); err != nil {
+			if err := a.enterNamespace(cmd, alone); err != nil {
 				return err
 			}
 			return a.with(cmd.Context(), func(e *engine.Engine) error {

@@ -99,7 +99,7 @@ func (a *app) copied(cmd *cobra.Command, o cpOptions, f func(*engine.Engine, con
 	if err != nil || running {
 		return n, err
 	}
-	if err := a.enterNamespace(cmd, true); err != nil {
+	if err := a.enterNamespace(cmd, alone); err != nil {
 		return 0, err
 	}
 	err = a.with(cmd.Context(), func(e *engine.Engine) error {

@@ -88,7 +88,7 @@ func (a *app) systemStartCommand() *cobra.Command {
 		Use: "start", Short: "Start the containers that should run, after a start of the machine",
 		Long: `Start the containers that do not run and whose restart policy wants them to: always; unless-stopped, when the user did
 not stop them; on-failure, when they failed. Nothing else starts them when the machine was started again.`,
-		Example: "  camada system start", Args: args(0, 0), Annotations: map[string]string{inNamespace: "yes"},
+		Example: "  camada system start", Args: args(0, 0), Annotations: map[string]string{inNamespace: shared},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				all, err := e.StartAll(cmd.Context())

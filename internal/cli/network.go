@@ -154,7 +154,7 @@ func (a *app) networkConnect() *cobra.Command {
 		Use: "connect [OPTIONS] NETWORK CONTAINER", Short: "Connect a container to a network",
 		Example: `  camada network connect back web
   camada network connect --alias www --ip 10.20.0.9 front web`,
-		Args: args(2, 2),
+		Args: args(2, 2), Annotations: map[string]string{inNamespace: shared},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var r network.Request
 			for _, a := range aliases {
@@ -192,7 +192,7 @@ func (a *app) networkDisconnect() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "disconnect [OPTIONS] NETWORK CONTAINER", Short: "Take a container off a network",
-		Example: "  camada network disconnect back web", Args: args(2, 2),
+		Example: "  camada network disconnect back web", Args: args(2, 2), Annotations: map[string]string{inNamespace: shared},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(e *engine.Engine) error { return e.DisconnectNetwork(cmd.Context(), args[0], args[1], force) })
 		},
@@ -205,7 +205,7 @@ func (a *app) networkRm() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "rm [OPTIONS] NETWORK...", Aliases: []string{"remove"}, Short: "Remove networks",
-		Example: "  camada network rm back front", Args: args(1, -1),
+		Example: "  camada network rm back front", Args: args(1, -1), Annotations: map[string]string{inNamespace: shared},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				return a.each(args, func(name string) error {
@@ -227,7 +227,7 @@ func (a *app) networkPrune() *cobra.Command {
 	var filters []string
 	cmd := &cobra.Command{
 		Use: "prune [OPTIONS]", Short: "Remove the networks that no container names",
-		Example: "  camada network prune --force --filter until=24h", Args: args(0, 0),
+		Example: "  camada network prune --force --filter until=24h", Args: args(0, 0), Annotations: map[string]string{inNamespace: shared},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			rest, before, err := until(filters)
 			if err != nil {

@@ -30,7 +30,7 @@ cannot be executed, 127 when it was not found, 128+n when signal n ended it.`,
   camada run --rm -v "$PWD:/src" -w /src buildbase make
   camada run --rm --network none --read-only --cap-drop ALL app`,
 		Args:        args(1, -1),
-		Annotations: map[string]string{inNamespace: "yes"},
+		Annotations: map[string]string{inNamespace: shared},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Image, o.Args = args[0], args[1:]
 			return a.runRun(cmd, o)

@@ -52,7 +52,7 @@ With -a or -i the command stays until the container ends, and its exit code is t
 		Example: `  camada start web db
   camada start -ai shell`,
 		Args:        args(1, -1),
-		Annotations: map[string]string{inNamespace: "yes"},
+		Annotations: map[string]string{inNamespace: shared},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Attach = o.Attach || o.Interactive
 			if o.Attach && len(args) > 1 {
@@ -116,7 +116,7 @@ func (a *app) restartCommand() *cobra.Command {
 			}); err != nil {
 				return err
 			}
-			if err := a.enterNamespace(cmd, true); err != nil {
+			if err := a.enterNamespace(cmd, shared); err != nil {
 				return err
 			}
 			return a.with(cmd.Context(), func(e *engine.Engine) error {

@@ -204,7 +204,7 @@ func (a *app) systemCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.enterNamespace(cmd, true); err != nil {
+			if err := a.enterNamespace(cmd, alone); err != nil {
 				return err
 			}
 			return a.with(cmd.Context(), func(e *engine.Engine) error { return e.Reset(cmd.Context()) })

@@ -3,7 +3,7 @@
 //
 //	stop, err := relay.Serve([]relay.Socket{{File: bound, Protocol: "tcp", To: func() (netip.AddrPort, bool) { ... }}})
 //
-// What is served sees the host's address and not that of who asks.
+// What is served sees the host's address and not that of who asks, unless Dial gives the connection another.
 package relay
 
 import (
@@ -28,6 +28,17 @@ type Socket struct {
 	Protocol string
 	// To is asked for each connection; false refuses it.
 	To func() (netip.AddrPort, bool)
+	// Dial connects to there for somebody who asks from an address; nil is an ordinary connection of this machine.
+	Dial func(ctx context.Context, protocol string, from, to netip.AddrPort) (net.Conn, error)
+}
+
+// dial connects to where a connection goes.
+func (s Socket) dial(ctx context.Context, protocol string, from, to netip.AddrPort) (net.Conn, error) {
+	if s.Dial != nil {
+		return s.Dial(ctx, protocol, from, to)
+	}
+	d := net.Dialer{Timeout: dialTimeout}
+	return d.DialContext(ctx, protocol, to.String())
 }
 
 const (
@@ -125,8 +136,11 @@ func (s Socket) pass(ctx context.Context, from *net.TCPConn) {
 		_ = from.SetLinger(0)
 		return
 	}
-	d := net.Dialer{Timeout: dialTimeout}
-	c, err := d.DialContext(ctx, "tcp", addr.String())
+	var asks netip.AddrPort
+	if a, ok := from.RemoteAddr().(*net.TCPAddr); ok {
+		asks = a.AddrPort()
+	}
+	c, err := s.dial(ctx, "tcp", asks, addr)
 	if err != nil {
 		_ = from.SetLinger(0) // who asks sees a connection that breaks, not one that ends in order
 		return
@@ -198,8 +212,7 @@ func (c *correspondents) find(ctx context.Context, from netip.AddrPort, work *sy
 	if !ok || len(c.all) >= maxAtOnce {
 		return nil
 	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "udp", addr.String())
+	conn, err := c.dial(ctx, "udp", from, addr)
 	if err != nil {
 		return nil
 	}
