@@ -146,15 +146,19 @@ func (s state) releaseEmbedded(h held) error {
 	})
 }
 
-// hostAddress is this machine's on its way out, the zero value without one. Nothing is sent.
+// hostAddress is this machine's on its way out, or else its first one that is more than the loopback's; the zero value without any. Nothing is sent.
 func hostAddress() netip.Addr {
-	c, err := net.Dial("udp4", "192.0.2.1:9") //nolint:noctx // it waits for nothing
-	if err != nil {
-		return netip.Addr{}
+	if c, err := net.Dial("udp4", "192.0.2.1:9"); err == nil { //nolint:noctx // it waits for nothing
+		defer c.Close()
+		if a, ok := c.LocalAddr().(*net.UDPAddr); ok {
+			return a.AddrPort().Addr().Unmap()
+		}
 	}
-	defer c.Close()
-	if a, ok := c.LocalAddr().(*net.UDPAddr); ok {
-		return a.AddrPort().Addr().Unmap()
+	all, _ := net.InterfaceAddrs() // none is as good as an error here
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && p.Addr().IsGlobalUnicast() {
+			return p.Addr()
+		}
 	}
 	return netip.Addr{}
 }

@@ -121,12 +121,11 @@ func OpenResolver(pid int) (udp net.PacketConn, tcp net.Listener, err error) {
 		if udp, err = net.ListenPacket("udp4", ResolverAddr+":0"); err != nil { //nolint:noctx // it waits for nothing
 			return err
 		}
-		tcp, err = net.Listen("tcp4", ResolverAddr+":0") //nolint:noctx // as above
-		return err
+		if tcp, err = net.Listen("tcp4", ResolverAddr+":0"); err != nil { //nolint:noctx // as above
+			return err
+		}
+		return leadToResolver(udp.LocalAddr(), tcp.Addr())
 	})
-	if err == nil {
-		err = leadToResolver(netns, udp.LocalAddr(), tcp.Addr())
-	}
 	if err != nil {
 		for _, c := range []interface{ Close() error }{udp, tcp} {
 			if c != nil {
@@ -141,8 +140,9 @@ func OpenResolver(pid int) (udp net.PacketConn, tcp net.Listener, err error) {
 // resolverTable is the table in the container's network namespace.
 const resolverTable = "camada-dns"
 
-func leadToResolver(netns *os.File, udp, tcp net.Addr) error {
-	c, err := nftables.New(nftables.WithNetNSFd(int(netns.Fd())))
+// leadToResolver runs in the container's network namespace.
+func leadToResolver(udp, tcp net.Addr) error {
+	c, err := nftables.New()
 	if err != nil {
 		return rulesError("lead questions to the resolver", err)
 	}
