@@ -14,6 +14,7 @@ import (
 
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/flock"
+	"golang.org/x/sys/unix"
 )
 
 // maxResource bounds the length of one resource in bytes.
@@ -195,8 +196,11 @@ func (m *Manager) openLock(name string) (*os.File, error) {
 // class gives an error of the file system the class that says what can be done.
 func class(doing string, err error) error {
 	c := errdefs.ErrUnavailable
-	if errors.Is(err, fs.ErrPermission) {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
 		c = errdefs.ErrPermission
+	case errors.Is(err, unix.EROFS): // whoever only looks needs no lease
+		return errdefs.With(errdefs.ErrPermission, fmt.Errorf("%s: %w; mount the store so that it can be written, or name another one with --root or CAMADA_ROOT", doing, err))
 	}
 	return errdefs.With(c, fmt.Errorf("%s: %w", doing, err))
 }

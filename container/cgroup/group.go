@@ -100,7 +100,7 @@ func (g *Group) join(controller string) error {
 	if !g.inV1(dir) {
 		if err := makeGroup(dir); err != nil {
 			if refused(err) {
-				return noRight(controller, base, err)
+				return g.layout.noRight(controller, base, err)
 			}
 			return err
 		}
@@ -114,12 +114,12 @@ func (g *Group) join(controller string) error {
 }
 
 // noRight is what a user is told who may not make groups.
-func noRight(controller, base string, err error) error {
+func (l Layout) noRight(controller, base string, err error) error {
 	var errno unix.Errno
 	if errors.As(err, &errno) {
 		err = errno
 	}
-	return errdefs.Unsupported("%s limits: no right to make groups in %s: %w; %s", controller, base, err, delegation)
+	return errdefs.Unsupported("%s limits: no right to make groups in %s: %w; %s", controller, base, err, l.advice())
 }
 
 // inV1 tells whether dir is one of the group's: controllers can be mounted together.

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -75,9 +76,20 @@ func (l Layout) place(res *specs.LinuxResources) ([]placed, error) {
 // delegation is what a user can do who has no rights over cgroups.
 const delegation = "an ordinary user needs cgroup v2 and a session whose cgroup systemd delegates: systemd-run --user --scope -p Delegate=yes camada ..."
 
+// mounting is what root can do.
+const mounting = "mount them so that they can be (mount -t cgroup2 cgroup2 /sys/fs/cgroup)"
+
+// advice is what this user can do about control groups that cannot be written to.
+func (l Layout) advice() string {
+	if l.InUserNS || os.Geteuid() != 0 {
+		return delegation
+	}
+	return mounting
+}
+
 func (l Layout) missing(name string) error {
 	if l.Unified == "" && len(l.V1) == 0 {
-		return errdefs.Unsupported("%s limits: no cgroup can be written to; %s", name, delegation)
+		return errdefs.Unsupported("%s limits: no cgroup can be written to; %s", name, l.advice())
 	}
 	return errdefs.Unsupported("%s limits: this machine has no such cgroup controller", name)
 }
