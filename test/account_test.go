@@ -222,7 +222,7 @@ func (a *accountant) explain(p []string, d fs.DirEntry) string {
 	}
 	switch {
 	case len(p) == 1:
-		return one(".", "oci-layout", "index.json", "blobs", "ingest", "refs", "reflog", "leases", "snapshots", "cache", "history", "containers", "volumes", "tmp", "events")
+		return one(".", "oci-layout", "index.json", "blobs", "ingest", "refs", "reflog", "leases", "snapshots", "cache", "history", "containers", "volumes", "tmp", "events", "networks")
 	case p[0] == "blobs" && len(p) == 3:
 		return a.explainBlob(digest.NewDigestFromEncoded(digest.Algorithm(p[1]), p[2]), d)
 	case p[0] == "refs" || p[0] == "reflog":
