@@ -23,7 +23,7 @@ func (d *differ) node(ctx context.Context, l *level, n *Node) error {
 	if old && n.Entry.Type != TypeDir {
 		return nil
 	}
-	if err := n.detail(&d.x, false); err != nil {
+	if err := n.look(&d.x, false, d.opts.Shared); err != nil {
 		return err
 	}
 	d.own(&n.Entry, &d.x)

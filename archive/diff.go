@@ -32,6 +32,8 @@ type DiffOptions struct {
 	// done and before upper was given away: a file whose inode was not changed since is
 	// the parents' and is not compared. Zero compares all.
 	Since time.Time
+	// Shared says that others may change the tree meanwhile, as in WalkOptions.
+	Shared bool
 }
 
 // Diff writes what an overlay's upper directory changes as a layer. Whiteouts
@@ -206,7 +208,7 @@ func (d *differ) sort(l *level, names []string) (nodes []Node, gone []string, er
 		}
 		white := n.Entry.Type == TypeChar && n.Entry.Devmajor == 0 && n.Entry.Devminor == 0
 		if l.marks && n.Entry.Type == TypeReg && n.Entry.Size == 0 {
-			if err := n.detail(&d.x, false); err != nil {
+			if err := n.look(&d.x, false, d.opts.Shared); err != nil {
 				return nil, nil, err
 			}
 			n.close()

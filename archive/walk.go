@@ -122,13 +122,7 @@ func (w *walker) visit(ctx context.Context, n *Node, depth int) error {
 	if err != nil || !ok {
 		return err
 	}
-	if w.opts.Shared && n.Entry.Type == TypeReg {
-		err = n.openShared()
-	}
-	if err == nil {
-		err = n.detail(&w.x, w.opts.NoXattrs)
-	}
-	if err != nil {
+	if err := n.look(&w.x, w.opts.NoXattrs, w.opts.Shared); err != nil {
 		n.close()
 		return err
 	}
@@ -182,6 +176,16 @@ func (n *Node) fill(st *unix.Stat_t) (ok bool) {
 		e.Devmajor, e.Devminor = unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev)) //nolint:unconvert // as above
 	}
 	return true
+}
+
+// look is detail, with a second look where others may change the tree.
+func (n *Node) look(x *xattrReader, noXattrs, shared bool) error {
+	if shared && n.Entry.Type == TypeReg {
+		if err := n.openShared(); err != nil {
+			return err
+		}
+	}
+	return n.detail(x, noXattrs)
 }
 
 // openShared opens a regular file, and looks at it again: it may be another one than before.

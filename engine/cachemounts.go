@@ -188,6 +188,6 @@ func (w *cacheWriter) packOne(ctx context.Context, key cachemount.Key) (layer.La
 	}
 	defer h.Release()
 	return layer.Write(ctx, w.e.content, layer.WriteOptions{Compression: compression.Zstd, NoSync: true}, func(out io.Writer) error {
-		return archive.Pack(ctx, h.Dir(), out, archive.DiffOptions{})
+		return archive.Pack(ctx, h.Dir(), out, archive.DiffOptions{Shared: true}) // with the steps of other builds
 	})
 }

@@ -128,7 +128,7 @@ func (e *Engine) ContainerChanges(ctx context.Context, name string) ([]Container
 	if err != nil {
 		return nil, err
 	}
-	x, err := e.changesOf(ctx, c.Config.Snapshot)
+	x, err := e.changesOf(ctx, c.Config.Snapshot, c.Running())
 	if err != nil {
 		return nil, fmt.Errorf("diff of container %s: %w", name, err)
 	}
@@ -151,7 +151,7 @@ func (e *Engine) ContainerChanges(ctx context.Context, name string) ([]Container
 }
 
 // changesOf lists what a snapshot has over its parent.
-func (e *Engine) changesOf(ctx context.Context, id string) (*index.Index, error) {
+func (e *Engine) changesOf(ctx context.Context, id string, running bool) (*index.Index, error) {
 	snaps, err := e.snapshots(ctx)
 	if err != nil {
 		return nil, err
@@ -160,7 +160,7 @@ func (e *Engine) changesOf(ctx context.Context, id string) (*index.Index, error)
 	done := make(chan error, 1)
 	go func() {
 		w := bufio.NewWriterSize(pw, 256<<10)
-		err := snaps.Diff(ctx, id, w, snapshot.DiffOptions{Exclude: runtimeFiles()})
+		err := snaps.Diff(ctx, id, w, snapshot.DiffOptions{Exclude: runtimeFiles(), Shared: running})
 		pw.CloseWithError(errors.Join(err, w.Flush()))
 		done <- err
 	}()

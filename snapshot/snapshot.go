@@ -95,6 +95,8 @@ type DiffOptions struct {
 	// Exclude are slash-separated paths relative to the root that never get into the layer:
 	// mount points that the runtime made and were empty before.
 	Exclude []string
+	// Shared says that somebody may be writing to the snapshot, and may be hostile.
+	Shared bool
 }
 
 // Mounter tells how to mount a snapshot.
