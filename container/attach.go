@@ -156,12 +156,14 @@ func (t *tree) checkNull() error {
 		return errdefs.Invalid("it is in a file system of the kernel")
 	}
 	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: strict}
-	fd, err := int(base.Fd()), error(nil)
+	fd := int(base.Fd())
 	if rel != "" {
-		if fd, err = unix.Openat2(fd, rel, how); err != nil {
+		at, err := unix.Openat2(fd, rel, how)
+		if err != nil {
 			return err
 		}
-		defer unix.Close(fd)
+		defer unix.Close(at)
+		fd = at
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
