@@ -58,6 +58,8 @@ type Config struct {
 	// MountPoint is called for each file or directory that Start makes in Rootfs because a mount has to be put on
 	// something: in the order in which they are made, by the caller's goroutine, also when Start fails in the end.
 	MountPoint func(MountPoint)
+	// Stage is called at the end of each stage of the start, with its name; nil is nobody.
+	Stage func(name string)
 	// ExtraFiles are inherited from descriptor 3 on.
 	ExtraFiles []*os.File
 	// SystemdCgroup puts the cgroups into a scope that systemd makes; Spec.Linux.CgroupsPath has its form slice:prefix:name then.

@@ -129,16 +129,19 @@ func (s *starter) lead(ctx context.Context, child *program.Child, proc *Process)
 		if err := s.cfg.Network(ctx, proc.pid); err != nil {
 			return fmt.Errorf("set up the network: %w", err)
 		}
+		s.cfg.stage("network")
 	}
 	if s.gated() {
 		if err := s.await(ctx, child, proc.pid, s.cfg.Created); err != nil {
 			return err
 		}
+		s.cfg.stage("root file system, in the first process")
 	}
 	ev, err := s.notice.next(ctx, child, proc.pid, proc.pid, s.letGo)
 	if err != nil || ctx.Err() != nil || s.hold != nil && !ev.Ready {
 		return ended(ctx, err)
 	}
+	s.cfg.stage("confine and execute the program")
 	return nil
 }
 

@@ -48,6 +48,7 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 		return nil, err
 	}
 	defer unit.close()
+	cfg.stage("control group")
 	s := &starter{cfg: cfg, spec: cfg.Spec, group: group, filter: filter, p: program.New(firstFree(cfg.ExtraFiles))}
 	proc, err := s.start(ctx)
 	s.close()
@@ -57,6 +58,12 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 		return nil, fmt.Errorf("start container %s: %w", cfg.ID, err)
 	}
 	return proc, nil
+}
+
+func (c Config) stage(name string) {
+	if c.Stage != nil {
+		c.Stage(name)
+	}
 }
 
 // starter is the state of one Start.
@@ -100,8 +107,10 @@ func (s *starter) start(ctx context.Context) (*Process, error) {
 		return nil, err
 	}
 	proc := &Process{Console: s.tree.pty, group: s.group, done: make(chan struct{}), ownPids: s.fresh[specs.PIDNamespace]}
+	s.cfg.stage("list of system calls, mounts")
 	child, err := s.fork(proc)
 	if err == nil {
+		s.cfg.stage("fork into namespaces")
 		err = s.follow(ctx, child, proc)
 		child.Close()
 	}

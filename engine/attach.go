@@ -116,6 +116,9 @@ type session struct {
 	keys                            []byte
 	// signals are passed on; without them the end of the context ends the session.
 	signals <-chan os.Signal
+	// leaves tells the other end that the user's keys were read; without that it is as if the caller was killed. Signals end the session then, as they are
+	// not the container's.
+	leaves bool
 	// redraw makes the program draw its screen anew.
 	redraw bool
 }
@@ -149,7 +152,10 @@ func (s *session) run(ctx context.Context) (int, error) {
 		}()
 	}
 	interrupted := ctx.Done()
-	if s.signals != nil {
+	switch {
+	case s.signals != nil && s.leaves:
+		go s.pass(done)
+	case s.signals != nil:
 		interrupted = nil
 		go s.pass(done)
 	}
@@ -170,6 +176,9 @@ func (s *session) run(ctx context.Context) (int, error) {
 		}
 		return r.end.Code, r.err
 	case <-left:
+		if s.leaves {
+			_ = s.conn.Leave()
+		}
 		return 0, ErrDetached
 	case <-interrupted:
 		return 0, context.Cause(ctx)
@@ -201,6 +210,7 @@ func (s *session) pass(done <-chan struct{}) {
 			case !ok:
 			case n == unix.SIGWINCH:
 				s.resize(0)
+			case s.leaves:
 			default:
 				if s.c.Refresh() == nil && s.c.Running() {
 					_ = send(s.c, n)

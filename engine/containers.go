@@ -91,15 +91,6 @@ func details(attrs map[string]string) string {
 	return strings.Join(texts, ",")
 }
 
-// Wait waits for a container's end and returns its exit code.
-func (e *Engine) Wait(ctx context.Context, name string) (int, error) {
-	c, err := e.records.Get(ctx, name)
-	if err != nil {
-		return 0, err
-	}
-	return c.Wait(ctx)
-}
-
 // Kill sends a signal, by name or number, to a container's first process.
 func (e *Engine) Kill(ctx context.Context, name, signal string) error {
 	sig, err := parseSignal(signal)

@@ -77,6 +77,11 @@ func (e *Engine) noteImage(ctx context.Context, action, id, name string) {
 	e.note(ctx, event.Event{Type: event.Image, Action: action, ID: id, Attributes: map[string]string{"name": name}})
 }
 
+// noteVolume notes an event of a volume.
+func (e *Engine) noteVolume(ctx context.Context, action, name string) {
+	e.note(ctx, event.Event{Type: event.Volume, Action: action, ID: name, Attributes: map[string]string{"driver": volumeDriver}})
+}
+
 // noteNetwork notes that a container came to its network, or left it.
 func (e *Engine) noteNetwork(ctx context.Context, c *record.Container, action string) {
 	name := c.Config.Network

@@ -18,43 +18,72 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Exec runs a further program in a running container and returns its exit code.
+// Exec runs a further program in a running container and returns its exit code: 0 at once when it is detached. ErrDetached when the user's keys left
+// it; it goes on then.
 func (e *Engine) Exec(ctx context.Context, opts ExecOptions) (int, error) {
-	c, err := e.records.Get(ctx, opts.Container)
+	c, err := e.toExecIn(ctx, opts.Container)
 	if err != nil {
 		return 0, err
 	}
-	if c.State.Status == record.Restarting {
-		return 0, errdefs.Conflict("container %s is being restarted: wait until it runs", opts.Container)
+	switch {
+	case opts.Detach:
+		opts.Interactive = false
+		return 0, e.execInBackground(opts, nil, nil)
+	case opts.TTY && opts.Interactive:
+		return e.execAttached(ctx, c, opts)
 	}
-	if !c.Running() {
-		return 0, errdefs.Conflict("container %s is not running", opts.Container)
+	s := &streams{opts: RunOptions{TTY: opts.TTY, Interactive: opts.Interactive, Stdin: opts.Stdin, Stdout: opts.Stdout, Stderr: opts.Stderr, Signals: opts.Signals}}
+	return e.execProcess(ctx, c, opts, s, nil)
+}
+
+// toExecIn finds a container in which something can be executed.
+func (e *Engine) toExecIn(ctx context.Context, name string) (*record.Container, error) {
+	c, err := e.records.Get(ctx, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case c.State.Status == record.Restarting:
+		return nil, errdefs.Conflict("container %s is being restarted: wait until it runs", name)
+	case !c.Running():
+		return nil, errdefs.Conflict("container %s is not running", name)
+	case paused(c):
+		return nil, errdefs.Conflict("container %s is paused: unpause it first", name)
 	}
-	if paused(c) {
-		return 0, errdefs.Conflict("container %s is paused: unpause it first", opts.Container)
+	return c, nil
+}
+
+// execProcess runs a program to its end. started, when it is not nil, is called once with what came of the start.
+func (e *Engine) execProcess(ctx context.Context, c *record.Container, opts ExecOptions, s *streams, started func(*container.Process, error)) (int, error) {
+	tell := func(proc *container.Process, err error) {
+		if started != nil {
+			started(proc, err)
+		}
 	}
-	s, err := execSpec(c, opts)
+	sp, err := execSpec(c, opts)
 	if err != nil {
+		tell(nil, err)
 		return 0, err
 	}
-	io := &streams{opts: RunOptions{TTY: opts.TTY, Interactive: opts.Interactive, Stdin: opts.Stdin, Stdout: opts.Stdout, Stderr: opts.Stderr, Signals: opts.Signals}}
-	cfg := container.ExecConfig{Pid: c.State.Pid, Process: s.Process, Seccomp: s.Linux.Seccomp, ID: c.Config.ID, CgroupsPath: c.Config.CgroupsPath, DieWithParent: true, Verify: stillRuns(c)}
-	if cfg.Stdin, cfg.Stdout, cfg.Stderr, err = io.open(); err != nil {
+	cfg := container.ExecConfig{Pid: c.State.Pid, Process: sp.Process, Seccomp: sp.Linux.Seccomp, ID: c.Config.ID, CgroupsPath: c.Config.CgroupsPath, DieWithParent: true, Verify: stillRuns(c)}
+	if cfg.Stdin, cfg.Stdout, cfg.Stderr, err = s.open(); err != nil {
+		tell(nil, err)
 		return 0, err
 	}
 	note := e.execEvents(ctx, c, opts.Args)
 	note("exec_create", nil)
 	proc, err := container.Exec(ctx, cfg)
-	io.started()
+	s.started()
 	if err != nil {
-		io.finish()
+		s.finish()
+		tell(nil, err)
 		return 0, err
 	}
 	note("exec_start", nil)
-	stop := io.attach(proc)
+	stop := s.attach(proc)
 	defer stop()
+	tell(proc, nil)
 	status, err := proc.Wait(context.WithoutCancel(ctx))
-	io.finish()
+	s.finish()
 	note("exec_die", map[string]string{"exitCode": strconv.Itoa(status.Code)})
 	return status.Code, err
 }

@@ -161,24 +161,30 @@ func (e *Engine) RemoveImage(ctx context.Context, name string, force bool) ([]st
 	return gone, nil
 }
 
-// Inspect shows an image or a container; kind is "image", "container" or "" to look for both, the container first.
-func (e *Engine) Inspect(ctx context.Context, name, kind string) (any, error) {
-	switch kind {
-	case "container":
-		return e.inspectContainer(ctx, name)
-	case "image":
-		return e.inspectImage(ctx, name)
-	case "":
-	default:
-		return nil, errdefs.Invalid("--type %q: want image or container", kind)
+// Inspect shows a container, an image, a network or a volume. ErrNotFound when there is none of the name.
+func (e *Engine) Inspect(ctx context.Context, name string, o InspectOptions) (any, error) {
+	kinds := []struct {
+		kind string
+		find func() (any, error)
+	}{
+		{"container", func() (any, error) { return e.inspectContainer(ctx, name, o.Size) }},
+		{"image", func() (any, error) { return e.inspectImage(ctx, name) }},
+		{"network", func() (any, error) { return e.InspectNetwork(ctx, name) }},
+		{"volume", func() (any, error) { return e.InspectVolume(ctx, name) }},
 	}
-	c, err := e.inspectContainer(ctx, name)
-	if err == nil || !errdefs.IsNotFound(err) {
-		return c, err
+	known := false
+	for _, k := range kinds {
+		if o.Type != "" && o.Type != k.kind {
+			continue
+		}
+		known = true
+		v, err := k.find()
+		if err == nil || o.Type != "" || !errdefs.IsNotFound(err) && !errdefs.IsInvalid(err) {
+			return v, err
+		}
 	}
-	v, err := e.inspectImage(ctx, name)
-	if errdefs.IsNotFound(err) || errdefs.IsInvalid(err) {
-		return nil, errdefs.NotFound("no such image or container: %s", name)
+	if !known {
+		return nil, errdefs.Invalid("--type %q: want container, image, network or volume", o.Type)
 	}
-	return v, err
+	return nil, errdefs.NotFound("no such object: %s", name)
 }

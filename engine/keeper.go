@@ -50,7 +50,7 @@ func (k *keeper) run(ctx context.Context, started func(error)) (container.ExitSt
 				return status, err
 			}
 			k.hub.End(attach.End{Code: status.Code})
-			again = k.pause(ctx, delay)
+			again = k.pause(ctx, delay) && k.reload(ctx)
 		}
 		if !again {
 			return status, k.note(status, record.Exited)
@@ -98,6 +98,21 @@ func (k *keeper) next(status container.ExitStatus, ran time.Duration) (time.Dura
 		return 0, false
 	}
 	return k.restarts.next(p, status.Code, ran)
+}
+
+// reload takes over what an update changed meanwhile; false when the container is gone.
+func (k *keeper) reload(ctx context.Context) bool {
+	c, err := k.e.records.Get(ctx, k.l.c.Config.ID)
+	if err != nil {
+		return false
+	}
+	l, err := launchOf(c)
+	if err != nil {
+		return false
+	}
+	k.l.c.Config = c.Config
+	k.l.opts.RunLimits, k.l.opts.Restart = l.opts.RunLimits, l.opts.Restart
+	return true
 }
 
 // pause waits before the next start; false when the user does not want it any more.

@@ -34,6 +34,8 @@ type order struct {
 	Attached *attach.Hello `json:",omitempty"`
 	// Secrets are those of this start, which no record has.
 	Secrets map[string][]byte `json:",omitempty"`
+	// Timed asks where the time of the start goes.
+	Timed bool `json:",omitempty"`
 }
 
 // outcome is what the monitor answers.
@@ -42,27 +44,49 @@ type outcome struct {
 	Class string `json:"class,omitempty"`
 	// Code is that of a container.StartError.
 	Code int `json:"code,omitempty"`
+	// Timings are the stages of the start, when they were asked for.
+	Timings []Timing `json:"timings,omitempty"`
 }
 
 // detach starts the monitor of a container and waits until the container runs. The other end of attached, which may be nil, is
 // attached from the start on.
 func (e *Engine) detach(l *launch, hello *attach.Hello, attached *os.File) error {
-	o := order{ID: l.c.Config.ID, Attached: hello, Secrets: l.secrets}
+	o := order{ID: l.c.Config.ID, Attached: hello, Secrets: l.secrets, Timed: l.opts.Timings != nil}
 	text, err := json.Marshal(o)
 	if err != nil {
 		return fmt.Errorf("start the monitor: %w", err)
 	}
+	return e.startMonitor(monitorStart{
+		timings: l.opts.Timings,
+		verb:    MonitorVerb, what: fmt.Sprintf("container %.12s", o.ID), order: text, env: withoutSecrets(os.Environ(), l.opts.Secrets), attached: attached,
+	})
+}
+
+// monitorStart says which monitor is started.
+type monitorStart struct {
+	// verb is what it runs as; what is what it looks after.
+	verb, what string
+	order      []byte
+	env        []string
+	// attached is the other end of who is attached from the start on; nil is nobody.
+	attached *os.File
+	// timings takes the stages of the start; nil does not.
+	timings *Timings
+}
+
+// startMonitor starts a monitor and waits until what it looks after runs.
+func (e *Engine) startMonitor(m monitorStart) error {
 	status, theirs, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("start the monitor: %w", err)
 	}
 	defer status.Close()
 	cmd := &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{"camada", "--root", e.root, "--storage-driver", e.driver, MonitorVerb},
-		Dir: "/", Env: withoutSecrets(os.Environ(), l.opts.Secrets), ExtraFiles: []*os.File{theirs}, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+		Path: "/proc/self/exe", Args: []string{"camada", "--root", e.root, "--storage-driver", e.driver, m.verb},
+		Dir: "/", Env: m.env, ExtraFiles: []*os.File{theirs}, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
-	if attached != nil {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, attached)
+	if m.attached != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, m.attached)
 	}
 	stdin, err := cmd.StdinPipe()
 	if err == nil {
@@ -72,7 +96,7 @@ func (e *Engine) detach(l *launch, hello *attach.Hello, attached *os.File) error
 	if err != nil {
 		return fmt.Errorf("start the monitor: %w", err)
 	}
-	_, err = stdin.Write(text)
+	_, err = stdin.Write(m.order)
 	if err = errors.Join(err, stdin.Close()); err != nil {
 		return fmt.Errorf("tell the monitor what to run: %w", err)
 	}
@@ -83,12 +107,13 @@ func (e *Engine) detach(l *launch, hello *attach.Hello, attached *os.File) error
 	var out outcome
 	if err := json.Unmarshal(answer, &out); err != nil {
 		_ = cmd.Wait()
-		return errdefs.Unavailable("the monitor of container %.12s ended before it started the container", o.ID)
+		return errdefs.Unavailable("the monitor of %s ended before it started that", m.what)
 	}
 	if out.Error != "" {
 		_ = cmd.Wait()
 		return out.err()
 	}
+	m.timings.take("start of the monitor", out.Timings)
 	return cmd.Process.Release()
 }
 
@@ -138,6 +163,9 @@ func (e *Engine) Monitor(ctx context.Context, in io.Reader) error {
 		return err
 	}
 	l.opts.Detach, l.secrets = true, o.Secrets
+	if o.Timed {
+		l.opts.Timings = &Timings{last: time.Now()}
+	}
 	hub := attach.NewHub()
 	if o.Attached != nil {
 		if err := addAttached(hub, *o.Attached); err != nil {
@@ -145,7 +173,10 @@ func (e *Engine) Monitor(ctx context.Context, in io.Reader) error {
 		}
 	}
 	_, err = e.supervise(ctx, l, hub, func(err error) {
-		b, _ := json.Marshal(outcomeOf(err))
+		out := outcomeOf(err)
+		out.Timings = l.opts.Timings.Stages()
+		l.opts.Timings = nil
+		b, _ := json.Marshal(out)
 		_, _ = status.Write(b)
 		status.Close()
 		time.AfterFunc(leanAfter, lean)

@@ -130,6 +130,8 @@ func endpointID(container, network string) string {
 
 // EndpointSettings are a container's on one network, in the form of docker's.
 type EndpointSettings struct {
+	// IPAMConfig are the addresses that were asked for; nil is none.
+	IPAMConfig          *EndpointIPAM
 	NetworkID           string
 	EndpointID          string
 	Gateway             string
@@ -143,6 +145,26 @@ type EndpointSettings struct {
 	DNSNames            []string
 }
 
+// EndpointIPAM are the addresses that were asked for on a network.
+type EndpointIPAM struct {
+	IPv4Address string `json:",omitempty"`
+	IPv6Address string `json:",omitempty"`
+}
+
+func endpointIPAM(r network.Request) *EndpointIPAM {
+	if !r.Address.IsValid() && !r.Address6.IsValid() {
+		return nil
+	}
+	var a EndpointIPAM
+	if r.Address.IsValid() {
+		a.IPv4Address = r.Address.String()
+	}
+	if r.Address6.IsValid() {
+		a.IPv6Address = r.Address6.String()
+	}
+	return &a
+}
+
 // endpointSettings are those of a container on all its networks; without addresses when it does not run.
 func (e *Engine) endpointSettings(c *record.Container) map[string]EndpointSettings {
 	all := map[string]EndpointSettings{}
@@ -151,7 +173,7 @@ func (e *Engine) endpointSettings(c *record.Container) map[string]EndpointSettin
 		return all
 	}
 	for _, r := range rs {
-		all[r.Network] = EndpointSettings{Aliases: r.Aliases}
+		all[r.Network] = EndpointSettings{Aliases: r.Aliases, IPAMConfig: endpointIPAM(r)}
 	}
 	if !c.Running() {
 		return all

@@ -180,6 +180,8 @@ type RunOptions struct {
 	StopSignal      string
 	CidFile         string
 	LifeOptions
+	// Timings collects where the time of the start goes; nil does not.
+	Timings *Timings `json:"-"`
 	// OnPull is called when the image has to be pulled, and calls what does that; nil does it without a word.
 	OnPull func(pull func(progress.Sink) error) error `json:"-"`
 	// Stdin, Stdout and Stderr are the caller's.
@@ -208,15 +210,19 @@ type RunResult struct {
 
 // ExecOptions say what Exec runs.
 type ExecOptions struct {
-	Container             string
-	Args                  []string
-	Interactive, TTY      bool
+	Container        string
+	Args             []string
+	Interactive, TTY bool
+	// Detach lets it run in the background.
+	Detach bool
+	// DetachKeys leave a program with a terminal and input, which goes on; "" is Docker's.
+	DetachKeys            string
 	Env                   []string
 	Workdir, User         string
 	Privileged            bool
-	Stdin, Stdout, Stderr *os.File
+	Stdin, Stdout, Stderr *os.File `json:"-"`
 	// Signals are passed on to the program; nil passes none.
-	Signals <-chan os.Signal
+	Signals <-chan os.Signal `json:"-"`
 }
 
 // LogOptions choose what Logs shows.

@@ -199,14 +199,16 @@ func indexUsed(ctx context.Context, blobs content.Provider, r image.Row, used ma
 // PruneOptions say what PruneSystem removes.
 type PruneOptions struct {
 	// All removes the tags that no container uses, and all build cache.
-	All    bool
-	Filter PruneFilter
+	All bool
+	// Volumes removes the volumes that nobody named and no container uses.
+	Volumes bool
+	Filter  PruneFilter
 }
 
 // PruneResult is what PruneSystem removed.
 type PruneResult struct {
-	Containers, Tags []string
-	Bytes            int64
+	Containers, Volumes, Tags []string
+	Bytes                     int64
 }
 
 // PruneSystem removes all that is not used.
@@ -215,6 +217,12 @@ func (e *Engine) PruneSystem(ctx context.Context, o PruneOptions) (res PruneResu
 		return res, err
 	}
 	var bytes int64
+	if o.Volumes {
+		res.Volumes, bytes, err = e.PruneVolumes(ctx, false, o.Filter)
+		if res.Bytes += bytes; err != nil {
+			return res, err
+		}
+	}
 	res.Tags, bytes, err = e.PruneImages(ctx, o.All, o.Filter)
 	if res.Bytes += bytes; err != nil || !o.All || !o.Filter.Until.IsZero() || len(o.Filter.With)+len(o.Filter.Without) > 0 {
 		return res, err

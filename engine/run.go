@@ -185,10 +185,12 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	if err := errors.Join(opts.LifeOptions.check(opts.Remove), planRuntime(&l.opts), e.planIsolation(ctx, &l.opts), checkSecrets(opts.Secrets)); err != nil {
 		return nil, err
 	}
+	opts.Timings.Mark("flags")
 	img, f, err := e.openToRun(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
+	opts.Timings.Mark("image")
 	if host := platform.Host(); !platform.Match(host, img.Config.Platform) {
 		return nil, errdefs.Unsupported("image %s is for %s, this machine is %s", opts.Image, platform.Format(img.Config.Platform), platform.Format(host))
 	}
@@ -204,6 +206,7 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	if err != nil {
 		return nil, err
 	}
+	opts.Timings.Mark("layers")
 	id := record.NewID()
 	if err := e.lease.Pin(ctx, cgroupResource(id)); err != nil { // so that gc sees its maker live
 		return nil, err
@@ -212,9 +215,10 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	if err != nil {
 		return nil, err
 	}
+	opts.Timings.Mark("snapshot")
 	cfg := record.Config{
 		ID: id, Name: opts.Name, Image: img.Descriptor, ImageName: opts.Image, ImageID: img.ID().String(), Snapshot: active.ID,
-		Command: l.command(), Labels: opts.Labels, Network: l.opts.Network, Volumes: opts.Volumes, Mounts: e.recorded(l.Mounts), TTY: opts.TTY, Remove: opts.Remove,
+		Command: l.command(), Labels: merged(l.Image.Labels, opts.Labels), Network: l.opts.Network, Volumes: opts.Volumes, Mounts: e.recorded(l.Mounts), TTY: opts.TTY, Remove: opts.Remove,
 		User: orElse(opts.User, l.Image.User), Workdir: path.Clean(orElse(orElse(opts.Workdir, l.Image.WorkingDir), "/")),
 		StopSignal: orElse(orElse(opts.StopSignal, l.Image.StopSignal), "SIGTERM"), Privileged: opts.Privileged,
 		CapAdd: opts.CapAdd, CapDrop: opts.CapDrop,
@@ -234,7 +238,7 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	if cfg.Start, err = json.Marshal(l.definition); err != nil {
 		return nil, errors.Join(fmt.Errorf("keep the definition of a container: %w", err), snaps.Remove(context.WithoutCancel(ctx), active.ID))
 	}
-	if l.c, err = e.records.Create(ctx, cfg); err != nil {
+	if l.c, err = e.createRecord(ctx, cfg); err != nil {
 		return nil, errors.Join(err, snaps.Remove(context.WithoutCancel(ctx), active.ID))
 	}
 	root, err := snaps.Mount(ctx, active.ID)
@@ -245,6 +249,7 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 		return nil, errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c, true))
 	}
 	e.noteContainer(ctx, l.c, "create", nil)
+	opts.Timings.Mark("record, volumes")
 	return l, nil
 }
 
@@ -398,6 +403,9 @@ func (e *Engine) config(ctx context.Context, l *launch) (container.Config, *brid
 		return container.Config{}, nil, err
 	}
 	cfg := container.Config{ID: l.c.Config.ID, Spec: s, Rootfs: root, DieWithParent: true, Init: l.opts.Init, Detached: l.held, Verify: allRun(l.joined)}
+	if l.opts.Timings != nil {
+		cfg.Stage = l.opts.Timings.Mark
+	}
 	net := &bridged{stateDir: e.networkDir(), id: l.c.Config.ID, files: l.c.Dir(), hostname: l.c.Config.Hostname, ports: l.Ports, options: l.opts.Net}
 	if net.endpoints, err = e.endpoints(l); err != nil {
 		return container.Config{}, nil, err

@@ -130,7 +130,18 @@ func isSet(s string) bool {
 
 // apply puts the limits into the spec, in which those that spec.Options has are already.
 func (r RunLimits) apply(s *specs.Spec) error {
-	res := s.Linux.Resources
+	if r.OomScoreAdj != 0 {
+		s.Process.OOMScoreAdj = &r.OomScoreAdj
+	}
+	var err error
+	if s.Process.Rlimits, err = r.rlimits(); err != nil {
+		return err
+	}
+	return r.resources(s.Linux.Resources)
+}
+
+// resources adds the limits of the control group.
+func (r RunLimits) resources(res *specs.LinuxResources) (err error) {
 	if cmp.Or(r.Memory, r.MemorySwap, r.MemoryReservation) != 0 || r.MemorySwappiness != nil || r.OomKillDisable {
 		r.memory(res)
 	}
@@ -150,13 +161,6 @@ func (r RunLimits) apply(s *specs.Spec) error {
 		if r.CPUQuota != 0 {
 			res.CPU.Quota = &r.CPUQuota
 		}
-	}
-	if r.OomScoreAdj != 0 {
-		s.Process.OOMScoreAdj = &r.OomScoreAdj
-	}
-	var err error
-	if s.Process.Rlimits, err = r.rlimits(); err != nil {
-		return err
 	}
 	res.BlockIO, err = r.blockIO()
 	return err

@@ -46,6 +46,7 @@ func (e *Engine) supervise(ctx context.Context, l *launch, hub *attach.Hub, star
 	if l.opts.Remove {
 		err = errors.Join(err, e.discard(context.WithoutCancel(ctx), l.c, true))
 	}
+	l.opts.Timings.Mark("clean up")
 	last := attach.End{Code: status.Code}
 	if err != nil {
 		last.Error = err.Error()
@@ -82,6 +83,7 @@ func (e *Engine) runToEnd(ctx context.Context, k *keeper, s *streams, started fu
 		return container.ExitStatus{}, err
 	}
 	defer net.disconnect()
+	l.opts.Timings.Mark("spec, network files, log")
 	cfg.Created = func(_ context.Context, pid int) error {
 		st := record.Started(pid)
 		st.RestartCount = k.restarts.count
@@ -115,7 +117,9 @@ func (e *Engine) runToEnd(ctx context.Context, k *keeper, s *streams, started fu
 	defer stop()
 	checked := k.check(ctx, proc)
 	defer checked()
-	return proc.Wait(context.WithoutCancel(ctx))
+	status, err := proc.Wait(context.WithoutCancel(ctx))
+	l.opts.Timings.Mark(StageProgram)
+	return status, err
 }
 
 // discard removes a container that does not run, with its snapshot, and the volumes that nobody named when volumes is set. Record and snapshot are

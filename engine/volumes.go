@@ -76,6 +76,11 @@ func (e *Engine) dropVolumes(ctx context.Context, c *record.Container) error {
 	if len(names) == 0 {
 		return nil
 	}
+	unlock, err := e.volumes().Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	used, err := e.volumeUsers(ctx)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@
 //	v, err := store.Create(ctx, volume.Config{Name: "data", Labels: labels})   // one that is there already is returned as it is
 //	err = store.Fill(ctx, v.Name, from)                                        // what an empty volume begins with
 //	bind := v.Dir()
+//	unlock, err := store.Lock(ctx)                                             // nobody begins to use one now
 //	err = store.Remove(ctx, v.Name)
 //
 // # On disk
@@ -69,6 +70,34 @@ type Store struct{ dir string }
 
 // Open returns the store in dir, which is made when it is needed.
 func Open(dir string) *Store { return &Store{dir: dir} }
+
+// Lock keeps others from holding volumes and from removing them, until the returned function is called. Who removes volumes that nobody uses
+// takes it, looks who uses them, and removes.
+func (s *Store) Lock(ctx context.Context) (unlock func(), err error) {
+	return s.lock(ctx, flock.Exclusive)
+}
+
+// Hold keeps volumes from being removed until the returned function is called. Who begins to use some takes it while that is written down.
+func (s *Store) Hold(ctx context.Context) (unlock func(), err error) {
+	return s.lock(ctx, flock.Shared)
+}
+
+func (s *Store) lock(ctx context.Context, how func(context.Context, *os.File) error) (func(), error) {
+	f, err := os.Open(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil // there are no volumes
+	}
+	if err == nil {
+		err = how(ctx, f)
+	}
+	if err != nil {
+		if f != nil {
+			f.Close()
+		}
+		return nil, fmt.Errorf("lock the volumes: %w", err)
+	}
+	return func() { f.Close() }, nil
+}
 
 // Path is where the files of a volume are, whether there is one of that name or not.
 func (s *Store) Path(name string) string { return filepath.Join(s.dir, name, dataDir) }

@@ -61,6 +61,9 @@ type Hub struct {
 	clients  map[*client]bool
 	stdin    io.WriteCloser
 	resize   func(columns, rows int)
+	size     [2]int // what was asked for before there was a process
+	lost     func()
+	gone     bool // a client was lost before that was asked for
 	listener *net.UnixListener
 	name     string
 }
@@ -144,33 +147,70 @@ func (h *Hub) Add(conn net.Conn, hello Hello) {
 	go h.serve(c)
 }
 
-func (h *Hub) drop(c *client) {
+// Lost has f called when a client is gone that did not Leave, as one that was killed; at once when one is gone already.
+func (h *Hub) Lost(f func()) {
+	h.mu.Lock()
+	h.lost = f
+	gone := h.gone
+	h.mu.Unlock()
+	if gone {
+		f()
+	}
+}
+
+// drop forgets a client. It reports whether that was attached.
+func (h *Hub) drop(c *client) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	was := h.clients[c]
 	delete(h.clients, c)
 	c.conn.Close()
+	return was
+}
+
+// end forgets a client that sends no more.
+func (h *Hub) end(c *client, left bool) {
+	was := h.drop(c)
+	if !was || left {
+		return
+	}
+	h.mu.Lock()
+	lost := h.lost
+	h.gone = h.gone || lost == nil
+	h.mu.Unlock()
+	if lost != nil {
+		lost()
+	}
 }
 
 // serve passes on what a client sends.
 func (h *Hub) serve(c *client) {
 	buf := make([]byte, 4<<10)
+	left := false
 	for {
 		kind, p, err := readFrame(c.conn, buf)
 		if err != nil {
-			h.drop(c)
+			h.end(c, left)
 			return
 		}
 		switch {
+		case kind == frameLeave:
+			left = true
 		case kind == frameStdin && c.hello.Stdin:
 			h.input(p, c.hello.Once)
 		case kind == frameSize && len(p) == 4:
-			h.mu.Lock()
-			resize := h.resize
-			h.mu.Unlock()
-			if resize != nil {
-				resize(int(p[0])<<8|int(p[1]), int(p[2])<<8|int(p[3]))
-			}
+			h.setSize(int(p[0])<<8|int(p[1]), int(p[2])<<8|int(p[3]))
 		}
+	}
+}
+
+func (h *Hub) setSize(columns, rows int) {
+	h.mu.Lock()
+	h.size = [2]int{columns, rows}
+	resize := h.resize
+	h.mu.Unlock()
+	if resize != nil {
+		resize(columns, rows)
 	}
 }
 
@@ -190,8 +230,12 @@ func (h *Hub) input(p []byte, once bool) {
 // Begin is called when a process runs: stdin takes its input and resize changes its terminal's size; nil without them.
 func (h *Hub) Begin(stdin io.WriteCloser, resize func(columns, rows int)) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.stdin, h.resize = stdin, resize
+	size := h.size
+	h.mu.Unlock()
+	if resize != nil && size != [2]int{} { // it came before the process did
+		resize(size[0], size[1])
+	}
 }
 
 // End is called when the process has ended and its output is read: all that are attached are told and let go.

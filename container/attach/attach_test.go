@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/camada/camada/container/attach"
 	"github.com/camada/camada/errdefs"
@@ -114,6 +115,50 @@ func TestDetach(t *testing.T) {
 	buf := make([]byte, 100)
 	if n, err := theirs.Read(buf); err != nil || string(buf[:n]) != "\x02\x00\x00\x00\x01a" {
 		t.Errorf("sent %q, %v", buf[:n], err)
+	}
+}
+
+// TestLost tells who goes from who is gone, and a size that comes before the process.
+func TestLost(t *testing.T) {
+	hub := attach.NewHub()
+	lost := make(chan bool, 2)
+	hub.Lost(func() { lost <- true })
+	join := func() *attach.Conn {
+		conn, theirs, err := attach.Pair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc, err := net.FileConn(theirs)
+		theirs.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		hub.Add(nc, attach.Hello{Stdin: true})
+		return conn
+	}
+	leaver, killed := join(), join()
+	in := &sink{closed: make(chan struct{})}
+	sizes := make(chan [2]int, 2)
+	if err := leaver.Resize(80, 25); err != nil {
+		t.Fatal(err)
+	}
+	if err := leaver.SendInput(strings.NewReader("x"), nil); err != nil { // passed on after the size
+		t.Fatal(err)
+	}
+	if err := leaver.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	leaver.Close()
+	killed.Close()
+	<-lost
+	hub.Begin(in, func(c, r int) { sizes <- [2]int{c, r} })
+	if got := <-sizes; got != [2]int{80, 25} {
+		t.Errorf("the size is %v", got)
+	}
+	select {
+	case <-lost:
+		t.Error("one who left counts as lost")
+	case <-time.After(50 * time.Millisecond):
 	}
 }
 

@@ -72,6 +72,9 @@ func (c *Conn) Resize(columns, rows int) error {
 	return c.send(frameSize, []byte{byte(columns >> 8), byte(columns), byte(rows >> 8), byte(rows)})
 }
 
+// Leave tells that the client goes and that what runs is to go on: see Hub.Lost.
+func (c *Conn) Leave() error { return c.send(frameLeave, nil) }
+
 // SendInput passes on what r has, to its end. ErrDetached when keys, which may be none, were read: they are not passed on.
 func (c *Conn) SendInput(r io.Reader, keys []byte) error {
 	buf := make([]byte, 4<<10)

@@ -16,6 +16,7 @@ const (
 	frameStdout                 // from the hub
 	frameStderr                 // from the hub
 	frameEnd                    // from the hub: End as JSON
+	frameLeave                  // to the hub: the client goes, and what runs goes on
 )
 
 const (

@@ -206,8 +206,8 @@ func (g *Group) Dirs() []string {
 func (g *Group) FD() int { return g.fd }
 
 // Update sets the limits of res on an existing group and leaves the others as
-// they are. On v1 and hybrid machines a controller that the group was not made
-// for gives ErrConflict: its running processes would have to be moved.
+// they are. On v1 and hybrid machines the processes are moved into the group of a
+// controller that it was not made for.
 func (g *Group) Update(res *specs.LinuxResources) error {
 	places, err := g.layout.place(res)
 	if err != nil {
@@ -244,6 +244,15 @@ func (g *Group) adopt(controller string) error {
 	return nil
 }
 
+// follow finds the v1 groups that another process made meanwhile, by Update.
+func (g *Group) follow() {
+	for controller, base := range g.layout.V1 {
+		if dir := filepath.Join(base, g.path); g.v1[controller] == "" && hasFile(dir, "cgroup.procs") {
+			g.v1[controller] = dir
+		}
+	}
+}
+
 // Close frees the descriptor and leaves the groups as they are.
 func (g *Group) Close() error {
 	if g.fd < 0 {
@@ -261,6 +270,7 @@ func (g *Group) Remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	_ = g.Close()
+	g.follow()
 	var errs []error
 	for _, dir := range g.Dirs() {
 		pause := 100 * time.Microsecond

@@ -54,6 +54,7 @@ func (g *Group) Stats() (Stats, error) {
 // OOMKills gives how many processes of the container the memory limit killed.
 // Zero for a group without a memory limit.
 func (g *Group) OOMKills() (uint64, error) {
+	g.follow()
 	dir, file := g.v1["memory"], "memory.oom_control"
 	if dir == "" {
 		dir, file = g.unified, "memory.events"

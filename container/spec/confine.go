@@ -33,12 +33,7 @@ func (o Options) confine(s *specs.Spec, caps []string) error {
 	if c.AppArmor != "" && c.AppArmor != Unconfined {
 		s.Process.ApparmorProfile = c.AppArmor
 	}
-	if !o.Privileged && !c.ShowAll {
-		s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = maskedPaths(), readonlyPaths()
-	}
-	shown := func(name string) bool { return slices.Contains(c.Unmask, name) }
-	s.Linux.MaskedPaths = append(slices.DeleteFunc(s.Linux.MaskedPaths, shown), c.Mask...)
-	s.Linux.ReadonlyPaths = slices.DeleteFunc(s.Linux.ReadonlyPaths, shown)
+	s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = ProtectedPaths(c, o.Privileged)
 	if c.Seccomp == Unconfined || c.Seccomp == "" && o.Privileged {
 		return nil
 	}
@@ -56,6 +51,15 @@ func (o Options) confine(s *specs.Spec, caps []string) error {
 	}
 	s.Process = &full
 	return nil
+}
+
+// ProtectedPaths are the paths of /proc and /sys that are hidden, and those that are read-only.
+func ProtectedPaths(c Confinement, privileged bool) (masked, readOnly []string) {
+	if !privileged && !c.ShowAll {
+		masked, readOnly = maskedPaths(), readonlyPaths()
+	}
+	shown := func(name string) bool { return slices.Contains(c.Unmask, name) }
+	return append(slices.DeleteFunc(masked, shown), c.Mask...), slices.DeleteFunc(readOnly, shown)
 }
 
 // maskedPaths and readonlyPaths are Docker's.

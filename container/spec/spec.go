@@ -54,8 +54,8 @@ type User struct {
 	Home string
 }
 
-// cpuPeriod is the length of a period of the processor limit in microseconds, Docker's.
-const cpuPeriod = 100_000
+// CPUPeriod is the length of a period of the processor limit in microseconds, Docker's.
+const CPUPeriod = 100_000
 
 // New makes the spec. Errors are of class ErrInvalid.
 func New(o Options) (*specs.Spec, error) {
@@ -132,7 +132,7 @@ func resources(o Options) *specs.LinuxResources {
 		r.Memory = &specs.LinuxMemory{Limit: &o.Memory}
 	}
 	if o.NanoCPUs > 0 {
-		period, quota := uint64(cpuPeriod), o.NanoCPUs*cpuPeriod/1e9
+		period, quota := uint64(CPUPeriod), o.NanoCPUs*CPUPeriod/1e9
 		r.CPU = &specs.LinuxCPU{Period: &period, Quota: &quota}
 	}
 	if o.PidsLimit > 0 {

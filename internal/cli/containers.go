@@ -138,25 +138,6 @@ func (a *app) killCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) waitCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "wait CONTAINER...", Short: "Wait for containers to end and print their exit codes",
-		Example: "  camada wait job", Args: args(1, -1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), func(e *engine.Engine) error {
-				return a.each(args, func(name string) error {
-					code, err := e.Wait(cmd.Context(), name)
-					if err != nil {
-						return err
-					}
-					fmt.Fprintln(a.stdout, code)
-					return nil
-				})
-			})
-		},
-	}
-}
-
 func (a *app) rmCommand() *cobra.Command {
 	var force, volumes bool
 	cmd := &cobra.Command{

@@ -69,7 +69,7 @@ func flagsOf(f *pflag.FlagSet) []string {
 	var words []string
 	f.Visit(func(flag *pflag.Flag) {
 		switch flag.Name {
-		case "name", "detach", "rm", "cidfile", "restart", "attach", "detach-keys", "sig-proxy", "root", "storage-driver":
+		case "name", "detach", "rm", "cidfile", "restart", "attach", "detach-keys", "sig-proxy", "timings", "root", "storage-driver":
 			return
 		}
 		if list, ok := flag.Value.(pflag.SliceValue); ok {

@@ -33,7 +33,7 @@ func (a *app) containerGroup() *cobra.Command {
 	return a.group("container", "Look after containers",
 		a.commitCommand(), a.cpCommand(), a.createCommand(), a.diffCommand(), a.execCommand(), a.exportCommand(), a.inspectOf("container"), a.killCommand(), a.logsCommand(),
 		as("ls", a.psCommand(), "ps", "list"), a.pauseCommand(), a.portCommand(), a.containerPruneCommand(), a.renameCommand(), a.restartCommand(), a.rmCommand(),
-		a.runCommand(), a.startCommand(), a.statsCommand(), a.stopCommand(), a.topCommand(), a.unpauseCommand(), a.waitCommand())
+		a.runCommand(), a.startCommand(), a.statsCommand(), a.stopCommand(), a.topCommand(), a.unpauseCommand(), a.updateCommand(), a.waitCommand())
 }
 
 func (a *app) imageGroup() *cobra.Command {

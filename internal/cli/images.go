@@ -82,37 +82,45 @@ func shortID(id string, whole bool) string {
 }
 
 func (a *app) inspectCommand() *cobra.Command {
-	var how, kind string
+	var how string
+	var o engine.InspectOptions
 	cmd := &cobra.Command{
-		Use: "inspect [OPTIONS] NAME...", Short: "Show all that is known of images and containers",
+		Use: "inspect [OPTIONS] NAME...", Short: "Show all that is known of containers, images, networks and volumes",
 		Example: `  camada inspect app
   camada inspect -f '{{.State.ExitCode}}' job
+  camada inspect -f '{{range .Mounts}}{{.Source}} on {{.Destination}}{{println}}{{end}}' web
   camada inspect --type image -f '{{json .Config.Env}}' app`,
 		Args: args(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
-				all := []any{}
-				eachErr := a.each(args, func(name string) error {
-					v, err := e.Inspect(cmd.Context(), name, kind)
-					if err != nil {
-						return err
-					}
-					if how != "" && how != "json" {
-						return format.Show(a.stdout, how, v)
-					}
-					all = append(all, v)
-					return nil
-				})
-				if how == "" || how == "json" {
-					return errors.Join(format.Show(a.stdout, "", all), eachErr)
-				}
-				return eachErr
+				return a.inspect(args, how, func(name string) (any, error) { return e.Inspect(cmd.Context(), name, o) })
 			})
 		},
 	}
 	cmd.Flags().StringVarP(&how, "format", "f", "", "json or a Go `template`")
-	cmd.Flags().StringVar(&kind, "type", "", "`image` or container")
+	cmd.Flags().StringVar(&o.Type, "type", "", "`container`, image, network or volume; the first of them that has the name when it is not given")
+	cmd.Flags().BoolVarP(&o.Size, "size", "s", false, "count what a container takes")
 	return cmd
+}
+
+// inspect shows each of the things that are named: as one JSON array, or each through a template.
+func (a *app) inspect(names []string, how string, f func(string) (any, error)) error {
+	all := []any{}
+	eachErr := a.each(names, func(name string) error {
+		v, err := f(name)
+		if err != nil {
+			return err
+		}
+		if how != "" && how != "json" {
+			return format.Show(a.stdout, how, v)
+		}
+		all = append(all, v)
+		return nil
+	})
+	if how == "" || how == "json" {
+		return errors.Join(format.Show(a.stdout, "", all), eachErr)
+	}
+	return eachErr
 }
 
 func (a *app) historyCommand() *cobra.Command {

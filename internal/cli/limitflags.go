@@ -49,7 +49,7 @@ func (o *runOptions) registerLimits(f *pflag.FlagSet) {
 func (o *runOptions) completeLimits(f *pflag.FlagSet) (err error) {
 	l := &o.limits
 	if l.kernelMemory != "" {
-		return errdefs.Unsupported("--kernel-memory: kernels have no such limit any more; --memory limits the kernel's memory too")
+		return errKernelMemory()
 	}
 	if o.Memory, err = parseBytes(l.memory); err != nil {
 		return fmt.Errorf("--memory: %w", err)
@@ -62,4 +62,8 @@ func (o *runOptions) completeLimits(f *pflag.FlagSet) (err error) {
 		o.MemorySwappiness = &l.memorySwappiness
 	}
 	return nil
+}
+
+func errKernelMemory() error {
+	return errdefs.Unsupported("--kernel-memory: kernels have no such limit any more; --memory limits the kernel's memory too")
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -124,22 +123,7 @@ func (a *app) networkInspect() *cobra.Command {
 		Args: args(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
-				all := []any{}
-				eachErr := a.each(args, func(name string) error {
-					v, err := e.InspectNetwork(cmd.Context(), name)
-					if err != nil {
-						return err
-					}
-					if how != "" && how != "json" {
-						return format.Show(a.stdout, how, v)
-					}
-					all = append(all, v)
-					return nil
-				})
-				if how == "" || how == "json" {
-					return errors.Join(format.Show(a.stdout, "", all), eachErr)
-				}
-				return eachErr
+				return a.inspect(args, how, func(name string) (any, error) { return e.InspectNetwork(cmd.Context(), name) })
 			})
 		},
 	}

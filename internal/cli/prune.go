@@ -85,22 +85,26 @@ removed before.`,
 
 func (a *app) systemPruneCommand() *cobra.Command {
 	var p pruneFlags
-	var all bool
+	var all, volumes bool
 	cmd := &cobra.Command{
-		Use: "prune [OPTIONS]", Short: "Remove what is not used: containers, images, build cache",
+		Use: "prune [OPTIONS]", Short: "Remove what is not used: containers, images, build cache, volumes",
 		Example: `  camada system prune
-  camada system prune -a --force`,
+  camada system prune -a --volumes --force`,
 		Args: args(0, 0), Annotations: map[string]string{inNamespace: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			warning := "This will remove:\n  - all stopped containers\n"
+			if volumes {
+				warning += "  - all anonymous volumes not used by at least one container\n"
+			}
 			if all {
 				warning += "  - all images without at least one container associated to them\n  - all build cache\n"
 			} else {
 				warning += "  - all images without a tag, and the tags' history\n  - unused build cache\n"
 			}
 			return a.prune(cmd, p, warning, func(e *engine.Engine, filter engine.PruneFilter) error {
-				res, err := e.PruneSystem(cmd.Context(), engine.PruneOptions{All: all, Filter: filter})
+				res, err := e.PruneSystem(cmd.Context(), engine.PruneOptions{All: all, Volumes: volumes, Filter: filter})
 				a.pruned("Deleted Containers", res.Containers)
+				a.pruned("Deleted Volumes", res.Volumes)
 				a.pruned("Deleted Images", res.Tags)
 				if err == nil {
 					a.reclaimed(res.Bytes)
@@ -111,6 +115,7 @@ func (a *app) systemPruneCommand() *cobra.Command {
 	}
 	p.register(cmd)
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "remove all images that no container uses, and all build cache")
+	cmd.Flags().BoolVar(&volumes, "volumes", false, "remove the volumes that nobody named and no container uses, too")
 	return cmd
 }
 

@@ -42,6 +42,8 @@ cannot be executed, 127 when it was not found, 128+n when signal n ended it.`,
 	f.BoolVarP(&o.Detach, "detach", "d", false, "run in the background and print the container's ID")
 	f.StringSliceVarP(&o.attach, "attach", "a", nil, "take part in `stdin`, stdout or stderr only; can be repeated")
 	registerAttach(f, &o.DetachKeys, &o.NoSigProxy)
+	f.StringVar(&o.timings, "timings", "", "tell on standard error where the time of the start went: `table` or json")
+	f.Lookup("timings").NoOptDefVal = timingsTable
 	f.Bool("help", false, "help for run")
 	return cmd
 }
@@ -57,11 +59,16 @@ func (a *app) runRun(cmd *cobra.Command, o runOptions) error {
 	signals, stop := passedOn()
 	defer stop()
 	o.Signals, o.OnPull = signals, a.onPull(&o)
+	if err := o.completeTimings(); err != nil {
+		return &exitError{code: codeUsage, err: err}
+	}
 	var res engine.RunResult
 	err := a.with(cmd.Context(), func(e *engine.Engine) (err error) {
+		o.Timings.Mark("open the store")
 		res, err = e.Run(cmd.Context(), o.RunOptions)
 		return err
 	})
+	a.showTimings(o)
 	if errors.Is(err, engine.ErrDetached) {
 		return a.left()
 	}
@@ -185,63 +192,6 @@ func parseCPUs(s string) (int64, error) {
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-type execOptions struct {
-	engine.ExecOptions
-	env      []string
-	envFiles []string
-}
-
-func (a *app) execCommand() *cobra.Command {
-	var o execOptions
-	cmd := &cobra.Command{
-		Use:   "exec [OPTIONS] CONTAINER COMMAND [ARG...]",
-		Short: "Run a command in a running container",
-		Example: `  camada exec -it web sh
-  camada exec -u root -w /tmp web id`,
-		Args: args(2, -1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.Container, o.Args = args[0], args[1:]
-			var err error
-			if o.Env, err = environment(o.envFiles, o.env); err != nil {
-				return &exitError{code: codeUsage, err: err}
-			}
-			if o.TTY && !term.IsTerminal(int(a.stdin.Fd())) {
-				return &exitError{code: codeFailed, err: errdefs.Invalid("-t: standard input is not a terminal")}
-			}
-			o.Stdin, o.Stdout, o.Stderr = os.Stdin, os.Stdout, os.Stderr
-			signals, stop := passedOn()
-			defer stop()
-			o.Signals = signals
-			var status int
-			err = a.with(cmd.Context(), func(e *engine.Engine) error {
-				status, err = e.Exec(cmd.Context(), o.ExecOptions)
-				return err
-			})
-			if err != nil {
-				code := codeFailed
-				if c, ok := engine.StartCode(err); ok {
-					code = c
-				}
-				return &exitError{code: code, err: err}
-			}
-			if status != 0 {
-				return &exitError{code: status}
-			}
-			return nil
-		},
-	}
-	f := cmd.Flags()
-	f.SetInterspersed(false)
-	f.BoolVarP(&o.Interactive, "interactive", "i", false, "keep standard input open")
-	f.BoolVarP(&o.TTY, "tty", "t", false, "give the command a terminal")
-	f.StringArrayVarP(&o.env, "env", "e", nil, "environment variable, `NAME=VALUE`; NAME alone passes it on")
-	f.StringArrayVar(&o.envFiles, "env-file", nil, "`file` of environment variables")
-	f.StringVarP(&o.Workdir, "workdir", "w", "", "working `directory`")
-	f.StringVarP(&o.User, "user", "u", "", "`user[:group]`, by name or id")
-	f.BoolVar(&o.Privileged, "privileged", false, "give the command all capabilities")
-	return cmd
-}
-
 // monitorCommand looks after one detached container; run starts it.
 func (a *app) monitorCommand() *cobra.Command {
 	return &cobra.Command{
@@ -250,6 +200,17 @@ func (a *app) monitorCommand() *cobra.Command {
 			// Its end is the container's end, not a signal that was meant for a terminal's programs.
 			signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
 			return a.with(cmd.Context(), func(e *engine.Engine) error { return e.Monitor(cmd.Context(), a.stdin) })
+		},
+	}
+}
+
+// execMonitorCommand looks after one program in a container; exec starts it.
+func (a *app) execMonitorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: engine.ExecMonitorVerb, Hidden: true, Args: args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
+			return a.with(cmd.Context(), func(e *engine.Engine) error { return e.ExecMonitor(cmd.Context(), a.stdin) })
 		},
 	}
 }

@@ -24,6 +24,7 @@ type runOptions struct {
 	shmSize    bytesValue
 	life       lifeFlags
 	attach     []string
+	timings    string
 }
 
 // register adds the flags that run and create have in common.

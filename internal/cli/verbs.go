@@ -29,7 +29,7 @@ func (a *app) verbs() []struct {
 			{"run", a.runCommand}, {"create", a.createCommand}, {"start", a.startCommand}, {"restart", a.restartCommand}, {"attach", a.attachCommand}, {"exec", a.execCommand},
 			{"ps", a.psCommand}, {"logs", a.logsCommand}, {"events", a.eventsCommand}, {"stop", a.stopCommand}, {"kill", a.killCommand}, {"wait", a.waitCommand}, {"rm", a.rmCommand},
 			{"pause", a.pauseCommand}, {"unpause", a.unpauseCommand}, {"top", a.topCommand}, {"stats", a.statsCommand}, {"port", a.portCommand}, {"rename", a.renameCommand},
-			{"cp", a.cpCommand}, {"commit", a.commitCommand}, {"generate", a.generateCommand}, {"container", a.containerGroup},
+			{"update", a.updateCommand}, {"cp", a.cpCommand}, {"commit", a.commitCommand}, {"generate", a.generateCommand}, {"container", a.containerGroup}, {"volume", a.volumeGroup},
 		}},
 		{"images", "Images", []verb{
 			{"images", a.imagesCommand}, {"image", a.imageGroup}, {"inspect", a.inspectCommand}, {"history", a.historyCommand}, {"rmi", a.rmiCommand}, {"pull", a.pullCommand},
@@ -44,7 +44,7 @@ func (a *app) verbs() []struct {
 			{"gc", a.gcCommand}, {"fsck", a.fsckCommand}, {"df", a.dfCommand}, {"info", a.infoCommand}, {"system", a.systemCommand}, {"version", a.versionCommand},
 		}},
 		{"below", "Below", []verb{{"runtime", a.runtimeCommand}}},
-		{"", "", []verb{{engine.MonitorVerb, a.monitorCommand}}},
+		{"", "", []verb{{engine.MonitorVerb, a.monitorCommand}, {engine.ExecMonitorVerb, a.execMonitorCommand}}},
 	}
 }
 

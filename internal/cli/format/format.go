@@ -13,6 +13,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"text/template"
+	"unicode"
 
 	"github.com/camada/camada/errdefs"
 )
@@ -91,7 +92,7 @@ func Lines[T any](w io.Writer, rows []T) error {
 }
 
 // Show writes one value that a verb shows whole: indented JSON by default and for
-// "json", otherwise a template.
+// "json", otherwise a template. Names in it are those of the fields, or those of the JSON, as docker has it.
 func Show(w io.Writer, how string, v any) error {
 	if how == "" || how == "json" {
 		enc := json.NewEncoder(w)
@@ -106,10 +107,29 @@ func Show(w io.Writer, how string, v any) error {
 	if err != nil {
 		return err
 	}
-	return execute(w, tmpl, v)
+	err = execute(w, tmpl, v)
+	if err == nil {
+		return nil
+	}
+	if raw, rerr := asJSON(v); rerr == nil && execute(w, tmpl.Option("missingkey=error"), raw) == nil {
+		return nil
+	}
+	return err
 }
 
-// Parse reads a template with docker's functions: json, join, lower, upper, split, title, println.
+// asJSON is what the JSON of a value says, by its names.
+func asJSON(v any) (raw any, err error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	err = d.Decode(&raw)
+	return raw, err
+}
+
+// Parse reads a template with docker's functions: json, join, split, lower, upper, title, pad, truncate, and those of Go.
 func Parse(text string) (*template.Template, error) {
 	text = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(text)
 	tmpl, err := template.New("format").Option("missingkey=zero").Funcs(template.FuncMap{
@@ -120,16 +140,38 @@ func Parse(text string) (*template.Template, error) {
 			err := enc.Encode(v)
 			return strings.TrimSuffix(b.String(), "\n"), err
 		},
-		"join":  func(s []string, sep string) string { return strings.Join(s, sep) },
-		"split": strings.Split,
-		"lower": strings.ToLower,
-		"upper": strings.ToUpper,
-		"pad":   func(s string, l, r int) string { return strings.Repeat(" ", l) + s + strings.Repeat(" ", r) },
+		"join":     func(s []string, sep string) string { return strings.Join(s, sep) },
+		"split":    strings.Split,
+		"lower":    strings.ToLower,
+		"upper":    strings.ToUpper,
+		"title":    title,
+		"truncate": truncate,
+		"pad":      func(s string, l, r int) string { return strings.Repeat(" ", l) + s + strings.Repeat(" ", r) },
 	}).Parse(text)
 	if err != nil {
 		return nil, errdefs.Invalid("--format: %w", err)
 	}
 	return tmpl, nil
+}
+
+// title makes the first letter of each word a capital.
+func title(s string) string {
+	start := true
+	return strings.Map(func(r rune) rune {
+		if start {
+			r = unicode.ToUpper(r)
+		}
+		start = unicode.IsSpace(r)
+		return r
+	}, s)
+}
+
+// truncate cuts s to n characters.
+func truncate(s string, n int) string {
+	if r := []rune(s); n >= 0 && len(r) > n {
+		return string(r[:n])
+	}
+	return s
 }
 
 func execute(w io.Writer, tmpl *template.Template, v any) error {

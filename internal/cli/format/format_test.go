@@ -13,6 +13,28 @@ type row struct {
 	Tags []string
 }
 
+func TestShow(t *testing.T) {
+	v := struct {
+		ID    string `json:"Id"`
+		Inner struct {
+			N int64 `json:"number"`
+		}
+	}{ID: "x"}
+	v.Inner.N = 1 << 60
+	for how, want := range map[string]string{
+		"{{.ID}}": "x\n", "{{.Id}}": "x\n", "{{.Inner.number}} {{.Id}}": "1152921504606846976 x\n", "{{json .Inner}}": "{\"number\":1152921504606846976}\n",
+		`{{title .ID}}{{truncate "abc" 2}}{{title "a b"}}`: "XabA B\n",
+	} {
+		var b bytes.Buffer
+		if err := format.Show(&b, how, v); err != nil || b.String() != want {
+			t.Errorf("%s gives %q, %v; want %q", how, b.String(), err, want)
+		}
+	}
+	if err := format.Show(&bytes.Buffer{}, "{{.Nope}}", v); !errdefs.IsInvalid(err) {
+		t.Errorf("%v, want ErrInvalid", err)
+	}
+}
+
 func TestWrite(t *testing.T) {
 	table := format.Table[row]{Columns: []format.Column[row]{
 		{Header: "ID", Value: func(r row) string { return r.ID }},
