@@ -197,11 +197,18 @@ func (a *app) monitorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: engine.MonitorVerb, Hidden: true, Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			// Its end is the container's end, not a signal that was meant for a terminal's programs.
-			signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
+			ownEnd()
 			return a.with(cmd.Context(), func(e *engine.Engine) error { return e.Monitor(cmd.Context(), a.stdin) })
 		},
 	}
+}
+
+// ownEnd lets the end of what is looked after be the end of this process, and not a signal that was meant for a terminal's programs. These are taken and
+// dropped: what is ignored would be ignored by the programs of the container, too (signal(7)).
+func ownEnd() {
+	terminals := []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT}
+	signal.Reset(terminals...)
+	signal.Notify(make(chan os.Signal, 1), terminals...)
 }
 
 // execMonitorCommand looks after one program in a container; exec starts it.
@@ -209,7 +216,7 @@ func (a *app) execMonitorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: engine.ExecMonitorVerb, Hidden: true, Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
+			ownEnd()
 			return a.with(cmd.Context(), func(e *engine.Engine) error { return e.ExecMonitor(cmd.Context(), a.stdin) })
 		},
 	}
