@@ -193,9 +193,66 @@ func TestEmbedded(t *testing.T) {
 		if got, err := dial("tcp", "127.0.0.1:8082"); !strings.HasPrefix(got, "10.50.0.1:") {
 			t.Errorf("from the host: %q, %v", got, err)
 		}
+		liar(t, web, db)
 		changeEmbedded(t, dir, web, db, back)
 		deadEmbedded(t, dir, front, both, web, db, other)
 	})
+}
+
+// liar sends to the outside from an internal network, with the address of a container that may.
+func liar(t *testing.T, web, db kept) {
+	t.Helper()
+	c, err := net.ListenPacket("udp4", "198.51.100.1:7555")
+	check(t, err)
+	defer c.Close()
+	db.must("spoof 10.50.0.99 198.51.100.1:7555 " + macOf(db.Gateway).String())
+	web.ask("dial udp 198.51.100.1:7555")
+	b := make([]byte, 100)
+	check(t, c.SetReadDeadline(time.Now().Add(10*time.Second)))
+	n, _, err := c.ReadFrom(b)
+	if string(b[:n]) != "?" {
+		t.Errorf("the first that arrives is %q, %v", b[:n], err)
+	}
+}
+
+// spoof sends a datagram to a router, with an address that is not the sender's.
+func spoof(from, to, router string) error {
+	src, err := netip.ParseAddr(from)
+	if err != nil {
+		return err
+	}
+	dst, err := netip.ParseAddrPort(to)
+	if err != nil {
+		return err
+	}
+	mac, err := net.ParseMAC(router)
+	if err != nil {
+		return err
+	}
+	in, err := net.InterfaceByName(firstInterface)
+	if err != nil {
+		return err
+	}
+	b := []byte{0x45, 0, 0, 34, 0, 0, 0, 0, 64, unix.IPPROTO_UDP, 0, 0}
+	b = append(append(b, src.AsSlice()...), dst.Addr().AsSlice()...)
+	var sum uint32
+	for i := 0; i < len(b); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	binary.BigEndian.PutUint16(b[10:], ^uint16(sum+sum>>16))
+	b = binary.BigEndian.AppendUint16(b, 1234)
+	b = binary.BigEndian.AppendUint16(b, dst.Port())
+	b = append(b, 0, 14, 0, 0)
+	b = append(b, "spoofd"...)
+	const ip = 0x0008 // ETH_P_IP in network order
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	at := &unix.SockaddrLinklayer{Protocol: ip, Ifindex: in.Index, Halen: 6}
+	copy(at.Addr[:], mac)
+	return unix.Sendto(fd, b, 0, at)
 }
 
 // matches compares the beginning of an answer; of an error that is to be "connection refused" the words before and those at the end.

@@ -18,6 +18,7 @@ import (
 //
 //	map keepers { container address : port of its keeper's sockets }
 //	chain prerouting (filter, mangle) { fib daddr oifname != "camtun*" accept
+//	                                    iifname != "camtun*" meta l4proto tcp fib saddr . iif oif 0 drop, and udp the same
 //	                                    iifname != "camtun*" tcp flags & (fin|syn|rst|ack) == syn accept
 //	                                    meta l4proto tcp tproxy to 127.0.0.1:(ip saddr map @keepers) meta mark set 1 accept
 //	                                    meta l4proto tcp drop, and udp the same two }
@@ -27,7 +28,8 @@ import (
 //	rule 100:   fwmark 1 lookup 100          table 100: local default dev lo
 //	rule 40000: from ADDRESS lookup 1000+N   table 1000+N: default dev camtunN; N is the interface's index
 //
-// Behind the main table, which has the bridges alone: so other networks stay out of reach.
+// The second rule is for who lies about his address, as from an internal network. The routes stand
+// behind the main table, which has the bridges alone: so other networks stay out of reach.
 
 const (
 	outwardTable = "camada-out"
@@ -140,7 +142,14 @@ func (w *chains) outward(keepers *nftables.Set) {
 	}
 	notTun := &expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: []byte(tunPrefix)}
 	w.rule(chain, []expr.Any{&expr.Fib{Register: reg, FlagDADDR: true, ResultOIFNAME: true}, notTun}, accept)
-	w.rule(chain, []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg}, notTun}, protocol(unix.IPPROTO_TCP), []expr.Any{
+	fromBridge := []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg}, notTun}
+	for _, p := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
+		w.rule(chain, fromBridge, protocol(p), []expr.Any{
+			&expr.Fib{Register: reg, FlagSADDR: true, FlagIIF: true, ResultOIF: true},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: make([]byte, 4)},
+		}, drop)
+	}
+	w.rule(chain, fromBridge, protocol(unix.IPPROTO_TCP), []expr.Any{
 		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: flagsAt, Len: 1},
 		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 1, Mask: []byte{fin | syn | rst | ack}, Xor: []byte{0}},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{syn}},

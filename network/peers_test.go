@@ -52,6 +52,8 @@ func member() {
 			err = rootless(f[1], f[2])
 		case "dial":
 			answer, err = dial(f[1], f[2])
+		case "spoof":
+			err = spoof(f[1], f[2], f[3])
 		case "ping":
 			err = ping(f[1])
 		case "keep":

@@ -104,6 +104,7 @@ func TestRootlessEmbedded(t *testing.T) {
 			}
 			address := u.camada("inspect", "--format", "{{.NetworkSettings.IPAddress}}", "web")
 			u.says("served", "run", "--rm", "app", "wget", "-qO-", "http://"+address+"/") // neighbours on the default network
+			u.says("served", "run", "--rm", "--network", "container:web", "app", "wget", "-qO-", "http://127.0.0.1/")
 			u.camada("rm", "-f", "web")
 		}
 		u.camada("rm", "-f", "first")

@@ -69,7 +69,7 @@ func refuse(seg segment, whole []byte, err error) []byte {
 
 // expire gives a connection up that the container does not go on with.
 func (s *Server) expire(k pair, conn net.Conn) {
-	t := time.AfterFunc(takeTimeout, func() {
+	time.AfterFunc(takeTimeout, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.pending[k] == conn {
@@ -77,7 +77,6 @@ func (s *Server) expire(k pair, conn net.Conn) {
 			conn.Close()
 		}
 	})
-	context.AfterFunc(s.ctx, func() { t.Stop() })
 }
 
 // accept takes the connections that the kernel has made with the container.

@@ -87,8 +87,11 @@ func (s *Server) flow(k pair) *flow {
 		f.last.Store(time.Now().UnixNano())
 		return f
 	}
-	if len(s.flows) >= maxFlows || s.ctx.Err() != nil {
+	if s.ctx.Err() != nil {
 		return nil
+	}
+	if len(s.flows) >= maxFlows {
+		s.forgetOldest()
 	}
 	var d net.Dialer
 	out, err := d.DialContext(s.ctx, "udp", k.dst.String())
@@ -111,6 +114,20 @@ func (s *Server) flow(k pair) *flow {
 	s.work.Go(func() { s.move(f, f.out, f.in) })
 	s.work.Go(func() { s.move(f, f.in, f.out) })
 	return f
+}
+
+// forgetOldest makes room by the flow that has been silent for longest: who asks many names from as many ports goes on. The caller has the lock.
+func (s *Server) forgetOldest() {
+	var oldest *flow
+	for _, f := range s.flows {
+		if oldest == nil || f.last.Load() < oldest.last.Load() {
+			oldest = f
+		}
+	}
+	if oldest != nil {
+		delete(s.flows, oldest.pair)
+		oldest.close()
+	}
 }
 
 // undelivered tells the container of a port where nobody listens.
@@ -162,11 +179,11 @@ func (s *Server) moveOne(from syscall.RawConn, to *net.UDPConn) error {
 		b = s.buffers.Get().(*[maxDatagram]byte)
 		for {
 			n, got = unix.Read(int(fd), b[:])
-			if got != unix.EINTR {
+			if !errors.Is(got, unix.EINTR) {
 				break
 			}
 		}
-		if got == unix.EAGAIN {
+		if errors.Is(got, unix.EAGAIN) {
 			s.buffers.Put(b)
 			b = nil
 			return false
