@@ -38,9 +38,23 @@ func (t *tree) cloneRoot(name string) {
 	p, clone := t.p, t.p.Slot()
 	p.Stage("put the mounts in order")
 	p.Call(unix.SYS_OPEN_TREE, program.Int(unix.AT_FDCWD), p.Str(""), program.Int(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)).Into(clone)
+	// The end of the first ones must not reach copies, nor the host's, that they share their mounts with.
+	t.setattr(program.Int(unix.AT_FDCWD), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &unix.MountAttr{Propagation: unix.MS_PRIVATE})
 	p.Call(unix.SYS_MOVE_MOUNT, clone.Arg(), p.Str(""), program.Int(unix.AT_FDCWD), p.Str(name), program.Int(unix.MOVE_MOUNT_F_EMPTY_PATH))
 	p.Call(unix.SYS_FCHDIR, clone.Arg())
 	p.Call(unix.SYS_CLOSE, clone.Arg())
+	for _, e := range t.entries {
+		if e.unbindable {
+			p.Stage("make the mount on %s unbindable", e.dest)
+			flags := unix.AT_EMPTY_PATH
+			if e.unbindableAll {
+				flags |= unix.AT_RECURSIVE
+			}
+			at, _ := t.open(e.dest, unix.O_PATH)
+			t.setattr(at.Arg(), "", flags, &unix.MountAttr{Propagation: unix.MS_UNBINDABLE})
+			p.Call(unix.SYS_CLOSE, at.Arg())
+		}
+	}
 }
 
 // leaveHost appends the calls that make the working directory "/" and drop the host's mounts.

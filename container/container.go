@@ -49,6 +49,8 @@ type Config struct {
 	// InOrder shows the mounts in the order of the spec in the container's /proc/self/mountinfo, which goes by the time when
 	// they were made. It costs one more call for each.
 	InOrder bool
+	// AllCgroups makes the container's group in every hierarchy of cgroup v1, not only where it is needed: callers of OCI runtimes look there.
+	AllCgroups bool
 	// Hold lets Start return while the process waits to execute the program, with all else done. It is a directory
 	// that nobody else can write to, in which Start makes two FIFOs: see Release. "" does not wait.
 	Hold string

@@ -33,7 +33,11 @@ func makeGroup(ctx context.Context, cfg Config) (*cgroup.Group, *scope, error) {
 			return nil, nil, fmt.Errorf("container %s: %w", cfg.ID, err)
 		}
 	}
-	g, err := layout.Create(name, linux.Resources)
+	create := layout.Create
+	if cfg.AllCgroups {
+		create = layout.CreateAll
+	}
+	g, err := create(name, linux.Resources)
 	if err != nil {
 		unit.close()
 		return nil, nil, fmt.Errorf("container %s: %w", cfg.ID, err)

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Labels of the kernel's security modules. A module that the kernel does not have is an error: a container that shall be
-// confined by a profile does not run without.
+// Labels of the kernel's security modules. A label of a process whose module the kernel does not have is an error: a container that
+// shall be confined by a profile does not run without.
 
 // label is a text for a file of /proc/thread-self/attr.
 type label struct{ file, text string }
@@ -92,15 +92,18 @@ func (t *tree) labelled(params []string) []string {
 	return append([]string{"context=" + t.mountLabel}, params...)
 }
 
-// checkMountLabel refuses a label that the kernel would not know.
+// checkMountLabel refuses what is no label.
 func checkMountLabel(name string) error {
-	switch {
-	case name == "":
-		return nil
-	case strings.ContainsAny(name, "\"\x00\n"):
+	if strings.ContainsAny(name, "\"\x00\n") {
 		return errdefs.Invalid("mountLabel %q: is not a label", name)
-	case !hasSELinux():
-		return errdefs.Unsupported("mountLabel %s: this kernel has no SELinux, or it is switched off", name)
 	}
 	return nil
+}
+
+// knownLabel is a mount label, or "" where the kernel has no SELinux: it confines no process, and nobody would look at it there.
+func knownLabel(name string) string {
+	if name == "" || !hasSELinux() {
+		return ""
+	}
+	return name
 }

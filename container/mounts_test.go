@@ -143,6 +143,43 @@ func TestPropagation(t *testing.T) {
 	}
 }
 
+// TestPropagationInOrder shows that the copies of mounts in order share what the first ones did, whose end reaches nobody.
+func TestPropagationInOrder(t *testing.T) {
+	for option, want := range map[string]string{"rshared": "shared", "rslave": "master", "runbindable": "unbindable", "rprivate": ""} {
+		source := nested(t, true)
+		made := filepath.Join(source, "made")
+		if err := os.Mkdir(made, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		s := defaults(t, "sh", "-c", "mount -t tmpfs x /m/made && cat /proc/self/mountinfo")
+		rights := []string{"CAP_SYS_ADMIN"}
+		s.Process.Capabilities.Effective, s.Process.Capabilities.Permitted, s.Process.Capabilities.Bounding = rights, rights, rights
+		s.Linux.Seccomp = nil
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/m", Source: source, Options: []string{"rbind", option}},
+			specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"unbindable"}})
+		out, _, err := runContainer(t, container.Config{Spec: s, Rootfs: overlayOf(t, busybox(t)), InOrder: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = unix.Unmount(made, unix.MNT_DETACH) }()
+		for point, want := range map[string]string{"/m": want, "/m/sub": want, "/tmp": "unbindable"} {
+			if _, got := mountAt(t, out, point); got != want {
+				t.Errorf("%s: %s is %q, want %q", option, point, got, want)
+			}
+		}
+		host, err := os.ReadFile("/proc/self/mountinfo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if options, _ := mountAt(t, string(host), filepath.Join(source, "sub")); options == "no mount" {
+			t.Errorf("%s: the host lost its mount", option)
+		}
+		if options, _ := mountAt(t, string(host), made); (options != "no mount") != (option == "rshared") {
+			t.Errorf("%s: the host has %q of the container's mount", option, options)
+		}
+	}
+}
+
 func TestRootPropagation(t *testing.T) {
 	for option, want := range map[string]string{"": "", "rprivate": "", "shared": "shared", "rshared": "shared", "unbindable": "unbindable", "slave": ""} {
 		out, _ := shell(t, "cat /proc/self/mountinfo", func(s *specs.Spec) { s.Linux.RootfsPropagation = option })

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/camada/camada/container/cgroup"
@@ -165,7 +164,9 @@ func (s *starter) makeTree() error {
 	if err != nil {
 		return fmt.Errorf("root file system: %w", err)
 	}
-	s.tree = &tree{p: s.p, root: root, mountLabel: s.spec.Linux.MountLabel, close: []*os.File{root}, detached: s.cfg.Detached, mountPoint: s.cfg.MountPoint}
+	s.tree = &tree{
+		p: s.p, root: root, mountLabel: knownLabel(s.spec.Linux.MountLabel), inOrder: s.cfg.InOrder, close: []*os.File{root}, detached: s.cfg.Detached, mountPoint: s.cfg.MountPoint,
+	}
 	if s.group != nil {
 		s.tree.groups = s.group.Dirs()
 	}
@@ -253,7 +254,7 @@ func (s *starter) makeMounts() error {
 
 // enter appends the entering of the root file system and the attaching of the mounts.
 func (s *starter) enter() error {
-	t, borrowed, inOrder := s.tree, !s.fresh[specs.MountNamespace], s.inOrder()
+	t, borrowed, inOrder := s.tree, !s.fresh[specs.MountNamespace], s.cfg.InOrder
 	switch {
 	case s.cfg.Mounted == nil && borrowed:
 		s.borrowMounts()
@@ -280,15 +281,6 @@ func (s *starter) enter() error {
 		t.leaveHost(old, 1)
 	}
 	return nil
-}
-
-// inOrder tells whether the mounts are put in order. Not so when some are shared, as the end of the first ones would reach
-// their copies, or cannot be copied.
-func (s *starter) inOrder() bool {
-	return s.cfg.InOrder && !slices.ContainsFunc(s.spec.Mounts, func(m specs.Mount) bool {
-		p := parseOptions(m.Options).propagation
-		return p == unix.MS_SHARED || p == unix.MS_UNBINDABLE
-	})
 }
 
 // waitMounted appends the wait for Config.Mounted.

@@ -34,6 +34,8 @@ type tree struct {
 	close   []*os.File
 	// mountLabel is the SELinux context of new file systems.
 	mountLabel string
+	// inOrder tells that cloneRoot comes.
+	inOrder bool
 	// detached and mountPoint are those of the Config.
 	detached   map[string]*os.File
 	mountPoint func(MountPoint)
@@ -51,6 +53,8 @@ type entry struct {
 	late unix.MountAttr
 	// remount is for a mount that is there already: there are late attributes alone.
 	remount bool
+	// unbindable becomes so when it was copied, unbindableAll with all mounts below.
+	unbindable, unbindableAll bool
 }
 
 // Close closes what the parent has no more use for after the fork.
@@ -86,6 +90,15 @@ func (t *tree) add(m specs.Mount) error {
 	o := parseOptions(m.Options)
 	if path.Clean(m.Destination) == "/" {
 		return errdefs.Invalid("the root file system would be hidden")
+	}
+	if t.inOrder && o.propagation == unix.MS_UNBINDABLE { // it could not be copied
+		o.propagation = unix.MS_PRIVATE
+		before := len(t.entries)
+		defer func() {
+			for _, e := range t.entries[before:] {
+				e.unbindable, e.unbindableAll = true, o.recursive
+			}
+		}()
 	}
 	switch {
 	case o.remount:

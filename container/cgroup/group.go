@@ -40,8 +40,25 @@ func (l Layout) Create(path string, res *specs.LinuxResources) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
+	return l.make(path, places, res, false)
+}
+
+// CreateAll is Create for who shares the group with programs that look for it in each hierarchy of v1, to read what is used, as those do
+// that call an OCI runtime. Hierarchies where no group may be made are left out.
+func (l Layout) CreateAll(path string, res *specs.LinuxResources) (*Group, error) {
+	if res == nil {
+		res = &specs.LinuxResources{}
+	}
+	places, err := l.place(res)
+	if err != nil {
+		return nil, err
+	}
+	return l.make(path, places, res, true)
+}
+
+func (l Layout) make(path string, places []placed, res *specs.LinuxResources, all bool) (*Group, error) {
 	g := &Group{layout: l, path: path, v1: map[string]string{}, fd: -1}
-	if err := g.create(places, res); err != nil {
+	if err := g.create(places, res, all); err != nil {
 		g.discard()
 		if errdefs.IsUnsupported(err) {
 			return nil, err // it says which limit, and what to do
@@ -51,9 +68,16 @@ func (l Layout) Create(path string, res *specs.LinuxResources) (*Group, error) {
 	return g, nil
 }
 
-func (g *Group) create(places []placed, res *specs.LinuxResources) error {
+func (g *Group) create(places []placed, res *specs.LinuxResources, all bool) error {
 	if err := g.track(); err != nil {
 		return err
+	}
+	if all {
+		for controller := range g.layout.V1 {
+			if err := g.join(controller); err != nil && !errdefs.IsUnsupported(err) {
+				return err
+			}
+		}
 	}
 	for _, p := range places {
 		if p.base == g.layout.Unified {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -92,12 +93,13 @@ func (o *CreateOptions) check(hold bool) error {
 // config is what package container is told.
 func (e *entry) config(o CreateOptions, hold bool) container.Config {
 	spec := withDeviceRules(*o.Spec)
+	spec.Mounts = withoutParameters(spec.Mounts)
 	process := withDefaults(*o.Spec.Process, nil)
 	setHome(&process, homeInSpec(spec, process.User.UID))
 	spec.Process = &process
 	cfg := container.Config{
 		ID: o.ID, Bundle: o.Bundle, Spec: spec, Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, ExtraFiles: o.ExtraFiles, NoNewKeyring: o.NoNewKeyring,
-		SystemdCgroup: o.SystemdCgroup, InOrder: true,
+		SystemdCgroup: o.SystemdCgroup, InOrder: true, AllCgroups: true,
 		// The process waits until its id is noted: were the caller killed before, the process would end.
 		Created: func(ctx context.Context, pid int) error {
 			e.note(pid)
@@ -120,6 +122,18 @@ func (e *entry) config(o CreateOptions, hold bool) container.Config {
 		}
 	}
 	return cfg
+}
+
+// withoutParameters takes the options of file systems from binds, where the kernel ignores them: those who write a config.json know that.
+func withoutParameters(mounts []specs.Mount) []specs.Mount {
+	known := container.MountOptions()
+	list := slices.Clone(mounts)
+	for i, m := range list {
+		if m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind") {
+			list[i].Options = slices.DeleteFunc(slices.Clone(m.Options), func(o string) bool { return !slices.Contains(known, o) })
+		}
+	}
+	return list
 }
 
 func (e *entry) note(pid int) {
