@@ -240,6 +240,9 @@ func (s state) installRules() error {
 		(&chains{c: c, family: f}).add(of)
 	}
 	if err := c.Flush(); err != nil {
+		if errors.Is(err, unix.ENOENT) { // nothing is named that was not made just now: an expression is unknown, or the whole family
+			return errdefs.Unsupported("install rules: this kernel lacks a part of nftables (tables of IPv4, nat, masq, fib, ct); --network host or none needs none: %w", unix.ENOENT)
+		}
 		return rulesError("install rules", err)
 	}
 	return admitLegacy(bridges)
