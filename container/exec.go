@@ -124,7 +124,7 @@ func (e *executor) start(ctx context.Context) (_ *Process, err error) {
 	if err := e.openRoot(dir + "/root"); err != nil {
 		return nil, err
 	}
-	if err := e.findGroup(); err != nil {
+	if err := e.findGroup(ctx); err != nil {
 		return nil, err
 	}
 	if e.cfg.Process.Terminal {
@@ -154,7 +154,7 @@ func (e *executor) start(ctx context.Context) (_ *Process, err error) {
 
 // findGroup opens the container's cgroups. A container without any, as of an
 // ordinary user, has none to join.
-func (e *executor) findGroup() error {
+func (e *executor) findGroup(ctx context.Context) error {
 	if e.cfg.ID == "" && e.cfg.CgroupsPath == "" {
 		return nil
 	}
@@ -169,6 +169,9 @@ func (e *executor) findGroup() error {
 	e.group, err = layout.Load(name)
 	if errdefs.IsNotFound(err) {
 		return nil
+	}
+	if err == nil && layout.Apart {
+		err = enter(ctx)
 	}
 	return err
 }

@@ -7,8 +7,10 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/camada/camada/container/cgroup"
+	"github.com/camada/camada/container/cgroup/systemd"
 	"github.com/camada/camada/container/internal/program"
 	"github.com/camada/camada/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -18,7 +20,7 @@ import (
 // makeGroup makes the cgroups of a container, nil on a machine without any. With the systemd driver they are in a
 // scope, which is to be closed when a process is in them.
 func makeGroup(ctx context.Context, cfg Config) (*cgroup.Group, *scope, error) {
-	layout, err := cgroup.Detect()
+	layout, err := place(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -43,6 +45,36 @@ func makeGroup(ctx context.Context, cfg Config) (*cgroup.Group, *scope, error) {
 		return nil, nil, fmt.Errorf("container %s: %w", cfg.ID, err)
 	}
 	return g, unit, nil
+}
+
+// place finds the hierarchies in which this process can start others. An ordinary user who logged in stands beside the subtree
+// that is his; where his systemd does not take the process in there, he has none.
+func place(ctx context.Context) (cgroup.Layout, error) {
+	layout, err := cgroup.Detect()
+	if err != nil || !layout.Apart {
+		return layout, err
+	}
+	// Another thread may have it done just now: what counts is where the process stands.
+	entering := enter(ctx)
+	for range 10 {
+		if layout, err = cgroup.Detect(); err != nil || !layout.Apart {
+			return layout, err
+		}
+		if entering == nil {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	layout.Unified, layout.Apart = "", false
+	return layout, nil
+}
+
+// enter has the user's systemd take this process into its subtree, in a scope that ends with it.
+func enter(ctx context.Context) error {
+	pid := os.Getpid()
+	return systemd.Start(ctx, systemd.Scope{
+		Name: "camada-" + strconv.Itoa(pid) + ".scope", Description: "camada, which looks after a container", Pid: pid, User: true,
+	})
 }
 
 // removeGroup ends all that is left in a group and removes it.

@@ -48,6 +48,9 @@ type Layout struct {
 	// its mount point for root, the top of the delegated subtree otherwise.
 	// Empty where there is none that can be written to.
 	Unified string
+	// Apart tells that this process does not stand below Unified, which is that of its user's systemd: it can read and change
+	// groups there, but the kernel lets it put no process into them.
+	Apart bool
 	// V1 maps the name of a v1 controller to the directory below which its
 	// groups are made. Controllers that are mounted together have the same one.
 	V1 map[string]string

@@ -104,6 +104,20 @@ func TestDelegated(t *testing.T) {
 	}
 }
 
+func TestUsersManager(t *testing.T) {
+	const dir = "/c/user.slice/user-1000.slice/user@1000.service"
+	can := func(d string) bool { return d == dir || d == "/c" }
+	for _, c := range []struct{ root, user, want string }{
+		{"/", "1000", dir},
+		{"/", "1001", ""},
+		{"/user.slice/user-1000.slice/session-2.scope", "1000", ""}, // not shown by the mount
+	} {
+		if got := usersManager(mountpoint{root: c.root, point: "/c"}, c.user, can); got != c.want {
+			t.Errorf("%s of %s: %q, want %q", c.user, c.root, got, c.want)
+		}
+	}
+}
+
 func TestWeight(t *testing.T) {
 	last := uint64(0)
 	for _, c := range []struct{ shares, want uint64 }{{0, 1}, {2, 1}, {512, 59}, {1024, 100}, {2048, 174}, {262144, 10000}, {1 << 40, 10000}} {

@@ -23,11 +23,16 @@ func Detect() (Layout, error) {
 	if err != nil && !os.IsNotExist(err) {
 		return Layout{}, errdefs.Unavailable("find own cgroup: %w", err)
 	}
-	l := Layout{InUserNS: inUserNS()}
+	user, inUserNS := identity()
+	l := Layout{InUserNS: inUserNS}
 	found := parseMounts(mounts)
 	l.V1, l.roots = found.v1, found.roots
 	if found.unified.point != "" {
 		l.Unified = delegated(found.unified.point, found.unified.inside(parseOwn(own)), writable)
+		if l.Unified == "" {
+			l.Unified = usersManager(found.unified, user, writable)
+			l.Apart = l.Unified != ""
+		}
 	}
 	return l, nil
 }
@@ -142,17 +147,38 @@ func writable(dir string) bool {
 	return unix.Access(dir, unix.W_OK) == nil && unix.Access(dir+"/cgroup.procs", unix.W_OK) == nil
 }
 
-// inUserNS reads the uid map: the first user namespace maps all ids onto themselves.
-func inUserNS() bool {
+// usersManager is the subtree of the user's systemd, "" when there is none that can be written to. Who logs in by ssh or at a
+// console stands beside it.
+func usersManager(m mountpoint, user string, can func(dir string) bool) string {
+	group := "/user.slice/user-" + user + ".slice/user@" + user + ".service"
+	if dir := m.inside(group); dir != m.point && can(dir) {
+		return dir
+	}
+	return ""
+}
+
+// identity reads the uid map: the user that this process is outside of its user namespace, and whether that is another than the
+// first, which maps all ids onto themselves.
+func identity() (user string, inUserNS bool) {
+	user = strconv.Itoa(os.Geteuid())
 	f, err := os.Open("/proc/self/uid_map")
 	if err != nil {
-		return false
+		return user, false
 	}
 	defer f.Close()
 	s := bufio.NewScanner(f)
 	if !s.Scan() {
-		return true
+		return user, true
 	}
 	fields := strings.Fields(s.Text())
-	return len(fields) != 3 || fields[0] != "0" || fields[1] != "0" || fields[2] != "4294967295"
+	if len(fields) != 3 {
+		return user, true
+	}
+	if fields[0] == "0" && fields[1] == "0" && fields[2] == "4294967295" {
+		return user, false
+	}
+	if fields[0] == user { // the first line is that of the user who made the namespace, who is root in it
+		user = fields[1]
+	}
+	return user, true
 }

@@ -55,6 +55,13 @@ func (o *runtimeCreate) options(rt *runtimeApp, id string) (runtime.CreateOption
 	if c.Spec, err = bundle.Load(c.Bundle); err != nil {
 		return c, err
 	}
+	if rt.systemd && c.Spec.Linux.CgroupsPath == "" { // the scope that runc takes then
+		slice := "system.slice"
+		if userns.Rootless() {
+			slice = "user.slice"
+		}
+		c.Spec.Linux.CgroupsPath = slice + ":camada:" + id
+	}
 	if userns.Rootless() {
 		uids, err1 := os.ReadFile("/proc/self/uid_map")
 		gids, err2 := os.ReadFile("/proc/self/gid_map")

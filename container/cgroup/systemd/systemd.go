@@ -73,6 +73,33 @@ func inScope(groups, name string) bool {
 	return false
 }
 
+// InService tells whether systemd started this process, or one that it descends from, for a service: what is left of one is killed
+// when its first process ends.
+func InService() bool {
+	groups, err := os.ReadFile("/proc/self/cgroup")
+	return err == nil && Running() && inService(string(groups))
+}
+
+// inService looks for the unit in the v2 hierarchy. The service that a user's systemd is itself is none.
+func inService(groups string) bool {
+	for line := range strings.Lines(groups) {
+		path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
+		if !ok {
+			continue
+		}
+		parts := strings.Split(path, "/")
+		for i := len(parts) - 1; i >= 0; i-- {
+			if strings.HasSuffix(parts[i], ".scope") {
+				return false
+			}
+			if strings.HasSuffix(parts[i], ".service") {
+				return !strings.HasPrefix(parts[i], "user@")
+			}
+		}
+	}
+	return false
+}
+
 // socket is that of the bus.
 func socket(user bool) string {
 	if !user {
@@ -82,7 +109,15 @@ func socket(user bool) string {
 		path, _, _ = strings.Cut(path, ",")
 		return path
 	}
-	return filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "bus")
+	return filepath.Join(runtimeDir(), "bus")
+}
+
+// runtimeDir is the user's: never a path that depends on the working directory.
+func runtimeDir() string {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		return dir
+	}
+	return "/run/user/" + strconv.Itoa(os.Getuid())
 }
 
 // private is the socket of systemd itself, where no hello is said.
@@ -90,7 +125,7 @@ func private(user bool) string {
 	if !user {
 		return "/run/systemd/private"
 	}
-	return filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/private")
+	return filepath.Join(runtimeDir(), "systemd/private")
 }
 
 func start(ctx context.Context, socket string, s Scope) error {

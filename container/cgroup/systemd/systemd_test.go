@@ -113,3 +113,19 @@ func TestInScope(t *testing.T) {
 		t.Error("inScope is wrong")
 	}
 }
+
+func TestInService(t *testing.T) {
+	for groups, want := range map[string]bool{
+		"1:cpu:/a.service\n0::/system.slice/cron.service\n":                         true,
+		"0::/user.slice/user-1.slice/user@1.service/app.slice/run-u2.service/below": true,
+		"0::/user.slice/user-1.slice/user@1.service/app.slice/a.scope":              false,
+		"0::/user.slice/user-1.slice/user@1.service/init.scope":                     false,
+		"0::/user.slice/user-1.slice/session-3.scope":                               false,
+		"0::/":                                   false,
+		"5:name=systemd:/system.slice/a.service": false,
+	} {
+		if got := inService(groups); got != want {
+			t.Errorf("%q: %v", groups, got)
+		}
+	}
+}
