@@ -14,7 +14,10 @@ import (
 
 	"github.com/camada/camada/container"
 	"github.com/camada/camada/container/attach"
+	"github.com/camada/camada/container/cgroup/systemd"
+	"github.com/camada/camada/container/record"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/userns"
 	"golang.org/x/sys/unix"
 )
 
@@ -171,6 +174,8 @@ func (e *Engine) Monitor(ctx context.Context, in io.Reader) error {
 		if err := addAttached(hub, *o.Attached); err != nil {
 			return err
 		}
+	} else {
+		leaveService(ctx, c)
 	}
 	_, err = e.supervise(ctx, l, hub, func(err error) {
 		out := outcomeOf(err)
@@ -182,6 +187,18 @@ func (e *Engine) Monitor(ctx context.Context, in io.Reader) error {
 		time.AfterFunc(leanAfter, lean)
 	})
 	return err
+}
+
+// leaveService has systemd take this process out of the service that its starter belongs to: a job of cron or of a runner of CI that starts a
+// container in the background, and ends, does not mean to end the container. Where it cannot be, the container ends with the service.
+func leaveService(ctx context.Context, c *record.Container) {
+	if !systemd.InService() {
+		return
+	}
+	_ = systemd.Start(ctx, systemd.Scope{
+		Name: "camada-" + c.Config.ID[:12] + ".scope", Description: "camada, which looks after container " + c.Config.Name,
+		Pid: os.Getpid(), User: userns.Rootless() || os.Geteuid() != 0,
+	})
 }
 
 func addAttached(hub *attach.Hub, hello attach.Hello) error {
