@@ -3,35 +3,44 @@ package test
 import (
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// TestMachine boots a machine with cgroup v2 alone and a kernel of 2022, and checks camada there: see vm/run.sh.
+// TestMachine boots a machine with systemd and cgroup v2 alone and checks camada there: see machine/checks.sh.
 func TestMachine(t *testing.T) {
-	if os.Getenv("CAMADA_TEST_LONG") == "" {
-		t.Skip("boots an emulated machine, which takes minutes: CAMADA_TEST_LONG=1")
+	bootMachine(t, 8*time.Minute)
+}
+
+// TestFresh types the README's commands in a machine that has git and make, and nothing else that camada could want.
+func TestFresh(t *testing.T) {
+	if long() {
+		bootMachine(t, 40*time.Minute, "make demo && make test")
+		return
 	}
-	for _, tool := range []string{"qemu-system-x86_64", "busybox", "mke2fs"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("no %s: install qemu-system-x86, busybox-static and e2fsprogs", tool)
-		}
+	bootMachine(t, 8*time.Minute, "make demo")
+}
+
+func bootMachine(t *testing.T, limit time.Duration, command ...string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("boots a machine, which takes minutes")
 	}
-	if os.Geteuid() != 0 {
-		t.Skip("the machine's root file system is made as root")
+	if end, ok := t.Deadline(); ok && time.Until(end) < limit+time.Minute {
+		t.Skipf("may need %v: go test -timeout", limit)
 	}
-	if end, ok := t.Deadline(); ok && time.Until(end) < 9*time.Minute {
-		t.Skip("an emulated machine may need nine minutes: go test -timeout 25m")
-	}
-	cmd := exec.Command("vm/run.sh")
-	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(), "VM_TIMEOUT=480")
+	cmd := exec.Command("machine/run.sh", append([]string{"-t", strconv.Itoa(int(limit / time.Second)), "--"}, command...)...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	out, err := cmd.CombinedOutput()
-	t.Logf("%s", out)
 	if err != nil {
-		t.Fatalf("vm/run.sh: %v", err)
+		t.Fatalf("machine/run.sh: %v\n%s", err, out)
 	}
-	if !strings.Contains(string(out), "PASS  ") {
-		t.Skip("the machine was not booted: see above")
+	if strings.HasPrefix(string(out), "SKIP  ") {
+		t.Skipf("%s", out)
 	}
+	t.Logf("%s", out)
 }
