@@ -81,6 +81,7 @@ Type=simple
 KillMode=mixed
 Restart=%[4]s
 TimeoutStopSec=%[5]s
+SuccessExitStatus=143
 %[6]sExecStart=%[7]s
 ExecStop=-%[8]s
 %[9]s
