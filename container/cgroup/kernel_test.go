@@ -237,7 +237,11 @@ func TestPidsLimit(t *testing.T) {
 func TestCPUQuota(t *testing.T) {
 	both(t, func(t *testing.T, l Layout) {
 		var out bytes.Buffer
-		g := create(t, l, &specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: p(int64(5000)), Period: p(uint64(50000)), Shares: p(uint64(512)), Cpus: "0"}})
+		cpus := "0"
+		if has, err := os.ReadFile(l.Unified + "/cgroup.controllers"); err == nil && l.V1["cpuset"] == "" && !strings.Contains(string(has), "cpuset") {
+			cpus = "" // a kernel without it
+		}
+		g := create(t, l, &specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: p(int64(5000)), Period: p(uint64(50000)), Shares: p(uint64(512)), Cpus: cpus}})
 		if err := spawn(t, g, "burn", &out).Wait(); err != nil {
 			t.Fatal(err, out.String())
 		}

@@ -95,7 +95,7 @@ scopes() {
 # units: containers that systemd looks after.
 units() {
 	local unit=container-unit.service
-	check "unit: write" 'code 0' sh -c "camada create --name unit --network none --memory 32m box sh -c 'echo in the unit; exec sleep 1000' &&
+	check "unit: write" 'code 0' sh -c "camada create --name unit --network none --memory 32m box sh -c 'echo in the unit; trap exit TERM; sleep 1000 & wait' &&
 		cd /etc/systemd/system && camada generate systemd --new --files --name --restart-policy always -t 1 unit && camada rm unit"
 	check "unit: systemd finds no fault" '^code 0' systemd-analyze verify /etc/systemd/system/$unit
 	check "unit: enable" 'code 0' systemctl enable --now $unit
@@ -140,7 +140,7 @@ after() {
 	camada rm -f always unless stopped >/dev/null
 	check "no group is left" '^0~code 0' sh -c "find $C/camada -mindepth 1 -type d 2>/dev/null | wc -l"
 	check "no mount is left" '^0~code 0' sh -c 'grep -c camada/ /proc/self/mounts; true'
-	check "no process is left" '^code 1' sh -c 'ps -e -o args | grep -v grep | grep -E "container-monitor|sleep 1000"'
+	check "no process is left" '^code 1' sh -c 'busybox ps -o args | grep -v grep | grep -E "container-monitor|sleep 1000"'
 }
 
 # users: an ordinary user with ranges of ids, in a session that is delegated, and as he comes by ssh.

@@ -48,6 +48,8 @@ fill_image() {
     systemd-journal-flush.service systemd-machine-id-commit.service dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount; do
     ln -sf /dev/null "$units/$unit"
   done
+  # What does not end by itself is killed soon, at a restart too.
+  mkdir -p "$root/etc/systemd/system.conf.d" && printf '[Manager]\nDefaultTimeoutStopSec=10s\n' >"$root/etc/systemd/system.conf.d/stop.conf"
   cat >"$units/machine.service" <<'END'
 [Unit]
 Description=What this machine was started for

@@ -60,7 +60,8 @@ func TestBus(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "org.freedesktop.systemd1") {
 		t.Errorf("the bus said %v", err)
 	}
-	if err := start(t.Context(), filepath.Join(t.TempDir(), "none"), Scope{}); !errdefs.IsUnavailable(err) {
+	// Where systemd runs, it is asked itself.
+	if err := start(t.Context(), filepath.Join(t.TempDir(), "none"), Scope{User: os.Getuid() != 0}); !errdefs.IsUnavailable(err) && !Running() {
 		t.Errorf("without a bus: %v", err)
 	}
 }
