@@ -40,13 +40,13 @@ func (g *Group) applyDevices(rules []specs.LinuxDeviceCgroup) error {
 		// container are guarded by their permissions.
 		return nil
 	}
+	if allowsAll(parsed) {
+		return nil // as it is without a filter
+	}
 	if filterErr == nil {
 		return g.layout.missing("device")
 	}
 	if noFilters(filterErr) {
-		if allowsAll(parsed) {
-			return nil // as it is without a filter
-		}
 		return errdefs.Unsupported("on cgroup v2 the kernel needs CONFIG_CGROUP_BPF to keep devices from containers (--privileged keeps none): %w", filterErr)
 	}
 	return errdefs.With(errdefs.ErrUnsupported, filterErr)
