@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "measure" {
 		os.Exit(measure(os.Args[2:]))
 	}
+	if len(os.Args) > 3 && os.Args[1] == "without" {
+		os.Exit(without(os.Args[2], os.Args[3:]))
+	}
 	os.Exit(m.Run())
 }
 
