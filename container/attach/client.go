@@ -72,7 +72,7 @@ func (c *Conn) Resize(columns, rows int) error {
 	return c.send(frameSize, []byte{byte(columns >> 8), byte(columns), byte(rows >> 8), byte(rows)})
 }
 
-// Leave tells that the client goes and that what runs is to go on: see Hub.Lost.
+// Leave tells that the client goes of its own will, so that what runs goes on: Hub.Lost tells of the others.
 func (c *Conn) Leave() error { return c.send(frameLeave, nil) }
 
 // SendInput passes on what r has, to its end. ErrDetached when keys, which may be none, were read: they are not passed on.
