@@ -98,7 +98,11 @@ func (e *Engine) Start(ctx context.Context, name string, opts StartOptions) (Run
 	if err := e.lease.Pin(ctx, cgroupResource(c.Config.ID)); err != nil { // so that gc sees its maker live
 		return res, err
 	}
-	return e.launch(ctx, l)
+	res, err = e.launch(ctx, l)
+	if errdefs.IsConflict(err) && !opts.Attach && c.Refresh() == nil && c.Running() {
+		return res, nil // somebody else was a moment earlier
+	}
+	return res, err
 }
 
 func (e *Engine) create(ctx context.Context, opts RunOptions) (*launch, error) {

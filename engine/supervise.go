@@ -25,6 +25,9 @@ func (e *Engine) supervise(ctx context.Context, l *launch, hub *attach.Hub, star
 	}
 	keep, err := l.c.Keep(ctx)
 	if err != nil {
+		if started != nil {
+			started(err)
+		}
 		return container.ExitStatus{}, err
 	}
 	defer keep.Close()

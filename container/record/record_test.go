@@ -296,6 +296,40 @@ func TestWaitForWhatIsRemovedAtItsEnd(t *testing.T) {
 	}
 }
 
+// TestKeepBesideAnother waits for another process that begins or ends, and not for one whose container runs.
+func TestKeepBesideAnother(t *testing.T) {
+	s := record.Open(t.TempDir())
+	c := create(t, s, "job")
+	keep, err := c.Keep(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := s.Get(t.Context(), "job")
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := other.Keep(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("beside one that begins: %v", err)
+	}
+	if err := c.SetState(record.Started(os.Getpid())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Keep(t.Context()); !errdefs.IsConflict(err) {
+		t.Errorf("beside one that runs: %v", err)
+	}
+	if err := c.SetState(record.State{Status: record.Exited}); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(20*time.Millisecond, func() { keep.Close() })
+	mine, err := other.Keep(t.Context())
+	if err != nil {
+		t.Fatalf("after one that ended: %v", err)
+	}
+	mine.Close()
+}
+
 // TestNobodySeesAWrongEnd reads the state while its keeper writes the last one and goes.
 func TestNobodySeesAWrongEnd(t *testing.T) {
 	s := record.Open(t.TempDir())

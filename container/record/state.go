@@ -18,21 +18,36 @@ import (
 )
 
 // Keep marks this process as the one that looks after the container, until the file is closed or the process ends. It
-// waits for who does now, and reads the state again. ErrNotFound when the container was removed.
+// waits while another one begins to do so or ends, and reads the state again. ErrConflict when the container runs or is restarted by
+// another one, which may take for ever; ErrNotFound when the container was removed.
 func (c *Container) Keep(ctx context.Context) (*os.File, error) {
-	f, _, err := c.keep(func(f *os.File) (bool, error) { return true, flock.Exclusive(ctx, f) })
-	return f, err
+	const pause = 5 * time.Millisecond
+	for {
+		f, ok, err := c.TryKeep()
+		if err != nil || ok {
+			return f, err
+		}
+		if err := c.Refresh(); err != nil {
+			return nil, fmt.Errorf("look after container %.12s: %w", c.Config.ID, err)
+		}
+		if c.Active() {
+			return nil, errdefs.Conflict("container %s is looked after by another process", c.Config.Name)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
 }
 
 // TryKeep is Keep without waiting; false when another process looks after the container.
-func (c *Container) TryKeep() (*os.File, bool, error) { return c.keep(flock.TryExclusive) }
-
-func (c *Container) keep(lock func(*os.File) (bool, error)) (*os.File, bool, error) {
+func (c *Container) TryKeep() (*os.File, bool, error) {
 	f, err := c.openAlive()
 	if err != nil {
 		return nil, false, fmt.Errorf("look after container %.12s: %w", c.Config.ID, err)
 	}
-	ok, err := lock(f)
+	ok, err := flock.TryExclusive(f)
 	if err == nil && ok && !named(f) {
 		err = errdefs.NotFound("it was removed")
 	}
