@@ -4,6 +4,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/camada/camada/container/internal/program"
@@ -76,7 +77,7 @@ func (c *confinement) append() error {
 	p.Call(unix.SYS_CLOSE_RANGE, program.Int(firstFree(c.extra)), program.Uint(0xffffffff), program.Int(cloexec)).Ignore()
 	e := program.Exec{Paths: c.paths(), Args: c.process.Args, Env: c.process.Env, Hold: c.hold}
 	if c.reaper != "" {
-		e.Paths, e.Args = []string{c.reaper}, append([]string{initName}, c.process.Args...)
+		e.Paths, e.Args = []string{c.reaper}, append([]string{initName, strconv.Itoa(firstFree(c.extra) - 1)}, c.process.Args...)
 	}
 	switch {
 	case !c.process.NoNewPrivileges || len(c.filter) == 0:

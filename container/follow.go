@@ -125,6 +125,9 @@ func forkProgram(p *program.Program, opts program.ForkOptions, keepThread bool, 
 func (s *starter) follow(ctx context.Context, child *program.Child, proc *Process) error {
 	proc.pid = child.Pid
 	s.goRead.Close()
+	if s.told != nil {
+		s.told.Close()
+	}
 	err := s.lead(ctx, child, proc)
 	if err != nil {
 		proc.abort()
@@ -176,6 +179,10 @@ func (s *starter) lead(ctx context.Context, child *program.Child, proc *Process)
 	ev, err := s.notice.next(ctx, child, proc.pid, proc.pid, s.letGo)
 	if err != nil || ctx.Err() != nil || s.hold != nil && !ev.Ready {
 		return ended(ctx, err)
+	}
+	if s.heard != nil {
+		// A Go program that does not listen yet is ended by SIGTERM and its kin, with exit code 2 as the first process of a namespace, before it started anything.
+		_, _ = s.heard.Read(make([]byte, 1))
 	}
 	s.cfg.stage("confine and execute the program")
 	return nil

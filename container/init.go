@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -24,25 +25,29 @@ const (
 //		container.RunInit()
 //	}
 func IsInit() bool {
-	return len(os.Args) > 1 && filepath.Base(os.Args[0]) == initName
+	return len(os.Args) > 2 && filepath.Base(os.Args[0]) == initName
 }
 
-// RunInit starts the program of os.Args[1:], forwards signals to it, reaps all
-// orphans, and ends this process as the program ended. It does not return.
+// RunInit starts the program of os.Args[2:], forwards signals to it, reaps all
+// orphans, and ends this process as the program ended. It does not return. os.Args[1] is a descriptor, which is closed when signals are listened to.
 func RunInit() {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals)
-	path, err := exec.LookPath(os.Args[1])
+	if fd, err := strconv.Atoi(os.Args[1]); err == nil {
+		_ = unix.Close(fd)
+	}
+	args := os.Args[2:]
+	path, err := exec.LookPath(args[0])
 	if err != nil {
-		os.Exit(initFailure(err))
+		os.Exit(initFailure(args[0], err))
 	}
 	attr := &os.ProcAttr{Env: os.Environ(), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: &syscall.SysProcAttr{}}
 	if _, err := unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
 		attr.Sys.Setpgid, attr.Sys.Foreground, attr.Sys.Ctty = true, true, 0
 	}
-	child, err := os.StartProcess(path, os.Args[1:], attr)
+	child, err := os.StartProcess(path, args, attr)
 	if err != nil {
-		os.Exit(initFailure(err))
+		os.Exit(initFailure(args[0], err))
 	}
 	for sig := range signals {
 		switch sig {
@@ -78,9 +83,9 @@ func reapAll(program int) {
 }
 
 // initFailure prints why the program cannot be executed and gives the exit code.
-func initFailure(err error) int {
-	_, _ = os.Stderr.WriteString("exec: \"" + os.Args[1] + "\": " + err.Error() + "\n")
-	if os.IsNotExist(err) || filepath.Base(os.Args[1]) == os.Args[1] {
+func initFailure(name string, err error) int {
+	_, _ = os.Stderr.WriteString("exec: \"" + name + "\": " + err.Error() + "\n")
+	if os.IsNotExist(err) || filepath.Base(name) == name {
 		return 127
 	}
 	return 126

@@ -205,6 +205,24 @@ func TestInit(t *testing.T) {
 	}
 }
 
+// TestInitHearsFromTheStart sends a signal as soon as the container is said to run. It reaches the program.
+func TestInitHearsFromTheStart(t *testing.T) {
+	static(t)
+	root := busybox(t)
+	for range 5 {
+		p, err := container.Start(context.Background(), container.Config{ID: unique(t), Spec: defaults(t, "sleep", "60"), Rootfs: overlayOf(t, root), Init: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Signal(unix.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		if status, err := p.Wait(context.Background()); err != nil || status.Code != 143 {
+			t.Fatalf("status %+v, %v; want 143", status, err)
+		}
+	}
+}
+
 // TestStarterIsKilled runs this test in a process of its own and kills that.
 func TestStarterIsKilled(t *testing.T) {
 	const marker = "CAMADA_TEST_STARTER"

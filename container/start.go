@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/camada/camada/container/cgroup"
@@ -79,9 +80,11 @@ type starter struct {
 	flags uintptr
 	// goRead and goWrite are the pipe over which the parent lets the child go on.
 	goRead, goWrite *os.File
-	hold            *holding
-	groupFiles      []*os.File
-	notice          *notice
+	// heard ends when the init program listens to signals; told is the child's end of it.
+	heard, told *os.File
+	hold        *holding
+	groupFiles  []*os.File
+	notice      *notice
 }
 
 func (s *starter) close() {
@@ -91,7 +94,7 @@ func (s *starter) close() {
 	if s.tree != nil {
 		s.tree.Close()
 	}
-	for _, f := range append(s.groupFiles, s.goRead, s.goWrite) {
+	for _, f := range append(s.groupFiles, s.goRead, s.goWrite, s.heard, s.told) {
 		if f != nil {
 			f.Close()
 		}
@@ -337,7 +340,11 @@ func (s *starter) finish() error {
 		personality: s.spec.Linux.Personality, memoryPolicy: s.spec.Linux.MemoryPolicy,
 	}
 	if s.cfg.Init {
-		c.reaper = initPath
+		var err error
+		if s.heard, s.told, err = os.Pipe(); err != nil {
+			return fmt.Errorf("start the init program: %w", err)
+		}
+		c.reaper, c.extra = initPath, append(slices.Clip(c.extra), s.told)
 	}
 	if s.gated() {
 		c.wait = func() {
