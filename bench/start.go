@@ -111,8 +111,7 @@ func bundleContenders(b *bench) []contender {
 		command := append(outOfHybrid(rt), rt)
 		if rt == "camada" {
 			command = []string{b.camada, "runtime"}
-		}
-		if !b.has(rt, command[0]) || !b.has(rt, command[len(command)-1]) && rt != "camada" {
+		} else if !b.has(rt, rt) {
 			continue
 		}
 		bundle := b.path("bundle-" + rt)
