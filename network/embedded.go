@@ -80,18 +80,12 @@ func setupEmbedded(ctx context.Context, o Options) (res Result, err error) {
 
 // settle finds or makes the router, opens the container's outlet and takes addresses and ports, all under the lock.
 func (s state) settle(ctx context.Context, o Options, h *held, res *Result) (plans []plan, err error) {
-	if err := s.prepare(); err != nil {
-		return nil, err
-	}
-	unlock, err := s.lock()
+	ctx = context.WithoutCancel(ctx)
+	unlock, err := s.begin(ctx, h.ID)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	ctx = context.WithoutCancel(ctx)
-	if err := s.clear(ctx, h.ID); err != nil {
-		return nil, err
-	}
 	router, err := s.openRouter()
 	if err != nil {
 		return nil, err

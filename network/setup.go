@@ -148,18 +148,12 @@ func (n Connection) wayOut() bool { return !n.Internal }
 // allocate makes the bridges that are missing and takes addresses and the
 // ports, all under the lock. What was taken stands in the container's file.
 func (s state) allocate(ctx context.Context, c *rtnl, o Options, h *held, res *Result) ([]plan, error) {
-	if err := s.prepare(); err != nil {
-		return nil, err
-	}
-	unlock, err := s.lock()
+	ctx = context.WithoutCancel(ctx)
+	unlock, err := s.begin(ctx, h.ID)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	ctx = context.WithoutCancel(ctx)
-	if err := s.clear(ctx, h.ID); err != nil {
-		return nil, err
-	}
 	plans, err := s.takeAll(ctx, c, o, h, res)
 	if err != nil {
 		for _, f := range res.Reserved {
@@ -168,6 +162,21 @@ func (s state) allocate(ctx context.Context, c *rtnl, o Options, h *held, res *R
 		err = errors.Join(err, s.release(ctx, *h))
 	}
 	return plans, err
+}
+
+// begin takes the lock, and takes back what the container held before.
+func (s state) begin(ctx context.Context, id string) (unlock func(), err error) {
+	if err := s.prepare(); err != nil {
+		return nil, err
+	}
+	if unlock, err = s.lock(); err != nil {
+		return nil, err
+	}
+	if err := s.clear(ctx, id); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
 }
 
 // clear takes back what the container held when it ran before. The caller has the lock.
