@@ -73,7 +73,7 @@ func place(ctx context.Context) (cgroup.Layout, error) {
 func enter(ctx context.Context) error {
 	pid := os.Getpid()
 	return systemd.Start(ctx, systemd.Scope{
-		Name: "camada-" + strconv.Itoa(pid) + ".scope", Description: "camada, which looks after a container", Pid: pid, User: true,
+		Name: "camada-" + strconv.Itoa(pid) + ".scope", Description: "camada, which looks after a container", Pid: pid, User: true, Stops: true,
 	})
 }
 

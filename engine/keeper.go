@@ -39,20 +39,20 @@ func (k *keeper) run(ctx context.Context, started func(error)) (container.ExitSt
 		s.finish()
 		started = nil
 		if err != nil {
-			k.failed(before, err)
+			k.failed(ctx, before, err)
 			return status, err
 		}
 		ran := time.Since(begun)
 		k.tellEnd(ctx, status, ran)
 		delay, again := k.next(status, ran)
-		if again {
+		if again && ctx.Err() == nil {
 			if err = k.note(status, record.Restarting); err != nil {
 				return status, err
 			}
 			k.hub.End(attach.End{Code: status.Code})
 			again = k.pause(ctx, delay) && k.reload(ctx)
 		}
-		if !again {
+		if !again || ctx.Err() != nil {
 			return status, k.note(status, record.Exited)
 		}
 	}
@@ -68,10 +68,14 @@ func (k *keeper) note(status container.ExitStatus, how record.Status) error {
 	return k.l.c.SetState(st)
 }
 
-// failed notes a start that failed: the container is as it was before, but for the error.
-func (k *keeper) failed(st record.State, err error) {
+// failed notes a start that failed: the container is as it was before, but for the error. One that was given up (the end of ctx) failed by nothing.
+func (k *keeper) failed(ctx context.Context, st record.State, err error) {
 	if st.Status != record.Created {
 		st.Status = record.Exited
+		if ctx.Err() != nil {
+			_ = k.l.c.SetState(st)
+			return
+		}
 	}
 	st.Error, st.ExitCode, st.RestartCount = err.Error(), 125, k.restarts.count
 	if code, ok := StartCode(err); ok {
@@ -167,11 +171,25 @@ func (e *Engine) note(ctx context.Context, ev event.Event) {
 
 func (e *Engine) events() *event.Log { return event.Open(filepath.Join(e.root, "events")) }
 
+// endWith stops the container in the background when the process that looks after it is told to end (the end of ctx), as all are when the machine
+// is turned off. That is not the user's wish: its policy does not start it again now, and StartAll does. In the foreground the container gets
+// the signal itself. The returned function is called when the container has ended.
+func (k *keeper) endWith(ctx context.Context, proc *container.Process) func() {
+	if !k.l.opts.Detach {
+		return func() {}
+	}
+	stop := context.AfterFunc(ctx, func() { k.stopNow(proc) })
+	return func() { stop() }
+}
+
 // stopNow ends a container as its user would: its signal, its time, and SIGKILL. It is for the keeper itself.
 func (k *keeper) stopNow(proc *container.Process) {
 	sig, err := parseSignal(orElse(k.l.c.Config.StopSignal, "SIGTERM"))
 	if err == nil {
 		err = proc.Signal(sig)
+	}
+	if c, err := k.e.records.Get(context.Background(), k.l.c.Config.ID); err == nil {
+		_ = thaw(c) // without a control group nothing is paused
 	}
 	if d := k.l.opts.stopTimeout(k.l.Image); d >= 0 && err == nil {
 		t := time.NewTimer(d)

@@ -15,7 +15,6 @@ import (
 	"github.com/camada/camada/container"
 	"github.com/camada/camada/container/attach"
 	"github.com/camada/camada/container/cgroup/systemd"
-	"github.com/camada/camada/container/record"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/userns"
 	"golang.org/x/sys/unix"
@@ -175,7 +174,7 @@ func (e *Engine) Monitor(ctx context.Context, in io.Reader) error {
 			return err
 		}
 	} else {
-		leaveService(ctx, c)
+		leaveService(ctx, l)
 	}
 	_, err = e.supervise(ctx, l, hub, func(err error) {
 		out := outcomeOf(err)
@@ -191,13 +190,20 @@ func (e *Engine) Monitor(ctx context.Context, in io.Reader) error {
 
 // leaveService has systemd take this process out of the service that its starter belongs to: a job of cron or of a runner of CI that starts a
 // container in the background, and ends, does not mean to end the container. Where it cannot be, the container ends with the service.
-func leaveService(ctx context.Context, c *record.Container) {
+// When the machine is turned off, systemd gives the container its time.
+func leaveService(ctx context.Context, l *launch) {
 	if !systemd.InService() {
 		return
 	}
+	const ending = 10 * time.Second // from the kill to the end of our own work
+	stop := l.opts.stopTimeout(l.Image)
+	if stop < 0 { // without end, which a machine that is turned off does not have
+		stop = time.Minute
+	}
+	c := l.c.Config
 	_ = systemd.Start(ctx, systemd.Scope{
-		Name: "camada-" + c.Config.ID[:12] + ".scope", Description: "camada, which looks after container " + c.Config.Name,
-		Pid: os.Getpid(), User: userns.Rootless() || os.Geteuid() != 0,
+		Name: "camada-" + c.ID[:12] + ".scope", Description: "camada, which looks after container " + c.Name,
+		Pid: os.Getpid(), User: userns.Rootless() || os.Geteuid() != 0, Stops: true, StopTimeout: stop + ending,
 	})
 }
 

@@ -18,7 +18,8 @@ import (
 // supervise starts a container, looks after it to its end, and notes how it ended. started, when it is not nil, is called once with
 // what came of the start. The caller of Run gets the exit status. hub, when it is not nil, has who is attached from the start.
 //
-// From the start on, ctx is not obeyed: signals go to the container, and its end is ours.
+// From the start on, the end of ctx does not end the work: it stops a container in the background, in order, and its end is ours. In the
+// foreground, signals go to the container.
 func (e *Engine) supervise(ctx context.Context, l *launch, hub *attach.Hub, started func(error)) (container.ExitStatus, error) {
 	if hub == nil {
 		hub = attach.NewHub()
@@ -120,6 +121,7 @@ func (e *Engine) runToEnd(ctx context.Context, k *keeper, s *streams, started fu
 	defer stop()
 	checked := k.check(ctx, proc)
 	defer checked()
+	defer k.endWith(ctx, proc)()
 	status, err := proc.Wait(context.WithoutCancel(ctx))
 	l.opts.Timings.Mark(StageProgram)
 	return status, err

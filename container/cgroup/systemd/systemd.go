@@ -32,6 +32,11 @@ type Scope struct {
 	Pid int
 	// User asks the user's systemd instead of the machine's.
 	User bool
+	// Stops has systemd stop the scope when the machine is turned off or the user's session ends: by SIGTERM to all its processes, while network and
+	// file systems are there. Otherwise whoever made the scope stops it.
+	Stops bool
+	// StopTimeout is how long that may take; 0 is systemd's default.
+	StopTimeout time.Duration
 }
 
 // Running tells whether systemd manages this machine (sd_booted(3)).
@@ -159,7 +164,7 @@ func (b *bus) hello() error {
 func (s Scope) body() []byte {
 	m := &message{}
 	text := func(v string) func() { return func() { m.str(v) } }
-	yes := func() { m.u32(1) }
+	flag := func(v uint32) func() { return func() { m.u32(v) } }
 	m.str(s.Name)
 	m.str("replace")
 	m.array(8, func() {
@@ -167,8 +172,15 @@ func (s Scope) body() []byte {
 		if s.Slice != "" {
 			m.property("Slice", "s", text(s.Slice))
 		}
-		m.property("Delegate", "b", yes)
-		m.property("DefaultDependencies", "b", func() { m.u32(0) })
+		m.property("Delegate", "b", flag(1))
+		if s.Stops { // by the default dependencies; what comes after others is stopped before them
+			m.property("After", "as", func() { m.array(4, func() { m.str("basic.target"); m.str("network.target") }) })
+		} else {
+			m.property("DefaultDependencies", "b", flag(0))
+		}
+		if s.StopTimeout > 0 {
+			m.property("TimeoutStopUSec", "t", func() { m.u64(uint64(s.StopTimeout / time.Microsecond)) })
+		}
 		m.property("CollectMode", "s", text("inactive-or-failed"))
 		m.property("PIDs", "au", func() { m.array(4, func() { m.u32(uint32(s.Pid)) }) })
 	})

@@ -31,6 +31,11 @@ func (m *message) u32(v uint32) {
 	m.b = binary.LittleEndian.AppendUint32(m.b, v)
 }
 
+func (m *message) u64(v uint64) {
+	m.align(8)
+	m.b = binary.LittleEndian.AppendUint64(m.b, v)
+}
+
 func (m *message) str(s string) {
 	m.u32(uint32(len(s)))
 	m.b = append(append(m.b, s...), 0)
