@@ -284,10 +284,9 @@ func (e *executor) run(ctx context.Context, proc *Process) error {
 	defer child.Close()
 	proc.pid = child.Pid
 	if e.twoSteps() {
-		err = proc.adopt(child)
+		err = proc.adopt(ctx, child)
 	}
 	if err == nil {
-		// From here on the id is the one that the context's end has to kill.
 		stop := context.AfterFunc(ctx, func() { _ = proc.Signal(unix.SIGKILL) })
 		_, err = e.notice.next(ctx, child, proc.pid, e.cfg.Pid, func() error { return goOn(e.goWrite) })
 		stop()

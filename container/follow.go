@@ -150,7 +150,7 @@ func (s *starter) lead(ctx context.Context, child *program.Child, proc *Process)
 		}
 	}
 	if s.twoSteps() {
-		if err := proc.adopt(child); err != nil {
+		if err := proc.adopt(ctx, child); err != nil {
 			return err
 		}
 	}

@@ -89,17 +89,29 @@ func (p *Process) Resize(columns, rows int) error {
 	return nil
 }
 
-// adopt takes the process that the forked one made in its place.
-func (p *Process) adopt(child *program.Child) error {
+// adopt takes the process that the forked one made in its place. When ctx ends before, the forked one is killed: in a
+// container that is paused meanwhile it stands still.
+func (p *Process) adopt(ctx context.Context, child *program.Child) error {
+	first := p.pid
+	killed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(killed)
+		_ = unix.Kill(first, unix.SIGKILL)
+	})
 	pid, err := child.NextPid()
+	if err == nil {
+		p.pid = pid
+		for unix.Waitid(unix.P_PID, first, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+		}
+	}
+	if !stop() {
+		<-killed // while the id is taken
+	}
 	if err != nil {
 		return err
 	}
-	first := p.pid
-	p.pid = pid
-	var ws unix.WaitStatus
 	for {
-		if _, err := unix.Wait4(first, &ws, 0, nil); err != unix.EINTR {
+		if _, err := unix.Wait4(first, nil, 0, nil); err != unix.EINTR {
 			return nil
 		}
 	}

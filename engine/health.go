@@ -136,6 +136,9 @@ func (c *checker) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if res.ExitCode < 0 && paused(c.k.l.c) { // it was paused in the middle
+			continue
+		}
 		before := c.health.Status
 		c.add(res)
 		_ = c.k.l.c.SetHealth(&c.health)

@@ -121,15 +121,18 @@ func (s *statuses) paused(c *record.Container) bool {
 
 func paused(c *record.Container) bool { return new(statuses).paused(c) }
 
-// thaw lets a container that was told to end do that: what is paused obeys no signal.
+// thaw lets a container that was told to end do that: what is paused obeys no signal. It is not asked first whether it is paused: the kernel says
+// no while one of its processes is about to stand still, or about to end.
 func thaw(c *record.Container) error {
-	if !paused(c) {
-		return nil
-	}
 	g, err := groupOf(c)
 	if err != nil {
-		return err
+		return nil //nolint:nilerr // without a group nothing was paused
 	}
 	defer g.Close() //nolint:errcheck // only a descriptor
-	return g.Thaw()
+	if err := g.Thaw(); err != nil {
+		if frozen, e := g.Frozen(); e == nil && frozen {
+			return err
+		}
+	}
+	return nil
 }
