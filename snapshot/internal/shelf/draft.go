@@ -72,7 +72,7 @@ func (s *Shelf) draft(ctx context.Context, parent string) (*Draft, Record, error
 	if parent != "" {
 		d.parent = parent
 		// From now on the parent is not removed; refused when it was meanwhile.
-		err := s.addChild(parent, d.id)
+		err := s.addChild(ctx, parent, d.id)
 		if err == nil {
 			err = copyRoot(s.Files(parent), d.Files())
 		}
@@ -175,21 +175,15 @@ func (d *Draft) Discard() {
 // addChild makes a file with the child's id in the parent's directory of children. It
 // is another name of the parent's record, because a new file costs more, or a new
 // file when the record has too many names.
-func (s *Shelf) addChild(parent, child string) error {
-	path := s.path(parent, childrenDir, child)
-	err := unix.Link(s.path(parent, recordFile), path)
-	for range maxTries {
-		if !errors.Is(err, unix.ENOENT) {
-			break
-		}
-		// A record that is replaced between the kernel's look-up and its link is gone
-		// for link(2), too: look whether the parent is there still.
-		if _, err := os.Lstat(s.path(parent, recordFile)); err != nil {
-			break
-		}
-		err = unix.Link(s.path(parent, recordFile), path)
+func (s *Shelf) addChild(ctx context.Context, parent, child string) error {
+	held, err := s.hold(ctx, parent, flock.Shared)
+	if err != nil {
+		return err
 	}
-	if err != nil && !errors.Is(err, unix.ENOENT) {
+	defer held.Close()
+	path := s.path(parent, childrenDir, child)
+	// A record that is replaced between the kernel's look-up and its link is gone for link(2): then a new file, too.
+	if err = unix.Link(s.path(parent, recordFile), path); err != nil {
 		err = unix.Mknod(path, unix.S_IFREG|0o600, 0)
 	}
 	return err

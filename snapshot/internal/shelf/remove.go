@@ -10,7 +10,6 @@ import (
 
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/flock"
-	"github.com/camada/camada/snapshot"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,18 +44,8 @@ func (s *Shelf) retire(ctx context.Context, id string) error {
 	if err != nil && !errdefs.IsCorrupt(err) {
 		return err
 	}
-	if err := s.childless(id, id); err != nil {
+	if err := s.putAway(ctx, id); err != nil {
 		return err
-	}
-	removed := removedPrefix + id
-	if err := os.Rename(s.path(id), s.path(removed)); err != nil {
-		return class(err, "remove snapshot %s", id)
-	}
-	if rec.State != snapshot.Active {
-		// A child may have come between the look and the rename. None can come now.
-		if err := s.childless(id, removed); err != nil {
-			return errors.Join(err, os.Rename(s.path(removed), s.path(id)))
-		}
 	}
 	s.forgetChild(rec.Parent, id)
 	if rec.ChainID == "" {
@@ -73,10 +62,50 @@ func (s *Shelf) retire(ctx context.Context, id string) error {
 	return s.forgetName(ctx, link, n)
 }
 
-// childless returns ErrConflict if a live snapshot or draft is on top of id, whose
-// directory has the name dir.
-func (s *Shelf) childless(id, dir string) error {
-	entries, err := os.ReadDir(s.path(dir, childrenDir))
+// putAway takes the place of a snapshot that has no children. None can come between the look and the rename: who makes one holds the
+// snapshot. Until then all of the snapshot is where its users look for it.
+func (s *Shelf) putAway(ctx context.Context, id string) error {
+	dir, err := s.hold(ctx, id, flock.Exclusive)
+	if err != nil {
+		return class(err, "remove snapshot %s", id)
+	}
+	defer dir.Close()
+	if err := s.childless(id); err != nil {
+		return err
+	}
+	if err := os.Rename(s.path(id), s.path(removedPrefix+id)); err != nil {
+		return class(err, "remove snapshot %s", id)
+	}
+	return nil
+}
+
+// hold opens the directory of a snapshot and locks it: shared against its removal, or exclusively against new children. ErrNotExist when it was
+// removed meanwhile.
+func (s *Shelf) hold(ctx context.Context, id string, lock func(context.Context, *os.File) error) (*os.File, error) {
+	dir, err := os.Open(s.path(id))
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(ctx, dir); err != nil {
+		dir.Close()
+		return nil, err
+	}
+	if !sameFile(dir, s.path(id)) {
+		dir.Close()
+		return nil, fmt.Errorf("%s: %w", s.path(id), fs.ErrNotExist)
+	}
+	return dir, nil
+}
+
+// sameFile tells whether what was opened still has the name.
+func sameFile(f *os.File, name string) bool {
+	var opened, named unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &opened) == nil && unix.Lstat(name, &named) == nil && opened.Ino == named.Ino
+}
+
+// childless returns ErrConflict if a live snapshot or draft is on top of id.
+func (s *Shelf) childless(id string) error {
+	entries, err := os.ReadDir(s.path(id, childrenDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -143,15 +172,11 @@ func (s *Shelf) recoverChildren(id string) {
 	}
 	for _, e := range entries {
 		child := e.Name()
-		// In this order: a draft becomes a snapshot, and that one in removal, which may be taken back.
+		// In this order: a draft becomes a snapshot, never the reverse.
 		if s.draftLives(child) {
 			continue
 		}
-		_, err := os.Lstat(s.path(child))
-		if errors.Is(err, fs.ErrNotExist) {
-			_, err = os.Lstat(s.path(removedPrefix + child))
-		}
-		if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(s.path(child)); errors.Is(err, fs.ErrNotExist) {
 			s.forgetChild(id, child)
 		}
 	}
@@ -159,10 +184,6 @@ func (s *Shelf) recoverChildren(id string) {
 
 func (s *Shelf) recover(ctx context.Context, entry string) error {
 	if id, ok := strings.CutPrefix(entry, removedPrefix); ok && validID(id) {
-		if err := s.childless(id, entry); err != nil {
-			// Its remover was killed while it took the removal back.
-			return os.Rename(s.path(entry), s.path(id))
-		}
 		return removeTree(s.path(entry))
 	}
 	if id, ok := strings.CutPrefix(entry, draftPrefix); ok && validID(id) {
@@ -194,14 +215,8 @@ func (s *Shelf) recoverDraft(id string) error {
 	if ok, err := flock.TryExclusive(f); err != nil || !ok {
 		return err
 	}
-	// Published or discarded between open and lock: what was opened is not what
-	// has the name any more.
-	var opened, named unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &opened); err != nil {
-		return err
-	}
-	if err := unix.Lstat(dir, &named); err != nil || opened.Ino != named.Ino {
-		return nil
+	if !sameFile(f, dir) {
+		return nil // published or discarded between open and lock
 	}
 	return removeTree(dir)
 }

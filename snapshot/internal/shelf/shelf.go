@@ -19,9 +19,9 @@
 //	<dir>/lock                 held while names change, for moments
 //
 // A snapshot becomes visible and goes away by a rename. A draft writes its id
-// into its parent's children directory before it uses the parent; a parent with
-// a child that lives is not removed, and one that was removed takes
-// no children. No other order between processes is needed.
+// into its parent's children directory before it uses the parent, under a shared flock
+// on the parent; a parent is removed under an exclusive one, and not while it
+// has a child that lives. No other order between processes is needed.
 //
 // Nothing is synced. A name is made with the boot id of the machine, and is worth
 // nothing in another boot, unless MarkDurable synced the file system meanwhile

@@ -205,30 +205,55 @@ func checkEmpty(t *testing.T, s *Shelf) {
 	}
 }
 
-// TestInterruptedRemoval is a kill between the steps of a removal that turns out to
-// be wrong, and of one that is right.
+// TestInterruptedRemoval is a kill between the steps of a removal.
 func TestInterruptedRemoval(t *testing.T) {
 	s := newShelf(t)
-	parent := s.named(t, "")
-	child := s.frozen(t, parent)
-	for _, id := range []string{parent, child} {
-		if err := os.Rename(s.path(id), s.path(removedPrefix+id)); err != nil {
-			t.Fatal(err)
-		}
-		if id == parent {
-			if _, err := s.Lookup(t.Context(), chain); !errdefs.IsNotFound(err) {
-				t.Errorf("Lookup of a name without a snapshot: %v", err)
+	id := s.named(t, "")
+	if err := os.Rename(s.path(id), s.path(removedPrefix+id)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Lookup(t.Context(), chain); !errdefs.IsNotFound(err) {
+		t.Errorf("Lookup of a name without a snapshot: %v", err)
+	}
+	if err := s.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	checkEmpty(t, s)
+}
+
+// TestRemovedOrParent removes a snapshot while another process makes one on top of it. One of them wins, and a
+// parent is never out of its place.
+func TestRemovedOrParent(t *testing.T) {
+	s := newShelf(t)
+	for range 400 {
+		parent := s.named(t, "")
+		removed := make(chan error)
+		go func() { removed <- s.Remove(t.Context(), parent) }()
+		var err error
+		d, rec, derr := s.Draft(t.Context(), parent)
+		for waiting := true; waiting; {
+			if _, gone := os.Lstat(s.Files(parent)); derr == nil && gone != nil {
+				t.Fatalf("the files of a parent: %v", gone)
 			}
-			if err := s.Recover(t.Context()); err != nil {
+			select {
+			case err = <-removed:
+				waiting = false
+			default:
+			}
+		}
+		switch {
+		case derr == nil && errdefs.IsConflict(err):
+			if _, err := d.Publish(rec); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Get(t.Context(), parent); err != nil {
-				t.Errorf("the parent of a snapshot that lives was not put back: %v", err)
-			}
+			err = errors.Join(s.Remove(t.Context(), d.ID()), s.Remove(t.Context(), parent))
+		case errdefs.IsNotFound(derr):
+		default:
+			t.Fatalf("draft: %v, removal: %v", derr, err)
 		}
-	}
-	if err := errors.Join(s.Recover(t.Context()), s.Remove(t.Context(), parent)); err != nil {
-		t.Error(err)
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	checkEmpty(t, s)
 }
