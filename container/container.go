@@ -70,6 +70,9 @@ type Config struct {
 	NoNewKeyring bool
 	// DieWithParent kills the container when the process that called Start dies.
 	DieWithParent bool
+	// Leave leaves the process's end to whoever inherits it from the caller, who ends soon: nobody here waits for it, so that a quick end
+	// is not lost. Wait does not return then, and the cgroups stay.
+	Leave bool
 	// Init runs a small first process that reaps orphans and forwards signals.
 	// The main function of the calling program has to serve it: see IsInit.
 	Init bool

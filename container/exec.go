@@ -39,6 +39,8 @@ type ExecConfig struct {
 	ExtraFiles            []*os.File
 	// DieWithParent kills the process when its starter dies.
 	DieWithParent bool
+	// Leave is as in Config.
+	Leave bool
 	// Verify is called when all that is needed of Pid is open, and before anything is done with it: an error ends Exec. It
 	// looks whether Pid is still the process that the caller means, as ids are used again. Nil trusts it.
 	Verify func() error
@@ -298,7 +300,9 @@ func (e *executor) run(ctx context.Context, proc *Process) error {
 		proc.abort()
 		return err
 	}
-	go proc.collect()
+	if !e.cfg.Leave {
+		go proc.collect()
+	}
 	return nil
 }
 

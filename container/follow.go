@@ -137,7 +137,9 @@ func (s *starter) follow(ctx context.Context, child *program.Child, proc *Proces
 		}
 		return startError(name, err)
 	}
-	go proc.collect()
+	if !s.cfg.Leave {
+		go proc.collect()
+	}
 	return nil
 }
 

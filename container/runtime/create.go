@@ -99,7 +99,7 @@ func (e *entry) config(o CreateOptions, hold bool) container.Config {
 	spec.Process = &process
 	cfg := container.Config{
 		ID: o.ID, Bundle: o.Bundle, Spec: spec, Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, ExtraFiles: o.ExtraFiles, NoNewKeyring: o.NoNewKeyring,
-		SystemdCgroup: o.SystemdCgroup, InOrder: true, AllCgroups: true,
+		SystemdCgroup: o.SystemdCgroup, InOrder: true, AllCgroups: true, Leave: hold || o.Detach,
 		// The process waits until its id is noted: were the caller killed before, the process would end.
 		Created: func(ctx context.Context, pid int) error {
 			e.note(pid)

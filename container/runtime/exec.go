@@ -22,6 +22,8 @@ type ExecOptions struct {
 	Stdin, Stdout, Stderr  *os.File
 	ExtraFiles             []*os.File
 	ConsoleSocket, PidFile string
+	// Detach is as in CreateOptions.
+	Detach bool
 }
 
 // Process is the process of a container's spec, to be changed and given to Exec.
@@ -62,7 +64,7 @@ func (r *Runtime) Exec(ctx context.Context, id string, o ExecOptions) (*containe
 	}
 	cfg := container.ExecConfig{
 		Pid: e.saved.Pid, Process: &process, Seccomp: spec.Linux.Seccomp, Personality: spec.Linux.Personality, Bundle: e.saved.Bundle,
-		Annotations: e.saved.Annotations, SharedMounts: container.SharesMounts(spec), ID: id, CgroupsPath: e.saved.CgroupsPath,
+		Annotations: e.saved.Annotations, SharedMounts: container.SharesMounts(spec), ID: id, CgroupsPath: e.saved.CgroupsPath, Leave: o.Detach,
 		Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, ExtraFiles: o.ExtraFiles,
 		Verify: func() error {
 			if !alive(e.saved.Pid, e.saved.Tick) {

@@ -62,6 +62,8 @@ type CreateOptions struct {
 	// ConsoleSocket is the path of a unix socket that gets the master of the terminal; PidFile is written when the
 	// process is there. "" for none.
 	ConsoleSocket, PidFile string
+	// Detach leaves the end of a process that Run or Exec started to whoever inherits it: container.Config, Leave. That of Create is always left.
+	Detach bool
 	// NoNewKeyring leaves the process in the caller's session keyring.
 	NoNewKeyring bool
 	// SystemdCgroup lets systemd make the cgroups: container.Config.

@@ -424,6 +424,39 @@ func TestExecPauseUpdate(t *testing.T) {
 	}
 }
 
+// TestDetachedEnd looks whether the end of a process that was left alone is there for who inherits it, however soon it comes.
+func TestDetachedEnd(t *testing.T) {
+	ctx := context.Background()
+	f := setup(t, "exec sleep 1000")
+	if err := f.Create(ctx, f.o); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Start(ctx, f.o.ID); err != nil {
+		t.Fatal(err)
+	}
+	p, err := f.Process(f.o.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Args = []string{"sh", "-c", "exit 5"}
+	proc, err := f.Exec(ctx, f.o.ID, runtime.ExecOptions{Process: p, Detach: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for { // it has ended, and may have been waited for
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", proc.Pid()))
+		if err != nil || bytes.Contains(stat, []byte(") Z ")) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(10 * time.Millisecond)
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(proc.Pid(), &status, 0, nil); err != nil || status.ExitStatus() != 5 {
+		t.Errorf("its end: exit code %d, %v", status.ExitStatus(), err)
+	}
+}
+
 func TestPausedIsKilled(t *testing.T) {
 	ctx := context.Background()
 	f := setup(t, "exec sleep 1000")

@@ -73,7 +73,7 @@ func (rt *runtimeApp) exec(ctx context.Context, r *runtime.Runtime, o *runtimeEx
 	signals, stop := allSignals()
 	defer stop()
 	proc, err := r.Exec(ctx, id, runtime.ExecOptions{
-		Process: p, Cgroup: o.cgroup, ConsoleSocket: o.consoleSocket, PidFile: o.pidFile, ExtraFiles: files,
+		Process: p, Cgroup: o.cgroup, ConsoleSocket: o.consoleSocket, PidFile: o.pidFile, ExtraFiles: files, Detach: o.detach,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	})
 	if err != nil || o.detach {

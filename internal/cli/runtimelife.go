@@ -40,7 +40,7 @@ func (o *runtimeCreate) register(f *pflag.FlagSet) {
 func (o *runtimeCreate) options(rt *runtimeApp, id string) (runtime.CreateOptions, error) {
 	c := runtime.CreateOptions{
 		ID: id, ConsoleSocket: o.consoleSocket, PidFile: o.pidFile, NoNewKeyring: o.noNewKeyring,
-		SystemdCgroup: rt.systemd, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		SystemdCgroup: rt.systemd, Detach: o.detach, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}
 	switch {
 	case o.noPivot:

@@ -2,6 +2,8 @@ package peers
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -12,17 +14,39 @@ import (
 // StartDocker starts a Docker daemon of our own, without a network, and stops it at the end of the test.
 func (p *Peers) StartDocker() {
 	p.t.Helper()
-	config, err := json.Marshal(map[string]any{
+	p.startDocker(nil)
+}
+
+// StartDockerWith is StartDocker for a daemon that runs containers with another runtime, which has a name and a path.
+func (p *Peers) StartDockerWith(name, path string) {
+	p.t.Helper()
+	p.startDocker(map[string]any{"default-runtime": name, "runtimes": map[string]any{name: map[string]string{"path": path}}})
+}
+
+func (p *Peers) startDocker(more map[string]any) {
+	p.t.Helper()
+	settings := map[string]any{
 		"data-root": p.Path("data"), "exec-root": p.Path("exec"), "pidfile": p.Path("pid"),
 		"hosts": []string{"unix://" + p.Path("sock")}, "storage-driver": "vfs",
 		"bridge": "none", "iptables": false, "ip6tables": false,
-	})
+	}
+	maps.Copy(settings, more)
+	config, err := json.Marshal(settings)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.Write("docker.json", string(config))
 	p.docker = "unix://" + p.Path("sock")
 	p.start(p.Path("data"), p.works("docker", "--host", p.docker, "version"), "dockerd", "--config-file", p.Path("docker.json"))
+}
+
+// StartContainerd starts a containerd of our own and stops it at the end of the test. Its containers are started by the client's wish.
+func (p *Peers) StartContainerd() {
+	p.t.Helper()
+	p.containerd = p.Path("containerd.sock")
+	p.Write("containerd.toml", fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = %q\n",
+		p.Path("containerd"), p.Path("containerd-state"), p.containerd))
+	p.start("", p.works("ctr", "--address", p.containerd, "version"), "containerd", "--config", p.Path("containerd.toml"))
 }
 
 // StartBuildkit starts a BuildKit daemon of our own, whose steps use the host's network, and stops it at the end of the test.

@@ -25,12 +25,12 @@ type Peers struct {
 	t   testing.TB
 	dir string
 	env []string
-	// docker and buildkit are the addresses of daemons of our own; "" before they were started.
-	docker, buildkit string
+	// docker, buildkit and containerd are the addresses of daemons of our own; "" before they were started.
+	docker, buildkit, containerd string
 }
 
-// containersConf suits machines without systemd, and users who may not raise limits.
-const containersConf = `[containers]
+// ContainersConf suits machines without systemd, and users who may not raise limits.
+const ContainersConf = `[containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 [engine]
 runtime = "runc"
@@ -66,7 +66,7 @@ func Need(t testing.TB, programs ...string) *Peers {
 		}
 	})
 	p := &Peers{t: t, dir: dir}
-	p.Write("containers.conf", containersConf)
+	p.Write("containers.conf", ContainersConf)
 	p.Write("policy.json", policy)
 	p.env = append(os.Environ(), "TMPDIR="+dir, "CONTAINERS_CONF="+p.Path("containers.conf"), "DOCKER_BUILDKIT=0")
 	return p
@@ -113,6 +113,17 @@ func (p *Peers) Try(program string, args ...string) (string, error) {
 
 // Talk is Try without a word in the test's log: the whole standard output, and what stood on the other one.
 func (p *Peers) Talk(program string, args ...string) (out []byte, messages string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	cmd := p.Command(ctx, program, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = cmd.Run()
+	return stdout.Bytes(), strings.TrimSpace(stderr.String()), err
+}
+
+// Command is a program with the flags and the environment that let it find its own store, or the daemon that was started for it.
+func (p *Peers) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	store := []string{"--root", p.Path("storage"), "--runroot", p.Path("run"), "--storage-driver", "vfs"}
 	switch program {
 	case "podman":
@@ -125,15 +136,12 @@ func (p *Peers) Talk(program string, args ...string) (out []byte, messages strin
 		args = append([]string{"--host", p.docker}, args...)
 	case "buildctl":
 		args = append([]string{"--addr", p.buildkit}, args...)
+	case "ctr":
+		args = append([]string{"--address", p.containerd}, args...)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = p.env
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err = cmd.Run()
-	return stdout.Bytes(), strings.TrimSpace(stderr.String()), err
+	return cmd
 }
 
 // ExitCode is that of a program that Try ran.
