@@ -76,6 +76,7 @@ func (e *Engine) ExecMonitor(ctx context.Context, in io.Reader) error {
 		b, _ := json.Marshal(outcomeOf(err))
 		_, _ = status.Write(b)
 		status.Close()
+		silent()
 		status = nil
 		time.AfterFunc(leanAfter, lean)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/camada/camada/container/attach"
 	"github.com/camada/camada/container/cgroup/systemd"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/tasks"
 	"github.com/camada/camada/userns"
 	"golang.org/x/sys/unix"
 )
@@ -83,9 +84,15 @@ func (e *Engine) startMonitor(m monitorStart) error {
 		return fmt.Errorf("start the monitor: %w", err)
 	}
 	defer status.Close()
+	words, err := lastWords()
+	if err != nil {
+		theirs.Close()
+		return err
+	}
+	defer words.Close()
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{"camada", "--root", e.root, "--storage-driver", e.driver, m.verb},
-		Dir: "/", Env: m.env, ExtraFiles: []*os.File{theirs}, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+		Dir: "/", Env: m.env, Stderr: words, ExtraFiles: []*os.File{theirs}, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	if m.attached != nil {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, m.attached)
@@ -99,7 +106,7 @@ func (e *Engine) startMonitor(m monitorStart) error {
 		return fmt.Errorf("start the monitor: %w", err)
 	}
 	_, err = stdin.Write(m.order)
-	if err = errors.Join(err, stdin.Close()); err != nil {
+	if err = errors.Join(err, stdin.Close()); err != nil && !errors.Is(err, unix.EPIPE) { // one that has ended is known by its answer
 		return fmt.Errorf("tell the monitor what to run: %w", err)
 	}
 	answer, err := io.ReadAll(status)
@@ -109,7 +116,7 @@ func (e *Engine) startMonitor(m monitorStart) error {
 	var out outcome
 	if err := json.Unmarshal(answer, &out); err != nil {
 		_ = cmd.Wait()
-		return errdefs.Unavailable("the monitor of %s ended before it started that", m.what)
+		return endedEarly(m.what, words)
 	}
 	if out.Error != "" {
 		_ = cmd.Wait()
@@ -134,6 +141,7 @@ func outcomeOf(err error) outcome {
 	if err == nil {
 		return outcome{}
 	}
+	err = tasks.Explain(err)
 	o := outcome{Error: err.Error()}
 	var class errdefs.Class
 	for _, c := range []errdefs.Class{errdefs.ErrNotFound, errdefs.ErrAlreadyExists, errdefs.ErrInvalid, errdefs.ErrConflict, errdefs.ErrPermission,
@@ -183,6 +191,7 @@ func (e *Engine) Monitor(ctx context.Context, in io.Reader) error {
 		b, _ := json.Marshal(out)
 		_, _ = status.Write(b)
 		status.Close()
+		silent()
 		time.AfterFunc(leanAfter, lean)
 	})
 	return err

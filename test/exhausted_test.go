@@ -2,7 +2,12 @@ package test
 
 import (
 	"fmt"
+	"os"
 	"strings"
+	"sync"
+	"testing"
+
+	"github.com/camada/camada/container/cgroup"
 )
 
 // fewDescriptors is a low limit of open files, RLIMIT_NOFILE.
@@ -25,4 +30,85 @@ func (h *hardship) either(says string, args ...string) {
 		h.m.t.Errorf("%s: want it to work, or exit code 125 and %q: %v", h.when, says, r)
 	}
 	h.clean(args)
+}
+
+// TestFewTasks runs containers under a low limit of processes and threads of the caller's control group, pids.max. With less than five Go's runtime
+// ends the program before its first line, and says of itself that it cannot have a thread.
+func TestFewTasks(t *testing.T) {
+	onMachine(t, func(m *machine) {
+		dir := tasksGroup(m)
+		if dir == "" {
+			t.Skip("no control group with pids.max can be made")
+		}
+		m.write("ctx/Dockerfile", "FROM scratch\nCOPY rootfs /\nCMD [\"echo\", \"it works\"]\n")
+		m.camada("build", "-q", "-t", "app", "ctx")
+		m.camada("run", "--rm", "-p", "80", "app") // what stays of the first one is there
+		(&hardship{m: m}).fewTasks(dir)
+	})
+}
+
+// fewTasks is given the control group.
+func (h *hardship) fewTasks(dir string) {
+	m := h.m
+	limit := func(n string) {
+		m.must(os.WriteFile(dir+"/pids.max", []byte(n), 0))
+		h.when = "with pids.max " + n
+		h.wrap = []string{"sh", "-c", `echo $$ > "$0/cgroup.procs"; exec "$@"`, dir}
+	}
+	says := "processes and threads cannot be started: pids.max of " + dir
+	limit("9")
+	h.fails(125, []string{says, "is 9, of which "}, "run", "--rm", "-p", "80", "app")
+	h.fails(125, []string{says}, "run", "--rm", "-d", "app")
+	h.fails(125, []string{says}, "build", "-q", "ctx")
+	h.works("", "ps", "-aq")
+	for _, n := range []string{"12", "14", "16", "18", "20"} {
+		limit(n)
+		h.either("cannot be started: pids.max of "+dir, "run", "--rm", "-p", "80", "app")
+		h.either("cannot be started: pids.max of "+dir, "run", "--rm", "-d", "-p", "80", "app")
+	}
+	limit("60")
+	h.works("", "run", "-d", "--name", "box", "app", "sleep", "1000")
+	limit("20")
+	for range 3 { // the monitor has what it needs
+		h.either(says, "exec", "box", "true")
+	}
+	h.works("true", "inspect", "--format", "{{.State.Running}}", "box")
+	h.works("box", "rm", "-f", "box")
+
+	// Many at once take the room from each other after they saw it.
+	limit("40")
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { h.run("run", "--rm", "--network", "none", "app") })
+	}
+	all.Wait()
+	h.when, h.wrap = "with room again", nil
+	m.collect()
+	if left := m.camada("ps", "-aq"); left != "" {
+		m.t.Errorf("after many at once there are left: %s", left)
+	}
+	h.works("it works", "run", "--rm", "app")
+	m.accounted("with room again")
+}
+
+// tasksGroup makes a control group that limits processes; "" when none can be made.
+func tasksGroup(m *machine) string {
+	layout, err := cgroup.Detect()
+	m.must(err)
+	top := layout.V1["pids"]
+	if top == "" {
+		top = layout.Unified
+	}
+	if top == "" {
+		return ""
+	}
+	dir, err := os.MkdirTemp(top, "camada-test-")
+	if err != nil {
+		return ""
+	}
+	m.t.Cleanup(func() { _ = os.Remove(dir) })
+	if _, err := os.Stat(dir + "/pids.max"); err != nil {
+		return ""
+	}
+	return dir
 }

@@ -10,12 +10,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/camada/camada/container/join"
 	"github.com/camada/camada/engine"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/cli/display"
+	"github.com/camada/camada/internal/tasks"
 	"github.com/camada/camada/userns"
 	"github.com/spf13/cobra"
 )
@@ -53,11 +55,17 @@ func Main(version string) int {
 		userns.TieToParent()
 	}
 	if args, ok := runtimeArgs(os.Args); ok {
+		if !a.room("runtime") {
+			return codeUsage
+		}
 		return a.runtimeMain(args)
+	}
+	cmd := a.command(os.Args[1:]...)
+	if !a.room(verbOf(cmd, os.Args[1:])) {
+		return codeUsage
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	cmd := a.command(os.Args[1:]...)
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {
 		return 0
@@ -65,12 +73,28 @@ func Main(version string) int {
 	return a.report(cmd, err)
 }
 
+// room reports whether a verb can have the threads and processes that it needs at once, and says so when it cannot: those that wait for the kernel, and as
+// many as the machine executes side by side. What ends containers needs fewer, because it is what makes room.
+func (a *app) room(verb string) bool {
+	const starts, looks, most = 8, 3, 16
+	need := starts
+	switch verb {
+	case "stop", "kill", "rm", "ps", "logs", "inspect", "wait", "top", "stats", "port", "events", "pause", "unpause", "images", "info", "df", "gc", "version":
+		need = looks
+	}
+	err := tasks.Room(need + min(runtime.GOMAXPROCS(0), most))
+	if err != nil {
+		fmt.Fprintf(a.stderr, "camada: %v\n", err)
+	}
+	return err == nil
+}
+
 // report prints err, once and with its hint, and returns the exit code.
 func (a *app) report(cmd *cobra.Command, err error) int {
 	var exit *exitError
 	if errors.As(err, &exit) {
 		if exit.err != nil {
-			fmt.Fprintf(a.stderr, "camada: %v\n", exit.err)
+			fmt.Fprintf(a.stderr, "camada: %v\n", tasks.Explain(exit.err))
 		}
 		return exit.code
 	}
@@ -78,7 +102,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		fmt.Fprintln(a.stderr, "camada: interrupted")
 		return 130
 	}
-	fmt.Fprintf(a.stderr, "camada: %v\n", err)
+	fmt.Fprintf(a.stderr, "camada: %v\n", tasks.Explain(err))
 	return exitCode(err)
 }
 

@@ -15,7 +15,7 @@ const module = "github.com/camada/camada"
 // floors, and its own parents on its own floor. A folder stands for the packages below it
 // unless they are listed themselves.
 var floors = [][]string{
-	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/rotated", "internal/hostile"},
+	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/rotated", "internal/hostile", "internal/tasks"},
 	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory", "bake", "event"},
 	3: {"layer", "snapshot", "image", "container", "volume", "remote", "attest"},
 	4: {"transfer", "unpack", "base", "gc", "fetch", "anatomy"},
@@ -34,6 +34,7 @@ var sameFloor = map[string]string{
 	"internal/yamltree -> errdefs":       "a text that cannot be read is an error with a class",
 	"internal/rotated -> internal/flock": "many processes append to one file",
 	"internal/hostile -> errdefs":        "what is no regular file is an error with a class",
+	"internal/tasks -> errdefs":          "a limit that is reached is an error with a class",
 	"platform -> errdefs":                "a name that cannot be parsed is an error with a class",
 	"reference -> errdefs":               "a name that cannot be parsed is an error with a class",
 	"content -> lease":                   "a store pins a blob before it looks whether it is there",
