@@ -162,7 +162,8 @@ func (e *engine) exhaust() {
 	if out, messages, code := e.try("", append(args, eat)...); code != 137 {
 		t.Errorf("without memory: exit code %d, want 137: %s%s", code, out, messages)
 	}
-	if e.oom {
+	// conmon 2.1 makes the file that says so where podman was called, and podman 4.3 looks for it elsewhere.
+	if _, err := os.Stat(filepath.Join(e.own, "oom")); err != nil {
 		e.says("true", "inspect", "-f", "{{.State.OOMKilled}}", "oom")
 	}
 	e.run("rm", "oom")

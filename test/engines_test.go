@@ -24,16 +24,18 @@ type engine struct {
 	// call makes a command of it.
 	call func(ctx context.Context, args ...string) *exec.Cmd
 	// states is a pattern of the directories where the runtime keeps its containers, context that of the image, own one that all
-	// of the engine's files and mounts are below.
+	// of the engine's files and mounts are below, and where it is called.
 	states, context, own string
-	// limits tells whether containers have cgroups, oom whether the engine is told of the end of memory.
-	limits, oom bool
+	// limits tells whether containers have cgroups.
+	limits bool
 }
 
 // under is an engine of root's.
 func under(t *testing.T, p *peers.Peers, states, program string, global ...string) *engine {
 	return &engine{t: t, states: states, context: p.Path("ctx"), own: p.Path(""), limits: true, call: func(ctx context.Context, args ...string) *exec.Cmd {
-		return p.Command(ctx, program, slices.Concat(global, args)...)
+		cmd := p.Command(ctx, program, slices.Concat(global, args)...)
+		cmd.Dir = p.Path("")
+		return cmd
 	}}
 }
 
@@ -59,7 +61,7 @@ func TestUnderEngines(t *testing.T) {
 		p := peers.Need(t, "dockerd", "docker", "containerd")
 		p.StartDockerWith("camada", link)
 		e := under(t, p, p.Path("exec/*/*"), "docker")
-		e.context, e.oom = context, true
+		e.context = context
 		e.lives(archive)
 	})
 	t.Run("containerd", func(t *testing.T) {
