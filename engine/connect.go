@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/camada/camada/build/op"
@@ -86,6 +87,7 @@ type bridged struct {
 	endpoints                     []network.Endpoint
 	options                       NetOptions
 	result                        network.Result
+	notice                        func(string)
 	connected                     bool
 
 	mu           sync.Mutex // of what changes while the container runs
@@ -102,6 +104,9 @@ func (n *bridged) connect(ctx context.Context, pid int) error {
 		return err
 	}
 	n.result, n.connected, n.pid = res, true, pid
+	if slices.ContainsFunc(res.Connections, func(c network.Connection) bool { return c.Bare && !c.Internal }) {
+		n.notice("this kernel has no nftables for IPv4: the container reaches this machine and its neighbours on the network, and nothing beyond (--network host does)")
+	}
 	if err := n.writeHosts(res.Connections, res.Address.Addr(), n.host(res.Gateway)); err != nil {
 		return err
 	}

@@ -46,6 +46,8 @@ type Config struct {
 	Getenv func(string) string
 	// InsecureRegistries are hosts and networks whose certificates are not checked, and that may speak plain HTTP.
 	InsecureRegistries []string
+	// Notice takes a sentence for the user that is no error: what he gets less of than he can expect. Nil drops it. It is called once for each sentence.
+	Notice func(string)
 	// Version of the program, which attestations name.
 	Version string
 }
@@ -66,6 +68,8 @@ type Engine struct {
 
 	snapMu sync.Mutex
 	snaps  snapshots
+
+	notices notices
 
 	insecure []string
 	remoteMu sync.Mutex
@@ -89,7 +93,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := os.MkdirAll(root, 0o710); err != nil {
 		return nil, fmt.Errorf("make the store: %w; name another directory with --root or CAMADA_ROOT", err)
 	}
-	e := &Engine{root: root, driver: cfg.Driver, getenv: cfg.Getenv, insecure: cfg.InsecureRegistries, version: cfg.Version}
+	e := &Engine{root: root, driver: cfg.Driver, getenv: cfg.Getenv, insecure: cfg.InsecureRegistries, version: cfg.Version, notices: notices{to: cfg.Notice}}
 	e.leases = lease.Open(root)
 	if e.lease, err = e.leases.Acquire(ctx, "camada"); err != nil {
 		return nil, fmt.Errorf("open the store %s: %w", root, err)

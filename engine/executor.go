@@ -189,7 +189,7 @@ func (x *executor) network(id string, req op.RunRequest, files string) (connect 
 	if req.Network != op.NetworkDefault && req.Network != "" || x.hostOnly() {
 		return nil, func() {}, nil
 	}
-	n := &bridged{stateDir: x.e.networkDir(), id: id, files: files, hostname: req.Hostname, hosts: req.Settings.Hosts}
+	n := &bridged{stateDir: x.e.networkDir(), id: id, files: files, hostname: req.Hostname, hosts: req.Settings.Hosts, notice: x.e.notice}
 	return n.connect, n.disconnect, nil
 }
 

@@ -47,6 +47,8 @@ type outcome struct {
 	Class string `json:"class,omitempty"`
 	// Code is that of a container.StartError.
 	Code int `json:"code,omitempty"`
+	// Notices are for the user.
+	Notices []string `json:"notices,omitempty"`
 	// Timings are the stages of the start, when they were asked for.
 	Timings []Timing `json:"timings,omitempty"`
 }
@@ -118,6 +120,9 @@ func (e *Engine) startMonitor(m monitorStart) error {
 		_ = cmd.Wait()
 		return endedEarly(m.what, words)
 	}
+	for _, text := range out.Notices {
+		e.notice(text)
+	}
 	if out.Error != "" {
 		_ = cmd.Wait()
 		return out.err()
@@ -186,6 +191,7 @@ func (e *Engine) Monitor(ctx context.Context, in io.Reader) error {
 	}
 	_, err = e.supervise(ctx, l, hub, func(err error) {
 		out := outcomeOf(err)
+		out.Notices = e.notices.list()
 		out.Timings = l.opts.Timings.Stages()
 		l.opts.Timings = nil
 		b, _ := json.Marshal(out)

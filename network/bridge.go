@@ -30,6 +30,8 @@ type bridge struct {
 	Isolated bool `json:"isolated,omitempty"`
 	// Foreign was there before, and stays.
 	Foreign bool `json:"foreign,omitempty"`
+	// Bare was made on a kernel that can neither translate nor filter: nothing is forwarded, so it leads to this machine alone, and ports are relayed.
+	Bare bool `json:"bare,omitempty"`
 	// Routed is in the router of an ordinary user, where nothing is translated.
 	Routed bool `json:"routed,omitempty"`
 }
@@ -88,11 +90,27 @@ func (s state) ensureBridge(c *rtnl, n *Network, o Options) (bridge, link, error
 		}
 	}
 	l.mtu = b.MTU
-	if err := bringUp(c, b, l); err != nil {
+	// The rules stand before anything can be forwarded.
+	err = s.installRules()
+	if errdefs.IsUnsupported(err) && !b.Routed && !forwards(b.six()) {
+		b.Bare = true
+		err = writeJSON(s.path("bridges", name+".json"), b)
+	}
+	if err != nil {
 		return b, l, err
 	}
-	l.up = true
-	return b, l, s.installRules()
+	err = bringUp(c, b, l)
+	l.up = err == nil
+	return b, l, err
+}
+
+// forwards tells whether the host passes packets on, between networks too: without rules nothing would keep them apart.
+func forwards(six bool) bool {
+	on := func(name string) bool {
+		v, err := os.ReadFile("/proc/sys/net/" + name)
+		return err == nil && strings.TrimSpace(string(v)) != "0"
+	}
+	return on("ipv4/ip_forward") || six && on("ipv6/conf/all/forwarding")
 }
 
 // bringUp gives the bridge its addresses, and lets the host forward.
@@ -108,7 +126,7 @@ func bringUp(c *rtnl, b bridge, l link) error {
 	if err := c.do(append(reqs, setUp(b.Name))...); err != nil {
 		return err
 	}
-	if b.Internal {
+	if b.Internal || b.Bare {
 		return nil
 	}
 	if !b.Routed {
@@ -247,7 +265,10 @@ func (s state) removeBridge(c *rtnl, b bridge) error {
 	if err := s.forgetBridge(b); err != nil {
 		return err
 	}
-	return s.installRules()
+	if err := s.installRules(); !b.Bare || !errdefs.IsUnsupported(err) {
+		return err
+	}
+	return nil
 }
 
 // forgetBridge removes what the state knows of a bridge.

@@ -43,6 +43,8 @@ type Connection struct {
 	MAC      string       `json:"mac,omitempty"`
 	Names    []string     `json:"names,omitempty"`
 	Internal bool         `json:"internal,omitempty"`
+	// Bare leads to this machine alone, though it is not internal.
+	Bare bool `json:"bare,omitempty"`
 	// Parent is the bridge, or the interface that a macvlan or ipvlan is on.
 	Parent string `json:"parent"`
 }
@@ -137,6 +139,7 @@ func (s state) join(ctx context.Context, c *rtnl, o Options, e Endpoint, h *held
 			return p, err
 		}
 		pool, pool6, n.Parent, n.Host = p.bridge.Pool, p.bridge.Pool6, p.bridge.Name, vethName(h.ID, n.Interface)
+		n.Bare = p.bridge.Bare
 	}
 	if e.Network != nil {
 		n.Network, n.Name, n.Kind, n.Internal, n.Names = e.Network.ID, e.Network.Name, e.Network.Kind, e.Network.Internal, unique(e.Names)

@@ -241,7 +241,8 @@ func (s state) installRules() error {
 	}
 	if err := c.Flush(); err != nil {
 		if errors.Is(err, unix.ENOENT) { // nothing is named that was not made just now: an expression is unknown, or the whole family
-			return errdefs.Unsupported("install rules: this kernel lacks a part of nftables (tables of IPv4, nat, masq, fib, ct); --network host or none needs none: %w", unix.ENOENT)
+			return errdefs.Unsupported("install rules: this kernel lacks a part of nftables (tables of IPv4, nat, masq, fib, ct), and without it only a machine that forwards no packets "+
+				"(sysctl net.ipv4.ip_forward=0) keeps networks apart; --network host or none needs none: %w", unix.ENOENT)
 		}
 		return rulesError("install rules", err)
 	}

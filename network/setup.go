@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/camada/camada/errdefs"
@@ -56,8 +57,10 @@ func setupBridge(ctx context.Context, o Options) (res Result, err error) {
 	if err = inNamespace(netns, func() error { return configureInside(h.Connections, nil) }); err != nil {
 		return res, err
 	}
-	if err = s.publish(h, seen); err != nil {
-		return res, err
+	if !slices.ContainsFunc(h.Connections, func(n Connection) bool { return n.Bare }) {
+		if err = s.publish(h, seen); err != nil {
+			return res, err
+		}
 	}
 	return res, awaitAll(c, plans)
 }
@@ -129,7 +132,7 @@ func routes(earlier []Connection, n Connection, l link) []*request {
 			four, six = false, six && !e.Address6.IsValid()
 		}
 	}
-	if !n.wayOut() {
+	if !n.wayOut() || n.Bare {
 		return nil
 	}
 	var reqs []*request
@@ -204,6 +207,7 @@ func (s state) takeAll(ctx context.Context, c *rtnl, o Options, h *held, res *Re
 			return nil, err
 		}
 		plans = append(plans, p)
+		h.Relayed = h.Relayed || p.Bare
 	}
 	to, to6 := h.target()
 	for _, p := range o.Ports {

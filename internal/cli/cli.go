@@ -194,7 +194,10 @@ func (a *app) engine(ctx context.Context) (*engine.Engine, error) {
 }
 
 func (a *app) config() engine.Config {
-	return engine.Config{Root: a.root, Driver: a.driver, Getenv: os.Getenv, InsecureRegistries: a.insecure, Version: a.version}
+	return engine.Config{
+		Root: a.root, Driver: a.driver, Getenv: os.Getenv, InsecureRegistries: a.insecure, Version: a.version,
+		Notice: func(text string) { fmt.Fprintf(a.stderr, "camada: warning: %s\n", text) },
+	}
 }
 
 // with runs f with an open engine.

@@ -3,7 +3,7 @@
 # the exit code to the file code; both are the host's.
 cd /lent || exit 1
 exec >>out 2>&1
-. ./order # user, command, and Go's settings
+. ./order # user, bare, command, and Go's settings
 export HOME=/root NO_COLOR=1 LANG=C.UTF-8
 export PATH=$GOROOT/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
@@ -33,11 +33,13 @@ network() {
 boots=$(($(cat /var/lib/boots 2>/dev/null || echo 0) + 1))
 echo $boots >/var/lib/boots
 network
+modprobe tun && chmod 666 /dev/net/tun # as udev does
 install bin/* /usr/local/bin/
 if [ -z "$command" ]; then
 	. ./checks.sh
 	checks $boots
 else
+	[ -z "$bare" ] || rm /usr/bin/{newuidmap,newgidmap,busybox,passt,pasta,slirp4netns}* 2>/dev/null
 	lend "$GOROOT"
 	lend "$GOMODCACHE" modules
 	lend "$GOCACHE" cache

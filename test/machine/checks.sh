@@ -66,8 +66,24 @@ as_root() {
 	check "stop" '^exited 137 false~code 0' sh -c "camada stop -t 1 job >/dev/null; camada inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}' job"
 	check "remove" 'code 0' camada rm oom job
 	check "no group is left" '^0~code 0' sh -c "find $C/camada -mindepth 1 -type d 2>/dev/null | wc -l"
-	# Debian's kernel of this kind has no nftables for IPv4, and so no bridges.
-	check "a kernel without nftables is told" 'this kernel.*nftables.*code 125' camada run --rm box true
+}
+
+# networks: Debian's kernel of this kind has no nftables for IPv4, so bridges lead to this machine alone, and ports are relayed.
+networks() {
+	camada network create other >/dev/null
+	check "bridge: the user is told" 'warning: this kernel.*nftables.*code 0' camada run -d --name web -p 127.0.0.1:8080:80 box sh -c 'mkdir /tmp/www && echo page >/tmp/www/index.html && busybox httpd -f -p 80 -h /tmp/www'
+	soon "bridge: a published port" '^page~code 0' busybox wget -qO- http://127.0.0.1:8080/
+	address=$(camada inspect -f '{{.NetworkSettings.IPAddress}}' web)
+	check "bridge: a neighbour" 'page~code 0' camada run --rm box busybox wget -qO- "http://$address/"
+	check "bridge: beyond is told" '[Nn]etwork is unreachable' camada run --rm box busybox wget -T 5 -qO- http://192.0.2.1/
+	check "bridge: other networks are apart" '[Nn]etwork is unreachable' camada run --rm --network other box busybox wget -T 5 -qO- "http://$address/"
+	check "bridge: nothing is forwarded" '^0~code 0' cat /proc/sys/net/ipv4/ip_forward
+	check "bridge: a build" 'warning: this kernel.*code 0' sh -c 'echo "FROM box
+RUN ip addr | grep eth0" | camada build --progress plain -'
+	check "bridge: end" 'code 0' camada rm -f web
+	check "bridge: networks go" 'code 0' camada network rm other
+	check "bridge: a host that forwards keeps them apart by nftables only" 'this kernel.*nftables.*ip_forward.*code 125' sh -c 'ip link del camada0; rm -r /run/camada/network; echo 1 >/proc/sys/net/ipv4/ip_forward; camada run --rm box true'
+	echo 0 >/proc/sys/net/ipv4/ip_forward
 }
 
 # bundle COMMAND DIRECTORY [FLAG] makes a bundle that sleeps.
@@ -79,6 +95,7 @@ bundle() {
 # scopes WHO COMMAND FLAG SLICE BUNDLE: the OCI runtime with systemd's driver, root's or an ordinary user's.
 scopes() {
 	local who=$1 as=$2 ctl="systemctl $3" slice=$4 dir=$5
+	bundle "$as" $dir ${3:+--rootless}
 	check "$who scope: run" 'code 0' $as sh -c "cd $dir && { camada runtime --log log --systemd-cgroup run -d web >/dev/null 2>&1 </dev/null || { cat log; false; }; }"
 	check "$who scope: systemd knows it" "Slice=$slice~.*Delegate=yes~.*ActiveState=active~.*code 0" $as $ctl show -p ActiveState,Slice,Delegate camada-web.scope
 	check "$who scope: limits, and systemd reads its units again" '^33554432~code 0' $as sh -c "camada runtime update --memory 33554432 web && $ctl daemon-reload &&
@@ -145,7 +162,6 @@ after() {
 
 # users: an ordinary user with ranges of ids, in a session that is delegated, and as he comes by ssh.
 users() {
-	modprobe tun
 	check "user: info" 'Cgroups: +v2~.*code 0' as_user camada info
 	check "user: build" 'code 0' as_user camada build --progress plain -t box /srv/box
 	check "user: ids of the ranges" '^7:8~code 0' as_user camada run --rm --network none box stat -c %u:%g /new
@@ -187,22 +203,30 @@ packages() {
 	cd /
 }
 
+# part NAME COMMAND... says how long a part took.
+part() {
+	local began=$SECONDS
+	"${@:2}"
+	echo "NOTE  $1: $((SECONDS - began)) s"
+}
+
 checks() {
 	disk=$(stat -c '%Hr %Lr' /dev/ubda)
 	if [ "$1" = 1 ]; then
 		echo "NOTE  kernel $(uname -r), $(systemctl --version | head -n 1), controllers: $(cat $C/cgroup.controllers)"
 		make_image
-		as_root
-		bundle "" /run/web && scopes root "" "" system.slice /run/web
-		units
-		journal
-		users
-		bundle as_user /home/user/web --rootless && scopes user as_user --user user.slice /home/user/web
-		packages
-		before
+		part "as root" as_root
+		part "networks" networks
+		part "scopes" scopes root "" "" system.slice /run/web
+		part "units" units
+		part "journal" journal
+		part "users" users
+		part "scopes of a user" scopes user as_user --user user.slice /home/user/web
+		part "tests of packages" packages
+		part "before the restart" before
 		code=reboot
 	else
-		after
+		part "after the restart" after
 		check "overlayfs was asked for nothing that it does not know" '^code 1' sh -c 'dmesg | grep "unrecognized mount option"'
 		code=0
 	fi

@@ -10,12 +10,12 @@ make_image() {
   exec 9>"$cache/lock"
   flock 9 # who comes second takes what the first made
   if [ -z "$(find "$image" -mtime -7 2>/dev/null)" ]; then
-    rm -f "$cache"/*.ext4
+    find "$cache" -name "*.ext4" -mtime +0 -delete # another machine may still be running with a newer one
+    rm -f "$cache/new"
     fill_image "$work/root" >"$work/image.log" 2>&1 || { tail -n 1 "$work/image.log"; return 1; }
-    mke2fs -q -F -t ext4 -d "$work/root" "$work/image.ext4" "$size" >"$work/image.log" 2>&1 || { tail -n 1 "$work/image.log"; return 1; }
-    rm -rf --one-file-system "$work/root"
-    cp --sparse=always "$work/image.ext4" "$image.new" && mv "$image.new" "$image"
-    rm "$work/image.ext4"
+    mke2fs -q -F -t ext4 -E lazy_itable_init=0,nodiscard -d "$work/root" "$cache/new" "$size" >"$work/image.log" 2>&1 || { tail -n 1 "$work/image.log"; return 1; }
+    mv "$cache/new" "$image"
+    rm -rf --one-file-system "$work/root" "$work/store"
   fi
   exec 9>&-
   echo "$image"
@@ -27,7 +27,6 @@ fill_image() {
   mkdir "$root"
   "$work/lent/bin/camada" --root "$store" base debian -q --include "$packages" -t machine || return 1
   "$work/lent/bin/camada" --root "$store" export machine | tar -x -C "$root" --numeric-owner || return 1
-  "$work/lent/bin/camada" --root "$store" system reset --force || return 1
   rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/usr/share/{doc,man,locale}
 
   echo machine >"$root/etc/hostname"

@@ -2,9 +2,10 @@
 # Boots a machine of its own: Debian with systemd and cgroup v2 alone, and runs something in it.
 #
 #   test/machine/run.sh                 the checks of checks.sh: lines PASS, FAIL, SKIP and NOTE; exit 1 on a FAIL
-#   test/machine/run.sh COMMAND...      a command line of the shell, as root, in a fresh clone of this repository: make demo
-#   test/machine/run.sh -u COMMAND...   the same as an ordinary user, in a session of his own
+#   test/machine/run.sh COMMAND...      a command line of the shell, in a fresh clone of this repository: its output and exit code
 #
+#   -u           as an ordinary user, in a session of his own, instead of as root
+#   -b           the machine has Go, git and make and nothing else that is of use: test/machine/run.sh -bu make demo
 #   -t SECONDS   the machine is ended after this time (default 600)
 #   -v           also what the machine says on its console
 #
@@ -17,9 +18,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 repo=$PWD
 
-user=root limit=600 verbose=0
-while getopts ut:v opt; do
+user=root bare='' limit=600 verbose=0
+while getopts but:v opt; do
   case $opt in
+  b) bare=yes ;;
   u) user=user ;;
   t) limit=$OPTARG ;;
   v) verbose=1 ;;
@@ -58,11 +60,11 @@ image=$(make_image) || skip "no root file system: $image"
 
 # What the machine is told: variables for boot.sh.
 {
-  for name in user command CAMADA_TEST_LONG; do printf '%s=%q\n' "$name" "${!name:-}"; done
+  for name in user bare command CAMADA_TEST_LONG; do printf '%s=%q\n' "$name" "${!name:-}"; done
   for name in GOROOT GOMODCACHE GOCACHE GOPROXY GOFLAGS GONOSUMDB GONOSUMCHECK GOSUMDB; do printf '%s=%q\n' "$name" "$(go env $name)"; done
 } >"$work/lent/order"
 cp test/machine/boot.sh test/machine/checks.sh "$work/lent/"
-git clone -q --bare . "$work/lent/camada.git"
+git clone -q --bare --depth 1 "file://$repo" "$work/lent/camada.git"
 : >"$work/lent/out"
 
 # A command has the network by slirp4netns: the machine is a neighbour of its, behind a bridge in a network namespace of both.
@@ -94,16 +96,21 @@ if [ -n "$command" ]; then
   for link in tap0 tap1; do ip link set "$link" master bridge0 up; done
   ip link set bridge0 up
 fi
-exec timeout -k 5 "$limit" linux.uml mem=2G umid=machine "uml_dir=$work/uml" "ubd0=$work/cow,$image" root=/dev/ubda rw "lent=$work/lent" \
+# Its memory is a file: in /dev/shm, where none is written to a disk. Nor is its disk synced: it ends with the script.
+unset TMPDIR TMP TEMP
+exec timeout -k 5 "$limit" linux.uml mem=2G umid=machine "uml_dir=$work/uml" "ubd0=$work/cow,$image" root=/dev/ubda rw rootflags=nobarrier "lent=$work/lent" \
   ${command:+eth0=tuntap,tap1} con=null con0=null,fd:1 loglevel=4 selinux=0 apparmor=0 systemd.show_status=false
 END
 export work image limit command
-unshare --pid --mount-proc --fork --kill-child bash "$work/start" </dev/null >"$work/console" 2>&1 &
+# It ends with this script, however that ends.
+setpriv --pdeathsig KILL unshare --pid --mount-proc --fork --kill-child bash "$work/start" </dev/null >"$work/console" 2>&1 &
 machine=$!
-trap 'kill "$machine" 2>/dev/null || true; wait "$machine" 2>/dev/null || true; rm -rf --one-file-system "$work"' EXIT
-[ $verbose = 0 ] || tail -n +1 --pid="$machine" -f "$work/console" >&2 &
-tail -n +1 -s 0.2 --pid="$machine" -f "$work/lent/out"
+trap 'kill -KILL "$machine" 2>/dev/null || true; wait; rm -rf --one-file-system "$work"' EXIT
+trap 'exit 143' HUP INT TERM # they end a wait, and no command
+[ $verbose = 0 ] || tail -n +1 -s 0.2 --pid="$machine" -f "$work/console" >&2 &
+tail -n +1 -s 0.2 --pid="$machine" -f "$work/lent/out" &
 wait "$machine" || true
+wait # for the last lines
 
 code=$(cat "$work/lent/code" 2>/dev/null) || { tail -n 20 "$work/console"; echo "FAIL  the machine did not get to its end within $limit s"; exit 1; }
 exit "$code"
