@@ -48,9 +48,7 @@ mkdir "$work/lent" "$work/lent/bin" "$work/uml"
 export CGO_ENABLED=0
 go build -trimpath -o "$work/lent/bin/camada" ./cmd/camada
 if [ -z "$command" ]; then
-  packages_tested="container/cgroup container/cgroup/systemd"
-  [ -z "${CAMADA_TEST_LONG:-}" ] || packages_tested+=" mount snapshot/overlay"
-  for package in $packages_tested; do
+  for package in ${CAMADA_TEST_LONG:+container/cgroup container/cgroup/systemd mount snapshot/overlay}; do
     go test -c -o "$work/lent/bin/${package//\//-}.test" "./$package"
   done
 fi
