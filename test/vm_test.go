@@ -10,22 +10,40 @@ import (
 	"time"
 )
 
-// TestMachine boots a machine with systemd and cgroup v2 alone and checks camada there: see machine/checks.sh.
+// TestMachine boots a machine with systemd and cgroup v2 alone, checks camada there, turns the machine off and on again, and looks what came back:
+// see machine/checks.sh. CAMADA_TEST_LONG=1 looks at more.
 func TestMachine(t *testing.T) {
-	bootMachine(t, 12*time.Minute)
+	inVM(t, 12*time.Minute)
 }
 
-func bootMachine(t *testing.T, limit time.Duration) {
-	t.Helper()
+// TestFreshMachine types the README's first command on a machine that has Go, git and make and nothing else, as an ordinary user.
+func TestFreshMachine(t *testing.T) {
+	inVM(t, 12*time.Minute, "-bu", "make", "demo")
+}
+
+// TestFreshMachineOfRoot does it as root, on a kernel that has no nftables for IPv4.
+func TestFreshMachineOfRoot(t *testing.T) {
 	if !long() {
-		t.Skip("boots a machine, which takes minutes: CAMADA_TEST_LONG=1")
+		t.Skip("boots a third machine: CAMADA_TEST_LONG=1")
 	}
+	inVM(t, 12*time.Minute, "-b", "make", "demo")
+}
+
+// inVM runs machine/run.sh, which ends within limit.
+func inVM(t *testing.T, limit time.Duration, args ...string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("boots a machine, which takes minutes")
+	}
+	t.Parallel() // it has a machine of its own
 	if end, ok := t.Deadline(); ok && time.Until(end) < limit+time.Minute {
 		t.Skipf("may need %v: go test -timeout", limit)
 	}
-	cmd := exec.Command("machine/run.sh", "-t", strconv.Itoa(int(limit/time.Second)))
+	cmd := exec.CommandContext(t.Context(), "machine/run.sh", append([]string{"-t", strconv.Itoa(int(limit / time.Second))}, args...)...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 30 * time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("machine/run.sh: %v\n%s", err, out)
