@@ -305,6 +305,20 @@ func TestChoosesSubnetAndMTU(t *testing.T) {
 	}
 }
 
+// A network that was defined before the default bridge was made leaves that its subnet.
+func TestDefinedBeforeTheDefaultBridge(t *testing.T) {
+	host(t)
+	dir := filepath.Join(t.TempDir(), "network")
+	early := made(t, dir, Network{Name: "early", ID: "4ec1"})
+	_, r := connect(t, dir, "a")
+	_, e := connectTo(t, dir, "b", []Endpoint{on(early)})
+	late := made(t, dir, Network{Name: "late", ID: "1a7e"})
+	_, l := connectTo(t, dir, "c", []Endpoint{on(late)})
+	if a, b, c := r.Address.Masked(), e.Address.Masked(), l.Address.Masked(); a.Overlaps(b) || b.Overlaps(c) || a.Overlaps(c) {
+		t.Errorf("%v, %v and %v overlap", a, b, c)
+	}
+}
+
 func TestGoneProcess(t *testing.T) {
 	p := start(t, "a", 0)
 	p.kill()

@@ -112,6 +112,12 @@ func (d Definitions) choose(n *Network, used []netip.Prefix) error {
 		}
 	}
 	if !n.pool(false).Subnet.IsValid() {
+		if !slices.ContainsFunc(bridges, func(b bridge) bool { return b.Network == "" }) {
+			// The default bridge, when it is made, asks for what is up, and not for definitions: what it would take is left to it.
+			if first, err := chooseSubnet(DefaultSubnets(), routed); err == nil {
+				used = append(used, first)
+			}
+		}
 		s, err := chooseSubnet(DefaultSubnets(), append(used, routed...))
 		if err != nil {
 			return err

@@ -3,7 +3,7 @@
 # the exit code to the file code; both are the host's.
 cd /lent || exit 1
 exec >>out 2>&1
-. ./order # user, bare, command, and Go's settings
+. ./order # user, bare, command, parts, and Go's settings
 export HOME=/root NO_COLOR=1 LANG=C.UTF-8
 export PATH=$GOROOT/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
@@ -27,7 +27,7 @@ network() {
 	[ -d /sys/class/net/eth0 ] || return
 	ip addr add 10.0.2.15/24 dev eth0 && ip link set eth0 up && ip route add default via 10.0.2.2
 	cp /lent/resolv.conf /etc/resolv.conf
-	cp -r /lent/ca/. /usr/local/share/ca-certificates/ && update-ca-certificates >/dev/null 2>&1
+	cat ca/*.crt >>/etc/ssl/certs/ca-certificates.crt 2>/dev/null
 }
 
 boots=$(($(cat /var/lib/boots 2>/dev/null || echo 0) + 1))
@@ -43,7 +43,12 @@ else
 	lend "$GOROOT"
 	lend "$GOMODCACHE" modules
 	lend "$GOCACHE" cache
-	home=/root; [ "$user" = user ] && home=/home/user
+	home=/root
+	if [ "$user" = user ]; then
+		home=/home/user
+		chmod 711 /root # the way to what is lent
+		chown user "$GOCACHE" "$GOCACHE"/*/
+	fi
 	git config --system --add safe.directory '*'
 	git clone -q /lent/camada.git $home/camada && chown -R $user: $home/camada
 	set -- env GOMODCACHE="$GOMODCACHE" GOCACHE="$GOCACHE" GOPROXY="$GOPROXY" GOFLAGS="$GOFLAGS" GOSUMDB="$GOSUMDB" \

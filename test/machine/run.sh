@@ -6,6 +6,7 @@
 #
 #   -u           as an ordinary user, in a session of his own, instead of as root
 #   -b           the machine has Go, git and make and nothing else that is of use: test/machine/run.sh -bu make demo
+#   -p PARTS     only these parts of the checks: test/machine/run.sh -p "units restart"
 #   -t SECONDS   the machine is ended after this time (default 600)
 #   -v           also what the machine says on its console
 #
@@ -18,10 +19,12 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 repo=$PWD
 
-user=root bare='' limit=600 verbose=0
-while getopts but:v opt; do
+{ # read to its end before it begins: the file may change meanwhile
+user=root bare='' parts='' limit=600 verbose=0
+while getopts bp:ut:v opt; do
   case $opt in
   b) bare=yes ;;
+  p) parts=$OPTARG ;;
   u) user=user ;;
   t) limit=$OPTARG ;;
   v) verbose=1 ;;
@@ -58,7 +61,7 @@ image=$(make_image) || skip "no root file system: $image"
 
 # What the machine is told: variables for boot.sh.
 {
-  for name in user bare command CAMADA_TEST_LONG; do printf '%s=%q\n' "$name" "${!name:-}"; done
+  for name in user bare command parts CAMADA_TEST_LONG; do printf '%s=%q\n' "$name" "${!name:-}"; done
   for name in GOROOT GOMODCACHE GOCACHE GOPROXY GOFLAGS GONOSUMDB GONOSUMCHECK GOSUMDB; do printf '%s=%q\n' "$name" "$(go env $name)"; done
 } >"$work/lent/order"
 cp test/machine/boot.sh test/machine/checks.sh "$work/lent/"
@@ -111,4 +114,6 @@ wait "$machine" || true
 wait # for the last lines
 
 code=$(cat "$work/lent/code" 2>/dev/null) || { tail -n 20 "$work/console"; echo "FAIL  the machine did not get to its end within $limit s"; exit 1; }
+[ -n "$command" ] || ! grep -q '^FAIL' "$work/lent/out" || code=1
 exit "$code"
+}
