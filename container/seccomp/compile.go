@@ -1,8 +1,8 @@
 package seccomp
 
 import (
+	"cmp"
 	"slices"
-	"sort"
 
 	"github.com/camada/camada/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -43,46 +43,100 @@ type rule struct {
 	args   []specs.LinuxSeccompArg
 }
 
+// claim is that a call is treated by a rule, the index of one.
+type claim struct{ number, rule uint32 }
+
 // span is the calls from a number up to the next span's that are treated alike.
 type span struct {
 	from  uint32
-	rules []rule // empty for the default
 	ret   uint32 // when no rule has conditions
 	plain bool
+	rules []rule // of a span that is not plain
 }
 
-// compileArch compiles the rules of one architecture.
-func compileArch(profile *specs.LinuxSeccomp, a arch, def uint32) ([]insn, error) {
-	calls := map[int][]rule{}
-	highest := 0
-	for i := range profile.Syscalls {
-		s := &profile.Syscalls[i]
+// compiler makes the code of a profile, of one architecture after the other. Its lists are used again: memory that a start touches for the
+// first time is what compiling costs most.
+type compiler struct {
+	profile *specs.LinuxSeccomp
+	def     uint32
+	// rules are those of all entries, first where those of each begin.
+	rules  []rule
+	first  []int
+	claims []claim
+	spans  []span
+	code   []insn
+}
+
+// readRules reads the profile's entries.
+func (c *compiler) readRules() error {
+	c.rules = make([]rule, 0, 2*len(c.profile.Syscalls))
+	c.first = make([]int, 0, len(c.profile.Syscalls)+1)
+	for i := range c.profile.Syscalls {
+		s := &c.profile.Syscalls[i]
 		act, err := action(s.Action, s.ErrnoRet)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		rules, err := split(act, s.Args)
-		if err != nil {
-			return nil, err
+		c.first = append(c.first, len(c.rules))
+		if err := c.split(act, s.Args); err != nil {
+			return err
 		}
-		for _, name := range s.Names {
-			if n := a.number(name); n >= 0 {
-				calls[n] = append(calls[n], rules...)
-				if n < privateNumbers {
-					highest = max(highest, n)
-				}
+	}
+	c.first = append(c.first, len(c.rules))
+	return nil
+}
+
+// split takes in the rules of one entry of the profile. Conditions are joined by
+// "and"; when an argument appears twice they are alternatives, as in runc.
+func (c *compiler) split(act uint32, args []specs.LinuxSeccompArg) error {
+	var seen [6]bool
+	twice := false
+	for _, arg := range args {
+		if arg.Index >= 6 {
+			return errdefs.Invalid("seccomp profile: argument %d", arg.Index)
+		}
+		twice = twice || seen[arg.Index]
+		seen[arg.Index] = true
+	}
+	if !twice {
+		c.rules = append(c.rules, rule{action: act, args: args})
+		return nil
+	}
+	for i := range args {
+		c.rules = append(c.rules, rule{action: act, args: args[i : i+1]})
+	}
+	return nil
+}
+
+// compileArch appends the code for the calls of one architecture.
+func (c *compiler) compileArch(a arch) error {
+	c.findClaims(a)
+	c.findSpans()
+	if a.x32 {
+		c.spans = append(c.spans, span{from: x32Bit, ret: errno(unix.ENOSYS), plain: true})
+	}
+	c.code = append(c.code, insn{op: opLoad, k: offNumber})
+	return c.tree(c.spans)
+}
+
+// findClaims lists which rules are for which calls: by number, and those of one call in the profile's order.
+func (c *compiler) findClaims(a arch) {
+	const usual = 512 // calls of the default profile
+	if c.claims == nil {
+		c.claims = make([]claim, 0, usual)
+	}
+	c.claims = c.claims[:0]
+	for i := range c.profile.Syscalls {
+		for _, name := range c.profile.Syscalls[i].Names {
+			n := a.number(name)
+			for r := c.first[i]; r < c.first[i+1] && n >= 0; r++ {
+				c.claims = append(c.claims, claim{number: uint32(n), rule: uint32(r)})
 			}
 		}
 	}
-	spans := spansOf(calls, def, highest)
-	if a.x32 {
-		spans = append(spans, span{from: x32Bit, ret: errno(unix.ENOSYS), plain: true})
-	}
-	code, err := tree(spans, def)
-	if err != nil {
-		return nil, err
-	}
-	return append([]insn{{op: opLoad, k: offNumber}}, code...), nil
+	slices.SortFunc(c.claims, func(x, y claim) int {
+		return cmp.Or(cmp.Compare(x.number, y.number), cmp.Compare(x.rule, y.rule))
+	})
 }
 
 // privateNumbers are arm's calls that stand far above the others.
@@ -90,128 +144,116 @@ const privateNumbers = 0x0f0000
 
 func errno(e unix.Errno) uint32 { return unix.SECCOMP_RET_ERRNO | uint32(e) }
 
-// split makes rules out of one entry of the profile. Conditions are joined by
-// "and"; when an argument appears twice they are alternatives, as in runc.
-func split(act uint32, args []specs.LinuxSeccompArg) ([]rule, error) {
-	var seen [6]bool
-	twice := false
-	for _, arg := range args {
-		if arg.Index >= 6 {
-			return nil, errdefs.Invalid("seccomp profile: argument %d", arg.Index)
-		}
-		twice = twice || seen[arg.Index]
-		seen[arg.Index] = true
-	}
-	if !twice {
-		return []rule{{action: act, args: args}}, nil
-	}
-	rules := make([]rule, len(args))
-	for i := range args {
-		rules[i] = rule{action: act, args: args[i : i+1]}
-	}
-	return rules, nil
-}
-
-// spansOf covers all numbers with spans, in order.
-func spansOf(calls map[int][]rule, def uint32, highest int) []span {
-	numbers := make([]int, 0, len(calls))
-	for n := range calls {
-		numbers = append(numbers, n)
-	}
-	sort.Ints(numbers)
-	newer := def
-	if def&unix.SECCOMP_RET_ACTION_FULL == unix.SECCOMP_RET_ERRNO {
+// findSpans covers all numbers with spans, in order. Neighbours that are treated alike are one.
+func (c *compiler) findSpans() {
+	newer := c.def
+	if c.def&unix.SECCOMP_RET_ACTION_FULL == unix.SECCOMP_RET_ERRNO {
 		newer = errno(unix.ENOSYS)
 	}
-	spans := []span{{ret: def, plain: true}}
-	add := func(s span) {
-		last := &spans[len(spans)-1]
-		switch {
-		case last.plain && s.plain && last.ret == s.ret:
-		case last.from == s.from:
-			*last = s
-			// The one before may be alike now.
-			if k := len(spans); k > 1 && s.plain && spans[k-2].plain && spans[k-2].ret == s.ret {
-				spans = spans[:k-1]
-			}
-		default:
-			spans = append(spans, s)
+	highest := uint32(0)
+	for _, cl := range c.claims {
+		if cl.number < privateNumbers {
+			highest = cl.number
 		}
 	}
-	rest := func(n int) span {
+	c.spans = append(c.spans[:0], span{ret: c.def, plain: true})
+	rest := func(n uint32) {
+		ret := c.def
 		if n > highest {
-			return span{from: uint32(n), ret: newer, plain: true}
+			ret = newer
 		}
-		return span{from: uint32(n), ret: def, plain: true}
+		c.add(span{from: n, ret: ret, plain: true})
 	}
-	if len(numbers) == 0 {
-		add(rest(1))
+	if len(c.claims) == 0 {
+		rest(1)
 	}
-	for _, n := range numbers {
-		add(spanOf(uint32(n), calls[n]))
-		add(rest(n + 1))
+	for i := 0; i < len(c.claims); {
+		n, first := c.claims[i].number, i
+		for i < len(c.claims) && c.claims[i].number == n {
+			i++
+		}
+		c.add(c.spanOf(n, c.claims[first:i]))
+		rest(n + 1)
 	}
-	return spans
+}
+
+// add takes in a span, unless it is treated as the one before.
+func (c *compiler) add(s span) {
+	last := &c.spans[len(c.spans)-1]
+	switch {
+	case last.plain && s.plain && last.ret == s.ret:
+	case last.from == s.from:
+		*last = s
+		// The one before may be alike now.
+		if k := len(c.spans); k > 1 && s.plain && c.spans[k-2].plain && c.spans[k-2].ret == s.ret {
+			c.spans = c.spans[:k-1]
+		}
+	default:
+		c.spans = append(c.spans, s)
+	}
 }
 
 // spanOf orders the rules of one call: those with conditions first.
-func spanOf(n uint32, rules []rule) span {
-	conditional := slices.DeleteFunc(slices.Clone(rules), func(r rule) bool { return len(r.args) == 0 })
-	at := slices.IndexFunc(rules, func(r rule) bool { return len(r.args) == 0 })
+func (c *compiler) spanOf(n uint32, claims []claim) span {
+	at := slices.IndexFunc(claims, func(cl claim) bool { return len(c.rules[cl.rule].args) == 0 })
+	var conditional []rule
+	for _, cl := range claims {
+		if r := c.rules[cl.rule]; len(r.args) > 0 {
+			conditional = append(conditional, r)
+		}
+	}
 	if at >= 0 {
+		otherwise := c.rules[claims[at].rule]
 		// Conditions right in front of the same action make no difference.
-		for k := len(conditional); k > 0 && conditional[k-1].action == rules[at].action; k-- {
+		for k := len(conditional); k > 0 && conditional[k-1].action == otherwise.action; k-- {
 			conditional = conditional[:k-1]
 		}
 		if len(conditional) == 0 {
-			return span{from: n, ret: rules[at].action, plain: true}
+			return span{from: n, ret: otherwise.action, plain: true}
 		}
-		conditional = append(conditional, rules[at])
+		conditional = append(conditional, otherwise)
 	}
 	return span{from: n, rules: conditional}
 }
 
-// tree makes a binary search over spans; A holds the number.
-func tree(spans []span, def uint32) ([]insn, error) {
+// tree appends a binary search over spans; A holds the number.
+func (c *compiler) tree(spans []span) error {
 	if len(spans) == 1 {
 		if spans[0].plain {
-			return []insn{{op: opRet, k: spans[0].ret}}, nil
+			c.code = append(c.code, insn{op: opRet, k: spans[0].ret})
+			return nil
 		}
-		return leaf(spans[0].rules, def)
+		return c.leaf(spans[0].rules)
 	}
 	half := len(spans) / 2
-	left, err := tree(spans[:half], def)
-	if err != nil {
-		return nil, err
+	at := len(c.code)
+	c.code = append(c.code, insn{op: opJGe, k: spans[half].from})
+	if err := c.tree(spans[:half]); err != nil {
+		return err
 	}
-	right, err := tree(spans[half:], def)
-	if err != nil {
-		return nil, err
-	}
-	code := make([]insn, 0, 2+len(left)+len(right))
-	if len(left) <= 255 {
-		code = append(code, insn{op: opJGe, k: spans[half].from, jt: uint8(len(left))})
+	if left := len(c.code) - at - 1; left <= 255 {
+		c.code[at].jt = uint8(left)
 	} else { // conditional jumps reach 255 instructions
-		code = append(code, insn{op: opJGe, k: spans[half].from, jf: 1}, insn{op: opJump, k: uint32(len(left))})
+		c.code[at].jf = 1
+		c.code = slices.Insert(c.code, at+1, insn{op: opJump, k: uint32(left)})
 	}
-	return append(append(code, left...), right...), nil
+	return c.tree(spans[half:])
 }
 
-// leaf tries rules in order.
-func leaf(rules []rule, def uint32) ([]insn, error) {
-	var code []insn
+// leaf appends the trying of rules in order.
+func (c *compiler) leaf(rules []rule) error {
 	for _, r := range rules {
-		conditions, err := r.conditions()
-		if err != nil {
-			return nil, err
+		var err error
+		if c.code, err = r.conditions(c.code); err != nil {
+			return err
 		}
-		code = append(code, conditions...)
-		code = append(code, insn{op: opRet, k: r.action})
+		c.code = append(c.code, insn{op: opRet, k: r.action})
 		if len(r.args) == 0 {
-			return code, nil
+			return nil
 		}
 	}
-	return append(code, insn{op: opRet, k: def}), nil
+	c.code = append(c.code, insn{op: opRet, k: c.def})
+	return nil
 }
 
 // Places to jump to while a rule is put together.
@@ -221,64 +263,59 @@ const (
 	toFail = 255 // behind the rule
 )
 
-// conditions makes the code that goes on behind the rule's return unless all
+// conditions appends the code that goes on behind the rule's return unless all
 // conditions hold.
-func (r rule) conditions() ([]insn, error) {
-	var parts [][]insn
-	total := 0
+func (r rule) conditions(code []insn) ([]insn, error) {
+	first := len(code)
 	for _, arg := range r.args {
-		part, err := compare(arg)
-		if err != nil {
+		from := len(code)
+		var err error
+		if code, err = compare(code, arg); err != nil {
 			return nil, err
 		}
-		parts = append(parts, part)
-		total += len(part)
-	}
-	code := make([]insn, 0, total)
-	for _, part := range parts {
-		end := len(code) + len(part)
-		for _, i := range part {
-			at := len(code)
-			for _, j := range []*uint8{&i.jt, &i.jf} {
-				switch *j {
-				case toPass:
-					*j = uint8(end - at - 1)
-				case toFail:
-					*j = uint8(total - at) // over the return, too
+		for at := from; at < len(code); at++ {
+			for _, j := range []*uint8{&code[at].jt, &code[at].jf} {
+				if *j == toPass {
+					*j = uint8(len(code) - at - 1)
 				}
 			}
-			code = append(code, i)
+		}
+	}
+	for at := first; at < len(code); at++ {
+		for _, j := range []*uint8{&code[at].jt, &code[at].jf} {
+			if *j == toFail {
+				*j = uint8(len(code) - at) // over the return, too
+			}
 		}
 	}
 	return code, nil
 }
 
-// compare makes the code of one condition on a 64-bit argument, of which BPF
+// compare appends the code of one condition on a 64-bit argument, of which BPF
 // loads halves. Comparisons are unsigned.
-func compare(arg specs.LinuxSeccompArg) ([]insn, error) {
+func compare(code []insn, arg specs.LinuxSeccompArg) ([]insn, error) {
 	lowAt := uint32(offArgs + 8*arg.Index)
 	low, high := insn{op: opLoad, k: lowAt}, insn{op: opLoad, k: lowAt + 4}
 	vl, vh := uint32(arg.Value), uint32(arg.Value>>32)
 	jump := func(op uint16, k uint32, jt, jf uint8) insn { return insn{op: op, k: k, jt: jt, jf: jf} }
 	switch arg.Op {
 	case specs.OpEqualTo:
-		return []insn{high, jump(opJEq, vh, toNext, toFail), low, jump(opJEq, vl, toNext, toFail)}, nil
+		return append(code, high, jump(opJEq, vh, toNext, toFail), low, jump(opJEq, vl, toNext, toFail)), nil
 	case specs.OpNotEqual:
-		return []insn{high, jump(opJEq, vh, toNext, toPass), low, jump(opJEq, vl, toFail, toNext)}, nil
+		return append(code, high, jump(opJEq, vh, toNext, toPass), low, jump(opJEq, vl, toFail, toNext)), nil
 	case specs.OpMaskedEqual: // argument & value == valueTwo
 		wl, wh := uint32(arg.ValueTwo), uint32(arg.ValueTwo>>32)
-		return []insn{
-			high, {op: opAnd, k: vh}, jump(opJEq, wh, toNext, toFail),
-			low, {op: opAnd, k: vl}, jump(opJEq, wl, toNext, toFail),
-		}, nil
+		return append(code,
+			high, insn{op: opAnd, k: vh}, jump(opJEq, wh, toNext, toFail),
+			low, insn{op: opAnd, k: vl}, jump(opJEq, wl, toNext, toFail)), nil
 	case specs.OpGreaterThan:
-		return []insn{high, jump(opJGt, vh, toPass, toNext), jump(opJEq, vh, toNext, toFail), low, jump(opJGt, vl, toNext, toFail)}, nil
+		return append(code, high, jump(opJGt, vh, toPass, toNext), jump(opJEq, vh, toNext, toFail), low, jump(opJGt, vl, toNext, toFail)), nil
 	case specs.OpGreaterEqual:
-		return []insn{high, jump(opJGt, vh, toPass, toNext), jump(opJEq, vh, toNext, toFail), low, jump(opJGe, vl, toNext, toFail)}, nil
+		return append(code, high, jump(opJGt, vh, toPass, toNext), jump(opJEq, vh, toNext, toFail), low, jump(opJGe, vl, toNext, toFail)), nil
 	case specs.OpLessThan:
-		return []insn{high, jump(opJGt, vh, toFail, toNext), jump(opJEq, vh, toNext, toPass), low, jump(opJGe, vl, toFail, toNext)}, nil
+		return append(code, high, jump(opJGt, vh, toFail, toNext), jump(opJEq, vh, toNext, toPass), low, jump(opJGe, vl, toFail, toNext)), nil
 	case specs.OpLessEqual:
-		return []insn{high, jump(opJGt, vh, toFail, toNext), jump(opJEq, vh, toNext, toPass), low, jump(opJGt, vl, toFail, toNext)}, nil
+		return append(code, high, jump(opJGt, vh, toFail, toNext), jump(opJEq, vh, toNext, toPass), low, jump(opJGt, vl, toFail, toNext)), nil
 	}
 	return nil, errdefs.Invalid("seccomp profile: operator %q", arg.Op)
 }

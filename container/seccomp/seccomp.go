@@ -67,21 +67,26 @@ func Compile(profile *specs.LinuxSeccomp, goarch string) (*Filter, error) {
 	if !f.Notify { // it is about notifications, and the kernel refuses it without
 		f.Flags &^= unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 	}
-	code := []insn{{op: opLoad, k: offArch}}
+	const usual = 1024 // instructions of the default profile
+	c := &compiler{profile: profile, def: def, code: make([]insn, 0, usual)}
+	if err := c.readRules(); err != nil {
+		return nil, err
+	}
+	c.code = append(c.code, insn{op: opLoad, k: offArch})
 	for _, a := range archs {
-		section, err := compileArch(profile, a, def)
-		if err != nil {
+		// Equal: into the section; otherwise over it.
+		c.code = append(c.code, insn{op: opJEq, k: a.audit, jt: 1}, insn{op: opJump})
+		begin := len(c.code)
+		if err := c.compileArch(a); err != nil {
 			return nil, err
 		}
-		// Equal: into the section; otherwise over it.
-		code = append(code, insn{op: opJEq, k: a.audit, jt: 1}, insn{op: opJump, k: uint32(len(section))})
-		code = append(code, section...)
+		c.code[begin-1].k = uint32(len(c.code) - begin)
 	}
-	code = append(code, insn{op: opRet, k: unix.SECCOMP_RET_KILL_PROCESS})
-	if len(code) > maxInstructions {
-		return nil, errdefs.Unsupported("seccomp profile: %d instructions, the kernel takes %d", len(code), maxInstructions)
+	c.code = append(c.code, insn{op: opRet, k: unix.SECCOMP_RET_KILL_PROCESS})
+	if len(c.code) > maxInstructions {
+		return nil, errdefs.Unsupported("seccomp profile: %d instructions, the kernel takes %d", len(c.code), maxInstructions)
 	}
-	f.Instructions = encode(code)
+	f.Instructions = encode(c.code)
 	return f, nil
 }
 
