@@ -264,11 +264,7 @@ func (c *confinement) privileges() error {
 	}
 	p.Call(unix.SYS_PRCTL, program.Int(unix.PR_SET_KEEPCAPS), program.Int(1), program.Int(0), program.Int(0), program.Int(0))
 	p.Stage("set the groups of user %d", user.UID)
-	groups := program.Int(0)
-	if len(user.AdditionalGids) > 0 {
-		groups = program.Ptr(p, &append([]uint32{}, user.AdditionalGids...)[0])
-	}
-	call := p.Call(unix.SYS_SETGROUPS, program.Int(len(user.AdditionalGids)), groups)
+	call := p.Call(unix.SYS_SETGROUPS, program.Int(len(user.AdditionalGids)), program.List(p, user.AdditionalGids))
 	if !slices.ContainsFunc(user.AdditionalGids, func(g uint32) bool { return g != user.GID }) {
 		call.Tolerate(unix.EPERM) // a user namespace without a range of groups
 	}

@@ -26,7 +26,7 @@ const (
 // RecordSize is the size of a record in bytes.
 const RecordSize = 3 * 8
 
-// childState is what the interpreter uses; it is copied by fork.
+// childState is what the interpreter uses. It is in the child's memory, and all that it refers to.
 type childState struct {
 	ops   []op
 	slots []uintptr
@@ -35,6 +35,10 @@ type childState struct {
 	status uintptr
 	noted  syscall.Errno
 	record [3]uintptr
+	// mask has the signals that are blocked once the child has forgotten what to do about signals, and byDefault is a
+	// struct sigaction of zeros: SIG_DFL.
+	mask      uint64
+	byDefault [4]uint64
 }
 
 // ForkOptions say how the child is made.
@@ -82,11 +86,12 @@ func beforeFork()
 //go:linkname afterFork syscall.runtime_AfterFork
 func afterFork()
 
-//go:linkname afterForkInChild syscall.runtime_AfterForkInChild
-func afterForkInChild()
+// forkOnto makes the system call nr, a clone with a stack for the child. The child calls fn, the address of a compiled function, with c.
+func forkOnto(nr, a1, a2, fn uintptr, c *childState) (r uintptr)
 
 // Fork starts the child. It sees of the parent's descriptors only 0 to 2 and
-// those that were given by File. It is called once, and closes the program.
+// those that were given by File, and of its memory the program, the text and the variables, but not the heap: that holds
+// things which are no child's business, and sharing it takes time. It is called once, and closes the program.
 func (p *Program) Fork(opts ForkOptions) (*Child, error) {
 	if err := p.resolve(); err != nil {
 		return nil, err
@@ -96,26 +101,55 @@ func (p *Program) Fork(opts ForkOptions) (*Child, error) {
 		return nil, err
 	}
 	// The parent's copies would keep the pipe from ending.
+	p.forked = true
 	defer p.Close()
 	defer write.Close()
-	p.child.ops, p.child.slots, p.child.gaps = p.ops, p.slots, p.gaps()
-	args := &cloneArgs{flags: uint64(opts.Flags), exitSignal: uint64(unix.SIGCHLD)}
-	nr, a1, a2 := uintptr(unix.SYS_CLONE), opts.Flags|uintptr(unix.SIGCHLD), uintptr(0)
+	child := &Child{status: read, prog: p}
+	c, stack, err := p.childState()
+	if err != nil {
+		child.Close()
+		return nil, err
+	}
+	args := &cloneArgs{flags: uint64(opts.Flags), exitSignal: uint64(unix.SIGCHLD), stack: uint64(stack), stackSize: childStack}
+	nr, a1, a2 := uintptr(unix.SYS_CLONE), opts.Flags|uintptr(unix.SIGCHLD), stack+childStack
 	if opts.CgroupFD >= 0 {
 		args.flags |= unix.CLONE_INTO_CGROUP
 		args.cgroup = uint64(opts.CgroupFD)
 		nr, a1, a2 = unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args)
 	}
+	var errno syscall.Errno
 	syscall.ForkLock.Lock()
-	pid, errno := fork(&p.child, nr, a1, a2)
+	withoutHeap(p, func() { child.Pid, errno = fork(c, nr, a1, a2) })
 	syscall.ForkLock.Unlock()
-	runtime.KeepAlive(p)
 	runtime.KeepAlive(args)
 	if errno != 0 {
-		read.Close()
+		child.Close()
 		return nil, fmt.Errorf("fork: %w", errno)
 	}
-	return &Child{Pid: int(pid), status: read, prog: p}, nil
+	return child, nil
+}
+
+// childState puts what the child needs into its memory, and makes its stack, of which it returns the lowest address.
+func (p *Program) childState() (c *childState, stack uintptr, err error) {
+	state, err := list[childState](&p.memory, 1)
+	if err != nil {
+		return nil, 0, err
+	}
+	c = &state[0]
+	c.ops, c.status = p.ops, p.statusNumber
+	if c.slots, err = list[uintptr](&p.memory, len(p.slots)); err != nil {
+		return nil, 0, err
+	}
+	gaps := p.gaps()
+	if c.gaps, err = list[[2]uintptr](&p.memory, len(gaps)); err != nil {
+		return nil, 0, err
+	}
+	copy(c.gaps, gaps)
+	b, err := p.memory.take(childStack)
+	if err != nil {
+		return nil, 0, err
+	}
+	return c, uintptr(unsafe.Pointer(&b[0])), nil
 }
 
 // cloneArgs is the kernel's struct clone_args.
@@ -123,31 +157,55 @@ type cloneArgs struct {
 	flags, pidfd, childTid, parentTid, exitSignal, stack, stackSize, tls, setTid, setTidSize, cgroup uint64
 }
 
-// fork makes the child, which never returns from here. As in the syscall
+// fork makes the child. As in the syscall
 // package, nothing between the two hooks may grow the stack, allocate or take
-// a lock: another thread could have held it when the child was copied.
+// a lock. All signals are blocked there, in the child too: nothing could handle one.
 //
 //go:noinline
 //go:norace
 //go:nocheckptr
-func fork(c *childState, nr, a1, a2 uintptr) (uintptr, syscall.Errno) {
+func fork(c *childState, nr, a1, a2 uintptr) (int, syscall.Errno) {
+	runtime.LockOSThread() // its mask of signals is asked for
+	defer runtime.UnlockOSThread()
+	const block = 0 // nothing
+	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, block, 0, uintptr(unsafe.Pointer(&c.mask)), signalSetSize, 0, 0)
+	child := run
+	fn := **(**uintptr)(unsafe.Pointer(&child))
 	beforeFork()
-	pid, _, errno := syscall.RawSyscall6(nr, a1, a2, 0, 0, 0, 0)
-	if errno != 0 || pid != 0 {
-		afterFork()
-		return pid, errno
+	r := forkOnto(nr, a1, a2, fn, c)
+	afterFork()
+	if -int(r) > 0 && -int(r) < 4096 {
+		return 0, syscall.Errno(-r)
 	}
-	afterForkInChild()
-	run(c)
-	return 0, 0
+	return int(r), 0
 }
 
-// run works through the calls.
+// Of the kernel: the bytes of a sigset_t, and the last signal.
+const (
+	signalSetSize = 8
+	lastSignal    = 64
+)
+
+// heedSignals has each signal do what it does by default, and lets them in. Those that the parent ignores, or whoever started it did (nohup, a shell for
+// its background jobs), would stay so in the program that is executed, and a shell cannot even trap them then.
+//
+//go:nosplit
+//go:norace
+func heedSignals(c *childState) {
+	for sig := uintptr(1); sig <= lastSignal; sig++ { // it fails for two, which is as well
+		_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&c.byDefault)), 0, signalSetSize, 0, 0)
+	}
+	const set = 2
+	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, set, uintptr(unsafe.Pointer(&c.mask)), 0, signalSetSize, 0, 0)
+}
+
+// run works through the calls. It is all that the child does, on a stack of its own and without a goroutine or a heap.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 func run(c *childState) {
+	heedSignals(c)
 	for i := range c.gaps {
 		// The kernel may not know close_range (before Linux 5.9): what is
 		// left open then is closed by exec.
@@ -314,5 +372,8 @@ func (c *Child) read() (Event, error) {
 	return Event{}, &Error{Stage: c.prog.stages[c.prog.ops[a].stage], Errno: syscall.Errno(v), Exec: int(a) >= c.prog.execAt, Found: int(a) == c.prog.execAt}
 }
 
-// Close closes the parent's end of the status pipe.
-func (c *Child) Close() { c.status.Close() }
+// Close closes the parent's end of the status pipe, and gives back the program's memory. Closing twice does no harm.
+func (c *Child) Close() {
+	c.status.Close()
+	c.prog.release()
+}

@@ -4,7 +4,7 @@
 // of its own. A process started from the Go binary pays 1 to 2 ms for the
 // start of the Go runtime before it makes the first of them, and being
 // multi-threaded it may not join a user namespace. So the calls are collected
-// as data by the parent, in ordinary Go, and a plain fork of it works through
+// as data by the parent, in ordinary Go, and a fork of it works through
 // them without any Go runtime, as the only thread that it has:
 //
 //	p := program.New(3)
@@ -30,6 +30,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -74,14 +75,18 @@ type Program struct {
 	slots  []uintptr
 	stages []string
 	labels []int32
-	keep   []any
+	memory memory
+	keep   []*os.File
 	err    error
-	child  childState
 	fds    []int
 	above  int
 	owned  []*os.File
 	status statusPipe
-	execAt int
+	// statusNumber is the descriptor that the child reports on.
+	statusNumber uintptr
+	execAt       int
+	// forked tells that the memory is the child's, to be given back with that.
+	forked bool
 }
 
 // New returns an empty program. The descriptors that the program itself uses
@@ -90,11 +95,19 @@ type Program struct {
 func New(above int) *Program {
 	return &Program{
 		above:  above,
-		ops:    make([]op, 0, 512),
 		slots:  make([]uintptr, 0, 128),
-		keep:   make([]any, 0, 256),
 		stages: append(make([]string, 0, 64), "start"),
 	}
+}
+
+// allocate returns n bytes of the child's memory. Where there is none, Fork fails.
+func (p *Program) allocate(n int) []byte {
+	b, err := p.memory.take(n)
+	if err != nil {
+		p.err = err
+		return make([]byte, n)
+	}
+	return b
 }
 
 // Arg is an argument of a call.
@@ -124,41 +137,44 @@ func (p *Program) Slot() Slot {
 // Str is a NUL-terminated string as argument. A string with a NUL inside makes
 // Fork fail.
 func (p *Program) Str(s string) Arg {
-	b, err := syscall.BytePtrFromString(s)
-	if err != nil {
+	if strings.IndexByte(s, 0) >= 0 {
 		p.err = fmt.Errorf("%q: a string with a NUL byte", s)
 		return Arg{}
 	}
-	p.keep = append(p.keep, b)
-	return Arg{value: uintptr(unsafe.Pointer(b))}
+	b := p.allocate(len(s) + 1)
+	copy(b, s)
+	return Arg{value: uintptr(unsafe.Pointer(&b[0]))}
 }
 
-// Bytes is the address of b as argument.
+// Bytes is the address of a copy of b as argument.
 func (p *Program) Bytes(b []byte) Arg {
 	if len(b) == 0 {
 		return Arg{}
 	}
-	return Ptr(p, &b[0])
+	to := p.allocate(len(b))
+	copy(to, b)
+	return Arg{value: uintptr(unsafe.Pointer(&to[0]))}
 }
 
-// Ptr is the address of v as argument; v lives as long as the program.
-func Ptr[T any](p *Program, v *T) Arg {
-	p.keep = append(p.keep, v)
-	return Arg{value: uintptr(unsafe.Pointer(v))}
+// Ptr is the address of a copy of v as argument, made now. v holds no pointers.
+func Ptr[T any](p *Program, v *T) Arg { return List(p, unsafe.Slice(v, 1)) }
+
+// List is the address of a copy of all elements as argument. They hold no pointers.
+func List[T any](p *Program, all []T) Arg {
+	if len(all) == 0 {
+		return Arg{}
+	}
+	return p.Bytes(unsafe.Slice((*byte)(unsafe.Pointer(&all[0])), len(all)*int(unsafe.Sizeof(all[0]))))
 }
 
 // Strs is the address of a NULL-terminated list of strings, as execve takes it.
-func (p *Program) Strs(list []string) Arg {
-	ptrs := make([]*byte, len(list)+1)
-	for i, s := range list {
-		b, err := syscall.BytePtrFromString(s)
-		if err != nil {
-			p.err = fmt.Errorf("%q: a string with a NUL byte", s)
-			return Arg{}
-		}
-		ptrs[i] = b
+func (p *Program) Strs(strs []string) Arg {
+	b := p.allocate((len(strs) + 1) * int(unsafe.Sizeof(uintptr(0))))
+	at := unsafe.Slice((*uintptr)(unsafe.Pointer(&b[0])), len(strs)+1)
+	for i, s := range strs {
+		at[i] = p.Str(s).value
 	}
-	return Ptr(p, &ptrs[0])
+	return Arg{value: uintptr(unsafe.Pointer(&b[0]))}
 }
 
 // File is a descriptor of the parent as argument. The child gets no others. f
@@ -204,6 +220,15 @@ func (p *Program) Close() {
 	}
 	p.owned = nil
 	p.status.close()
+	if !p.forked {
+		p.release()
+	}
+}
+
+// release gives the memory back, which nothing may point to any more.
+func (p *Program) release() {
+	p.ops = nil
+	p.memory.release()
 }
 
 // Status makes the child report over a pipe of the caller's, whose ends the program takes. Without it AppendExec makes
@@ -246,8 +271,22 @@ func (p *Program) Call(nr uintptr, args ...Arg) *Call {
 			o.slots |= 1 << i
 		}
 	}
+	if len(p.ops) == cap(p.ops) {
+		p.grow()
+	}
 	p.ops = append(p.ops, o)
 	return &Call{p: p, at: len(p.ops) - 1}
+}
+
+// grow makes room for more calls, which are in the child's memory from the start.
+func (p *Program) grow() {
+	const usual = 320 // calls of a container's start
+	ops, err := list[op](&p.memory, max(usual, 2*cap(p.ops)))
+	if err != nil {
+		p.err = err
+		return // the list goes on elsewhere, and is never run
+	}
+	p.ops = append(ops[:0], p.ops...)
 }
 
 // Call is a call just appended, to say what follows from it.

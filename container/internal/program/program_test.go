@@ -1,13 +1,16 @@
 package program_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/camada/camada/container/internal/program"
 	"golang.org/x/sys/unix"
@@ -122,6 +125,20 @@ func TestErrorNamesTheStage(t *testing.T) {
 	}
 	if ws.ExitStatus() != 1 {
 		t.Errorf("status %v", ws)
+	}
+}
+
+// TestNoHeap has a child look at a string of the heap of its parent, which it does not have.
+func TestNoHeap(t *testing.T) {
+	heap := bytes.Repeat([]byte("/tmp\x00"), 10)
+	p := program.New(10)
+	_, _, err := run(t, p, func() {
+		p.Stage("read the heap")
+		p.Call(unix.SYS_CHDIR, program.Uint(uint64(uintptr(unsafe.Pointer(&heap[0])))))
+	}, program.Exec{Paths: []string{"/bin/true"}, Args: []string{"true"}})
+	runtime.KeepAlive(heap)
+	if !errors.Is(err, unix.EFAULT) {
+		t.Errorf("error %v, want a bad address", err)
 	}
 }
 

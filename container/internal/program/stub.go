@@ -86,7 +86,6 @@ func (p *Program) AppendExec(e Exec) error {
 	p.owned = append(p.owned, f)
 	stub := p.File(f)
 	p.Call(unix.SYS_FCNTL, Int(status), Int(unix.F_SETFD), Int(0))
-	p.heedSignals()
 	env := p.Strs(e.Env)
 	if e.Hold != nil {
 		found := p.Label()
@@ -108,18 +107,6 @@ func (p *Program) AppendExec(e Exec) error {
 	}
 	p.FailNoted(unix.ENOENT)
 	return nil
-}
-
-// heedSignals appends calls that end the ignoring of signals. Those that this process ignores, or whoever started it did (nohup, a shell for its background
-// jobs), would stay so in the program that is executed, and a shell cannot even trap them then.
-func (p *Program) heedSignals() {
-	const setSize, last = 8, 64             // bytes of the kernel's sigset_t, and its last signal
-	byDefault := p.Bytes(make([]byte, 4*8)) // a struct sigaction with SIG_DFL
-	for sig := 1; sig <= last; sig++ {
-		if sig != int(unix.SIGKILL) && sig != int(unix.SIGSTOP) {
-			p.Call(unix.SYS_RT_SIGACTION, Int(sig), byDefault, Int(0), Int(setSize)).Ignore()
-		}
-	}
 }
 
 // AppendEnd ends a program that executes nothing: its process ends when it has come so far.
@@ -151,10 +138,10 @@ func (p *Program) marker() int {
 // runs under the filter. With SECCOMP_FILTER_FLAG_NEW_LISTENER the result is a descriptor.
 func (p *Program) LoadFilter(filter []byte, flags uint64) *Call {
 	p.Stage("load the seccomp filter")
-	prog := &struct {
+	prog := &struct { // struct sock_fprog
 		length uint16
-		filter *byte
-	}{uint16(len(filter) / 8), &filter[0]}
+		filter uintptr
+	}{uint16(len(filter) / 8), p.Bytes(filter).value}
 	const setModeFilter = 1
 	return p.Call(unix.SYS_SECCOMP, Int(setModeFilter), Uint(flags), Ptr(p, prog))
 }
@@ -169,7 +156,7 @@ func (p *Program) statusFD() (int, error) {
 		p.Status(r, w)
 	}
 	fd := p.File(p.status.write)
-	p.child.status = fd.value
+	p.statusNumber = fd.value
 	return int(fd.value), p.err
 }
 
