@@ -51,6 +51,8 @@ type ApplyOptions struct {
 	// that looks like a whiteout's is one like others, and a directory is never replaced by something else, nor something else by a
 	// directory (ErrConflict).
 	Files bool
+	// Owners, when it is not nil, says what owner a file gets in place of the tar's.
+	Owners Owners
 	// MaxEntries is how many entries a tar may have; 0 means 12 million.
 	MaxEntries int64
 	// MaxBytes is how many bytes the entries may have together; 0 means 256 GiB.
@@ -179,8 +181,11 @@ func (a *applier) entry(hdr *tar.Header, content io.Reader) error {
 	case tar.TypeCont, tar.TypeGNUSparse:
 		e.Type = TypeReg
 	}
-	if a.opts.Export {
+	switch {
+	case a.opts.Export:
 		e.UID, e.GID = a.uid, a.gid
+	case a.opts.Owners != nil:
+		e.UID, e.GID = a.opts.Owners(e.UID, e.GID)
 	}
 	if e.Name == "." {
 		if e.Type != TypeDir {

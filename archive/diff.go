@@ -34,6 +34,8 @@ type DiffOptions struct {
 	Since time.Time
 	// Shared says that others may change the tree meanwhile, as in WalkOptions.
 	Shared bool
+	// Owners is that of WriterOptions.
+	Owners Owners
 }
 
 // Diff writes what an overlay's upper directory changes as a layer. Whiteouts
@@ -66,7 +68,7 @@ func diff(ctx context.Context, dir string, w io.Writer, opts DiffOptions, overla
 	}
 	defer low.close()
 	d := &differ{
-		w: NewWriter(w, WriterOptions{Clamp: opts.Clamp}), opts: opts, overlay: overlay,
+		w: NewWriter(w, WriterOptions{Clamp: opts.Clamp, Owners: opts.Owners}), opts: opts, overlay: overlay,
 		known: opts.Lower != nil, low: low,
 		exclude: map[string]bool{}, stubs: map[string]bool{}, links: map[inode]string{},
 	}
@@ -148,7 +150,8 @@ func (d *differ) root(ctx context.Context, fd int, complete bool) error {
 		was = ln.Entry
 	}
 	was.ModTime = n.Entry.ModTime
-	if !sameEntry(&n.Entry, &was) {
+	// What goes without saying is said of an owner that the tar shall not have.
+	if !sameEntry(&n.Entry, &was) || low == nil && d.opts.Owners != nil {
 		if err := d.emit(n.Entry, nil); err != nil {
 			return err
 		}

@@ -67,8 +67,12 @@ func (w *Writer) encode(e *Entry) error {
 		w.record("linkpath", link)
 		link = link[:min(len(link), maxName)]
 	}
-	uid := w.number("uid", int64(e.UID), maxOctal7)
-	gid := w.number("gid", int64(e.GID), maxOctal7)
+	owner, group := e.UID, e.GID
+	if w.owners != nil {
+		owner, group = w.owners(owner, group)
+	}
+	uid := w.number("uid", int64(owner), maxOctal7)
+	gid := w.number("gid", int64(group), maxOctal7)
 	size = w.number("size", size, maxOctal11)
 	mtime := w.mtime(e.ModTime)
 	for k, v := range e.Xattrs {

@@ -21,26 +21,32 @@ type WriterOptions struct {
 	// Clamp, when not zero, is the latest modification time: later ones
 	// become it.
 	Clamp time.Time
+	// Owners, when it is not nil, says what owner an entry has in the tar in place of its own.
+	Owners Owners
 }
+
+// Owners turns the owner of a file into another one.
+type Owners func(uid, gid int) (int, int)
 
 // Writer encodes entries as a deterministic tar: ustar headers, with PAX records
 // in sorted order where a value does not fit. The bytes depend on the entries and
 // their order alone. It does not sort: the caller adds entries in order, and a
 // directory before what is in it. A Writer is used by one goroutine.
 type Writer struct {
-	w     io.Writer
-	clamp time.Time
-	buf   []byte // content on its way
-	hdr   []byte // headers of one entry
-	pax   []paxRecord
-	body  []byte // the PAX records of one entry, encoded
-	count int64
-	err   error
+	w      io.Writer
+	clamp  time.Time
+	owners Owners
+	buf    []byte // content on its way
+	hdr    []byte // headers of one entry
+	pax    []paxRecord
+	body   []byte // the PAX records of one entry, encoded
+	count  int64
+	err    error
 }
 
 // NewWriter returns a Writer on w.
 func NewWriter(w io.Writer, opts WriterOptions) *Writer {
-	return &Writer{w: w, clamp: opts.Clamp}
+	return &Writer{w: w, clamp: opts.Clamp, owners: opts.Owners}
 }
 
 // Count is how many entries were added.

@@ -29,6 +29,9 @@ type Config struct {
 	Bundle string
 	// Rootfs becomes "/" of the container. The zero Mount is a bind of Spec.Root.Path.
 	Rootfs mount.Mount
+	// MapOwners shows Rootfs with the owners that its files have in the container's user namespace: what belongs to user 0 on the disk
+	// belongs to user 0 there. Without one it has no meaning.
+	MapOwners bool
 	// Stdin, Stdout and Stderr are given to the process as they are; nil is
 	// /dev/null. Ignored when Spec.Process.Terminal is set.
 	Stdin, Stdout, Stderr *os.File

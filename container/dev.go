@@ -135,7 +135,7 @@ func (t *tree) openTerminal() error {
 	if base == nil || rel != "ptmx" {
 		return errdefs.Invalid("a terminal needs a devpts on /dev/pts")
 	}
-	master, err := openDevice(base, "ptmx", unix.Mkdev(5, 2), unix.DEVPTS_SUPER_MAGIC)
+	master, err := newTerminal(base, "ptmx", t.uid, t.gid)
 	if err != nil {
 		return fmt.Errorf("open the terminal: %w", err)
 	}

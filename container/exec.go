@@ -11,6 +11,7 @@ import (
 	"github.com/camada/camada/container/internal/program"
 	"github.com/camada/camada/container/namespace"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/fsid"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -130,7 +131,7 @@ func (e *executor) start(ctx context.Context) (_ *Process, err error) {
 		return nil, err
 	}
 	if e.cfg.Process.Terminal {
-		if e.pty, e.ptyName, err = containerPty(e.root); err != nil {
+		if e.pty, e.ptyName, err = containerPty(e.root, e.cfg.Pid); err != nil {
 			return nil, err
 		}
 		if err := consoleSize(e.pty, e.cfg.Process); err != nil {
@@ -333,9 +334,26 @@ func openDevice(root *os.File, name string, device uint64, fstype int64) (*os.Fi
 	return os.NewFile(uintptr(fd), "/"+name), nil
 }
 
-// containerPty takes a new terminal from the devpts of a running container.
-func containerPty(root *os.File) (*os.File, string, error) {
-	f, err := openDevice(root, "dev/pts/ptmx", unix.Mkdev(5, 2), unix.DEVPTS_SUPER_MAGIC)
+// newTerminal takes a new terminal from a devpts. It belongs to who opens it: that is root of the container, as he is here.
+func newTerminal(base *os.File, name string, uid, gid int) (f *os.File, err error) {
+	err = fsid.As(uid, gid, func() error {
+		f, err = openDevice(base, name, unix.Mkdev(5, 2), unix.DEVPTS_SUPER_MAGIC)
+		return err
+	})
+	return f, err
+}
+
+// containerPty takes a new terminal from the devpts of a running container, of which pid is a process.
+func containerPty(root *os.File, pid int) (*os.File, string, error) {
+	uids, err := readIDs(pid, "uid_map")
+	if err != nil {
+		return nil, "", err
+	}
+	gids, err := readIDs(pid, "gid_map")
+	if err != nil {
+		return nil, "", err
+	}
+	f, err := newTerminal(root, "dev/pts/ptmx", hostID(uids, 0), hostID(gids, 0))
 	if err != nil {
 		return nil, "", fmt.Errorf("open a terminal of the container: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/mount"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -65,7 +66,7 @@ func (t *tree) mapOwners(f *os.File, m specs.Mount, o mountOptions) error {
 			return errdefs.Invalid("option idmap: there are neither ids of the mount nor a user namespace with ids")
 		}
 	}
-	ns, err := userNamespace(uids, gids)
+	ns, err := UserNamespace(uids, gids)
 	if err != nil {
 		return err
 	}
@@ -85,9 +86,19 @@ func (t *tree) mapOwners(f *os.File, m specs.Mount, o mountOptions) error {
 	return nil
 }
 
-// userNamespace makes a user namespace with the given ids. The kernel makes one for a process only: it is traced, so that it
+// mappedRoot makes the root file system with the owners of a user namespace.
+func mappedRoot(m mount.Mount, uids, gids []specs.LinuxIDMapping) (*os.File, error) {
+	ns, err := UserNamespace(uids, gids)
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	return mount.DetachedAs(m, mount.Owners{Namespace: ns, UID: hostID(uids, 0), GID: hostID(gids, 0)})
+}
+
+// UserNamespace makes a user namespace with the given ids, for mount.DetachedAs and its like. The kernel makes one for a process only: it is traced, so that it
 // stops before it executes anything, and ends when the namespace is opened.
-func userNamespace(uids, gids []specs.LinuxIDMapping) (*os.File, error) {
+func UserNamespace(uids, gids []specs.LinuxIDMapping) (*os.File, error) {
 	runtime.LockOSThread() // who traces is a thread
 	defer runtime.UnlockOSThread()
 	child, err := os.StartProcess("/proc/self/exe", []string{"ids"}, &os.ProcAttr{Env: []string{}, Sys: &syscall.SysProcAttr{

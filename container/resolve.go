@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/fsid"
 	"golang.org/x/sys/unix"
 )
 
@@ -114,11 +115,12 @@ func (t *tree) create(base *os.File, rel string, kind targetKind) error {
 	if base == t.root && t.mountPoint != nil {
 		note = t.noteMountPoint(dir, rel)
 	}
-	if kind == directory {
-		err = unix.Mkdirat(dir, name, 0o755)
-	} else {
-		err = unix.Mknodat(dir, name, unix.S_IFREG|0o644, 0)
-	}
+	err = fsid.As(t.uid, t.gid, func() error {
+		if kind == directory {
+			return unix.Mkdirat(dir, name, 0o755)
+		}
+		return unix.Mknodat(dir, name, unix.S_IFREG|0o644, 0)
+	})
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return &os.PathError{Op: "create", Path: "/" + rel, Err: err}
 	}

@@ -163,18 +163,25 @@ func (s *starter) makeTree() error {
 		}
 		m = mount.Mount{Kind: mount.Bind, Source: s.spec.Root.Path}
 	}
-	root, err := mount.Detached(m)
+	uids, gids, err := s.idMaps()
+	if err != nil {
+		return err
+	}
+	var root *os.File
+	if s.cfg.MapOwners && uids != nil {
+		root, err = mappedRoot(m, uids, gids)
+	} else {
+		root, err = mount.Detached(m)
+	}
 	if err != nil {
 		return fmt.Errorf("root file system: %w", err)
 	}
 	s.tree = &tree{
+		uids: uids, gids: gids,
 		p: s.p, root: root, mountLabel: knownLabel(s.spec.Linux.MountLabel), inOrder: s.cfg.InOrder, close: []*os.File{root}, detached: s.cfg.Detached, mountPoint: s.cfg.MountPoint,
 	}
 	if s.group != nil {
 		s.tree.groups = s.group.Dirs()
-	}
-	if s.tree.uids, s.tree.gids, err = s.idMaps(); err != nil {
-		return err
 	}
 	s.tree.uid, s.tree.gid = hostID(s.tree.uids, 0), hostID(s.tree.gids, 0)
 	return nil

@@ -128,7 +128,7 @@ func (e *Engine) committed(ctx context.Context, c *record.Container, pause bool,
 		return layer.Layer{}, err
 	}
 	return e.indexes().Write(ctx, e.content, layer.WriteOptions{}, func(w io.Writer, _ index.Known) error {
-		return snaps.Diff(ctx, c.Config.Snapshot, w, snapshot.DiffOptions{Clamp: epoch, Exclude: runtimeFiles(), Shared: c.Running()})
+		return snaps.Diff(ctx, c.Config.Snapshot, w, snapshot.DiffOptions{Clamp: epoch, Exclude: runtimeFiles(), Shared: c.Running(), Owners: idsOf(c.Config).onDisk()})
 	})
 }
 

@@ -202,6 +202,7 @@ func inRunning(c *record.Container, f func(*transplant.Tree) error) error {
 	if err != nil {
 		return fmt.Errorf("files of container %s: %w", c.Config.Name, err)
 	}
+	idsOf(c.Config).see(tree)
 	return f(tree)
 }
 
@@ -232,8 +233,20 @@ func (e *Engine) inStopped(ctx context.Context, c *record.Container, f func(*tra
 			return err
 		}
 		defer tree.Close() //nolint:errcheck // a directory
+		if i := idsOf(c.Config); i.reowned() {
+			i.see(tree)
+		}
 		return f(tree)
 	})
+}
+
+// see tells a tree whose ids its files have.
+func (i ids) see(tree *transplant.Tree) {
+	if i.same() {
+		return
+	}
+	uid, gid := i.outside(0, 0)
+	tree.SetOwners(transplant.Owners{UID: uid, GID: gid, Inside: i.inside, Outside: i.outside})
 }
 
 // mountedOn are the directories and volumes of a container that does not run.
@@ -258,10 +271,4 @@ func (e *Engine) mountedOn(l *launch) ([]mount.On, error) {
 		on = append(on, mount.On{Source: source, Target: strings.TrimPrefix(m.Target, "/"), ReadOnly: m.ReadOnly})
 	}
 	return on, nil
-}
-
-// Running reports whether a container runs.
-func (e *Engine) Running(ctx context.Context, name string) (bool, error) {
-	c, err := e.records.Get(ctx, name)
-	return err == nil && c.Running(), err
 }

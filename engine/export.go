@@ -17,10 +17,11 @@ func (e *Engine) Export(ctx context.Context, name string, w io.Writer) error {
 		return err
 	}
 	var id string
+	var owners archive.Owners
 	c, err := e.records.Get(ctx, name)
 	switch {
 	case err == nil:
-		id = c.Config.Snapshot
+		id, owners = c.Config.Snapshot, idsOf(c.Config).onDisk()
 	case errdefs.IsNotFound(err):
 		img, _, err := e.open(ctx, name, "")
 		if err != nil {
@@ -42,5 +43,5 @@ func (e *Engine) Export(ctx context.Context, name string, w io.Writer) error {
 		return fmt.Errorf("export %s: %w", name, err)
 	}
 	defer view.Close()
-	return archive.Pack(ctx, view.Dir(), w, archive.DiffOptions{})
+	return archive.Pack(ctx, view.Dir(), w, archive.DiffOptions{Owners: owners})
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"path"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/camada/camada/container/mounts"
 	"github.com/camada/camada/container/spec"
 	"github.com/docker/go-units"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // HostConfig is what was asked for of the host; the names are docker's.
@@ -43,8 +45,10 @@ type HostConfig struct {
 	SecurityOpt     []string
 	UTSMode         string
 	UsernsMode      string
-	ShmSize         int64
-	Sysctls         map[string]string `json:",omitempty"`
+	// IDMappings are Podman's words for the ids of a user namespace of the container's own.
+	IDMappings *IDMappings `json:",omitempty"`
+	ShmSize    int64
+	Sysctls    map[string]string `json:",omitempty"`
 	// Tmpfs are those of --tmpfs, the options by the target; Mounts those of --mount.
 	Tmpfs       map[string]string `json:",omitempty"`
 	Mounts      []MountSpec       `json:",omitempty"`
@@ -95,6 +99,22 @@ type RestartPolicy struct {
 type LogConfig struct {
 	Type   string
 	Config map[string]string
+}
+
+// IDMappings are rows INSIDE:OUTSIDE:COUNT.
+type IDMappings struct{ UidMap, GidMap []string } //nolint:revive // the names are Podman's
+
+func mappings(i ids) *IDMappings {
+	if i.none() {
+		return nil
+	}
+	rows := func(maps []specs.LinuxIDMapping) (out []string) {
+		for _, m := range maps {
+			out = append(out, fmt.Sprintf("%d:%d:%d", m.ContainerID, m.HostID, m.Size))
+		}
+		return out
+	}
+	return &IDMappings{rows(i.Users), rows(i.Groups)}
 }
 
 // WeightDevice is a weight of one block device.
@@ -176,7 +196,7 @@ func (l *launch) hostConfig() HostConfig {
 		PortBindings: portBindings(l.Ports), AutoRemove: cfg.Remove, VolumesFrom: o.VolumesFrom, CapAdd: cfg.CapAdd, CapDrop: cfg.CapDrop,
 		CgroupnsMode: orElse(o.Cgroupns, "private"), DNS: listed(o.Net.DNS), DNSOptions: listed(o.Net.DNSOptions), DNSSearch: listed(o.Net.DNSSearch),
 		ExtraHosts: o.Net.AddHosts, GroupAdd: o.GroupAdd, IpcMode: orElse(o.Ipc, "private"), OomScoreAdj: o.OomScoreAdj, PidMode: o.Pid, Privileged: cfg.Privileged,
-		PublishAllPorts: o.Net.PublishAll, ReadonlyRootfs: o.ReadOnly, SecurityOpt: o.SecurityOpts, UTSMode: o.Uts, UsernsMode: o.Userns,
+		PublishAllPorts: o.Net.PublishAll, ReadonlyRootfs: o.ReadOnly, SecurityOpt: o.SecurityOpts, UTSMode: o.Uts, UsernsMode: o.Userns, IDMappings: mappings(idsOf(cfg)),
 		ShmSize: o.ShmSize, Sysctls: o.Sysctls, Tmpfs: tmpfsOf(o.Tmpfs), Annotations: o.Annotations, Runtime: orElse(o.Runtime, "camada"), HostResources: l.hostResources(),
 	}
 	if o.LogOpts != nil {

@@ -133,6 +133,9 @@ func (e *Engine) networkMounts(ctx context.Context, l *launch) ([]specs.Mount, s
 		return sharedFiles(other), fmt.Sprintf("/proc/%d/ns/net", other.State.Pid), nil
 	}
 	mounts, err := networkFiles(l.c.Dir(), cfg.Hostname, cfg.Network == networkHost, l.opts.Net)
+	for _, m := range mounts {
+		err = errors.Join(err, idsOf(cfg).give(m.Source))
+	}
 	return mounts, "", err
 }
 

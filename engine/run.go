@@ -215,15 +215,11 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	if err := e.lease.Pin(ctx, cgroupResource(id)); err != nil { // so that gc sees its maker live
 		return nil, err
 	}
-	active, err := snaps.Prepare(ctx, top.ID)
-	if err != nil {
-		return nil, err
-	}
-	opts.Timings.Mark("snapshot")
+	l.keepCaller()
 	cfg := record.Config{
-		ID: id, Name: opts.Name, Image: img.Descriptor, ImageName: opts.Image, ImageID: img.ID().String(), Snapshot: active.ID,
+		ID: id, Name: opts.Name, Image: img.Descriptor, ImageName: opts.Image, ImageID: img.ID().String(),
 		Command: l.command(), Labels: merged(l.Image.Labels, opts.Labels), Network: l.opts.Network, Volumes: opts.Volumes, Mounts: e.recorded(l.Mounts), TTY: opts.TTY, Remove: opts.Remove,
-		User: orElse(opts.User, l.Image.User), Workdir: path.Clean(orElse(orElse(opts.Workdir, l.Image.WorkingDir), "/")),
+		User: orElse(l.opts.User, l.Image.User), Workdir: path.Clean(orElse(orElse(opts.Workdir, l.Image.WorkingDir), "/")),
 		StopSignal: orElse(orElse(opts.StopSignal, l.Image.StopSignal), "SIGTERM"), Privileged: opts.Privileged,
 		CapAdd: opts.CapAdd, CapDrop: opts.CapDrop,
 		Memory: opts.Memory, NanoCPUs: opts.NanoCPUs, PidsLimit: opts.PidsLimit,
@@ -240,12 +236,12 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	cfg.CgroupsPath = e.cgroupsPathIn(opts.CgroupParent, cfg.ID)
 	l.Options = l.opts
 	if cfg.Start, err = json.Marshal(l.definition); err != nil {
-		return nil, errors.Join(fmt.Errorf("keep the definition of a container: %w", err), snaps.Remove(context.WithoutCancel(ctx), active.ID))
+		return nil, fmt.Errorf("keep the definition of a container: %w", err)
 	}
-	if l.c, err = e.createRecord(ctx, cfg); err != nil {
-		return nil, errors.Join(err, snaps.Remove(context.WithoutCancel(ctx), active.ID))
+	if err := e.makeRecord(ctx, l, snaps, top, cfg); err != nil {
+		return nil, err
 	}
-	root, err := snaps.Mount(ctx, active.ID)
+	root, err := snaps.Mount(ctx, l.c.Config.Snapshot)
 	if err == nil {
 		err = e.makeVolumes(ctx, l, root, true)
 	}
@@ -255,6 +251,53 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	e.noteContainer(ctx, l.c, "create", nil)
 	opts.Timings.Mark("record, volumes")
 	return l, nil
+}
+
+// makeRecord makes the snapshot and the record of a container, on the root file system top.
+func (e *Engine) makeRecord(ctx context.Context, l *launch, snaps snapshots, top snapshot.Info, cfg record.Config) error {
+	var root mount.Mount
+	if top.ID != "" {
+		var err error
+		if root, err = snaps.Mount(ctx, top.ID); err != nil {
+			return err
+		}
+	}
+	for {
+		i, unique, err := e.userIDs(ctx, l, root)
+		if err != nil {
+			return err
+		}
+		base, err := e.reown(ctx, snaps, top, i)
+		if err != nil {
+			return err
+		}
+		active, err := snaps.Prepare(ctx, base.ID)
+		if err != nil {
+			return err
+		}
+		l.opts.Timings.Mark("snapshot")
+		cfg.Snapshot, cfg.UserIDs, cfg.GroupIDs = active.ID, i.Users, i.Groups
+		free, err := e.recordWith(ctx, l, cfg, unique)
+		if err == nil && free {
+			return nil
+		}
+		if err = errors.Join(err, snaps.Remove(context.WithoutCancel(ctx), active.ID)); err != nil {
+			return err
+		}
+	}
+}
+
+// recordWith makes a record, unless another container has got ids that this one must not share.
+func (e *Engine) recordWith(ctx context.Context, l *launch, cfg record.Config, unique bool) (free bool, err error) {
+	if unique {
+		unlock, free, err := e.claimIDs(ctx, idsOf(cfg))
+		if err != nil || !free {
+			return false, err
+		}
+		defer unlock()
+	}
+	l.c, err = e.createRecord(ctx, cfg)
+	return true, err
 }
 
 // command joins entry point and arguments as Docker does: an entry point of the user's own drops the image's arguments too.
@@ -296,9 +339,9 @@ func (l *launch) env(cfg record.Config) []string {
 func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter, root mount.Mount) (*specs.Spec, error) {
 	cfg := l.c.Config
 	l.joined = nil
-	user, err := resolveUser(layerFS{root}, cfg.User, l.opts.GroupAdd)
+	user, mine, err := l.user(layerFS{root})
 	if errors.Is(err, errMount) {
-		user, err = e.user(ctx, snaps, l)
+		user, mine, err = e.mountedUser(ctx, snaps, l)
 	}
 	if err != nil {
 		return nil, err
@@ -311,6 +354,7 @@ func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter, ro
 	if err != nil {
 		return nil, err
 	}
+	mounts = append(mounts, mine...)
 	if l.opts.ReadOnly {
 		for i := range mounts {
 			mounts[i].Options = append(mounts[i].Options, "ro")
@@ -328,6 +372,10 @@ func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter, ro
 		ReadOnly: l.opts.ReadOnly, HostNetwork: cfg.Network == networkHost, Privileged: cfg.Privileged, Confinement: l.opts.Confinement,
 		CapAdd: cfg.CapAdd, CapDrop: cfg.CapDrop, Mounts: append(mounts, volumes...), CgroupsPath: cfg.CgroupsPath,
 		Memory: cfg.Memory, NanoCPUs: cfg.NanoCPUs, PidsLimit: cfg.PidsLimit, UserNamespace: inUserNamespace(),
+		UserIDs: cfg.UserIDs, GroupIDs: cfg.GroupIDs, SharedNetwork: netns != "",
+	}
+	if o.Users, err = e.usersPath(ctx, l); err != nil {
+		return nil, err
 	}
 	secrets, secretEnv, err := l.secretMounts()
 	if err != nil {
@@ -345,7 +393,7 @@ func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter, ro
 	case netns != "":
 		joinNetwork(s, netns)
 	case cfg.Network != networkHost:
-		s.Linux.Sysctl = networkParameters()
+		s.Linux.Sysctl = networkParameters(idsOf(cfg))
 	}
 	if err := l.opts.RunLimits.apply(s); err != nil {
 		return nil, err
@@ -354,27 +402,40 @@ func (e *Engine) spec(ctx context.Context, l *launch, snaps snapshot.Mounter, ro
 }
 
 // networkParameters are Docker's for a network namespace of the container's own: any user may listen on low ports, and ping.
-func networkParameters() map[string]string {
+func networkParameters(i ids) map[string]string {
 	p := map[string]string{"net.ipv4.ip_unprivileged_port_start": "0"}
-	if !inUserNamespace() { // there, not all groups exist
+	if !inUserNamespace() && i.same() { // there, not all groups exist
 		p["net.ipv4.ping_group_range"] = "0 2147483647"
 	}
 	return p
 }
 
-// user resolves the container's user in its mounted root file system.
-func (e *Engine) user(ctx context.Context, snaps snapshot.Mounter, l *launch) (spec.User, error) {
+// user resolves the container's user in its root file system, with the mounts that let it know the caller.
+func (l *launch) user(files fs.FS) (spec.User, []specs.Mount, error) {
+	mine, err := l.callerFiles(files)
+	if err != nil {
+		return spec.User{}, nil, err
+	}
+	if len(mine) > 0 {
+		files = replaced{files, mine}
+	}
+	user, err := resolveUser(files, l.c.Config.User, l.opts.GroupAdd)
+	return user, mine, err
+}
+
+// mountedUser is user for the mounted root file system.
+func (e *Engine) mountedUser(ctx context.Context, snaps snapshot.Mounter, l *launch) (spec.User, []specs.Mount, error) {
 	view, err := snaps.View(ctx, l.c.Config.Snapshot)
 	if err != nil {
-		return spec.User{}, err
+		return spec.User{}, nil, err
 	}
 	defer view.Close()
 	root, err := os.Open(view.Dir())
 	if err != nil {
-		return spec.User{}, fmt.Errorf("open the container's root file system: %w", err)
+		return spec.User{}, nil, fmt.Errorf("open the container's root file system: %w", err)
 	}
 	defer root.Close()
-	return resolveUser(hostile.FS(root), l.c.Config.User, l.opts.GroupAdd)
+	return l.user(hostile.FS(root))
 }
 
 // resolveUser finds out who a user is, and which further groups.
@@ -406,7 +467,7 @@ func (e *Engine) config(ctx context.Context, l *launch) (container.Config, *brid
 	if err != nil {
 		return container.Config{}, nil, err
 	}
-	cfg := container.Config{ID: l.c.Config.ID, Spec: s, Rootfs: root, DieWithParent: true, Init: l.opts.Init, Detached: l.held, Verify: allRun(l.joined)}
+	cfg := container.Config{ID: l.c.Config.ID, Spec: s, Rootfs: root, DieWithParent: true, Init: l.opts.Init, Detached: l.held, Verify: allRun(l.joined), MapOwners: idsOf(l.c.Config).mapped()}
 	if l.opts.Timings != nil {
 		cfg.Stage = l.opts.Timings.Mark
 	}

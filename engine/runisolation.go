@@ -20,7 +20,7 @@ import (
 type RunIsolation struct {
 	// Pid and Uts are "", host or container:NAME; Ipc is one of them, private, shareable or none.
 	Pid, Ipc, Uts string
-	// Userns is "" or host; Cgroupns is "", private or host.
+	// Userns is in the words of userns.ParseMode; Cgroupns is "", private or host.
 	Userns, Cgroupns string
 	// SecurityOpts are no-new-privileges, seccomp=FILE|unconfined, apparmor=PROFILE, label=..., systempaths=unconfined, mask=PATH:PATH and
 	// unmask=PATH:PATH|ALL.
@@ -51,11 +51,14 @@ func (e *Engine) planIsolation(ctx context.Context, o *RunOptions) (err error) {
 	for _, n := range []namespaceFlag{
 		{"--pid", &o.Pid, []string{spec.Host}, true}, {"--uts", &o.Uts, []string{spec.Host}, true},
 		{"--ipc", &o.Ipc, []string{spec.Host, "private", "shareable", "none"}, true},
-		{"--cgroupns", &o.Cgroupns, []string{spec.Host, "private"}, false}, {"--userns", &o.Userns, []string{spec.Host}, false},
+		{"--cgroupns", &o.Cgroupns, []string{spec.Host, "private"}, false},
 	} {
 		if err := e.planNamespace(ctx, n); err != nil {
 			return err
 		}
+	}
+	if err := e.planUsers(ctx, o); err != nil {
+		return err
 	}
 	if o.Uts != "" && o.Hostname != "" {
 		return errdefs.Invalid("conflicting options: hostname and the UTS mode")

@@ -200,6 +200,7 @@ func (e *Engine) mounted(ctx context.Context, l *launch, user spec.User) ([]spec
 }
 
 func (e *Engine) mountedOne(ctx context.Context, l *launch, m plannedMount, user spec.User) (specs.Mount, error) {
+	i := idsOf(l.c.Config)
 	s := specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: bindOptions(m.Mount)}
 	switch m.Type {
 	case mounts.Tmpfs:
@@ -209,7 +210,7 @@ func (e *Engine) mountedOne(ctx context.Context, l *launch, m plannedMount, user
 		}
 		return s, nil
 	case mounts.Image:
-		f, err := e.imagePart(ctx, m)
+		f, err := e.imagePart(ctx, m, i)
 		if err != nil {
 			return s, err
 		}
@@ -222,6 +223,7 @@ func (e *Engine) mountedOne(ctx context.Context, l *launch, m plannedMount, user
 		if s.Source = v.Dir(); len(v.Options) > 0 {
 			return localOptions(s, v.Options, m.ReadOnly)
 		}
+		m.IDMap = m.IDMap || i.mapped()
 	case mounts.Bind:
 		if err := hostPath(m.Source, m.Make); err != nil {
 			return s, err
@@ -230,8 +232,15 @@ func (e *Engine) mountedOne(ctx context.Context, l *launch, m plannedMount, user
 			return s, err
 		}
 	}
+	if m.IDMap {
+		s.Options = append(s.Options, "idmap")
+	}
 	if m.Chown {
-		if err := giveTo(s.Source, int(user.UID), int(user.GID)); err != nil {
+		uid, gid := int(user.UID), int(user.GID)
+		if !m.IDMap {
+			uid, gid = i.outside(uid, gid)
+		}
+		if err := giveTo(s.Source, uid, gid); err != nil {
 			return s, err
 		}
 	}
@@ -279,7 +288,7 @@ func localOptions(s specs.Mount, options map[string]string, readOnly bool) (spec
 }
 
 // imagePart mounts an image, or a part of it, nowhere.
-func (e *Engine) imagePart(ctx context.Context, m plannedMount) (*os.File, error) {
+func (e *Engine) imagePart(ctx context.Context, m plannedMount, i ids) (*os.File, error) {
 	img, err := image.OpenAny(ctx, e.content, *m.Image)
 	if err != nil {
 		return nil, err
@@ -295,11 +304,29 @@ func (e *Engine) imagePart(ctx context.Context, m plannedMount) (*os.File, error
 	if err != nil {
 		return nil, err
 	}
+	if top, err = e.reown(ctx, snaps, top, i); err != nil {
+		return nil, err
+	}
 	tree, err := snaps.Mount(ctx, top.ID)
 	if err != nil {
 		return nil, err
 	}
-	return mount.Part(tree, m.Subpath, true)
+	if !i.mapped() {
+		return mount.Part(tree, m.Subpath, true)
+	}
+	ns, err := container.UserNamespace(i.Users, i.Groups)
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	o := mount.Owners{Namespace: ns}
+	o.UID, o.GID = i.outside(0, 0)
+	whole, err := mount.DetachedAs(tree, o)
+	if err != nil {
+		return nil, err
+	}
+	defer whole.Close()
+	return mount.PartAs(whole, m.Subpath, true)
 }
 
 // hold keeps a mount that is attached nowhere until the container is started.

@@ -110,7 +110,8 @@ func (l *launch) secretMounts() (list []specs.Mount, env []string, err error) {
 			env = append(env, s.Env+"="+string(data))
 			continue
 		}
-		f, err := mount.MemoryFile(data, s.Mode, s.UID, s.GID)
+		uid, gid := idsOf(l.c.Config).outside(s.UID, s.GID)
+		f, err := mount.MemoryFile(data, s.Mode, uid, gid)
 		if err != nil {
 			return nil, nil, fmt.Errorf("secret %s: %w", s.ID, err)
 		}

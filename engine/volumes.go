@@ -26,18 +26,22 @@ func (e *Engine) makeVolumes(ctx context.Context, l *launch, root mount.Mount, f
 		if m.Type != mountVolume {
 			continue
 		}
-		if err := e.makeVolume(ctx, m, root, fresh); err != nil {
+		if err := e.makeVolume(ctx, m, root, fresh, idsOf(l.c.Config)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (e *Engine) makeVolume(ctx context.Context, m plannedMount, root mount.Mount, fresh bool) error {
+func (e *Engine) makeVolume(ctx context.Context, m plannedMount, root mount.Mount, fresh bool, i ids) error {
 	s := e.volumes()
 	if _, err := s.Get(m.Source); errdefs.IsNotFound(err) {
 		fresh = true
-		if _, err := s.Create(ctx, volume.Config{Name: m.Source, Labels: m.Labels, Options: m.DriverOptions, Anonymous: m.Anonymous}); err != nil {
+		v, err := s.Create(ctx, volume.Config{Name: m.Source, Labels: m.Labels, Options: m.DriverOptions, Anonymous: m.Anonymous})
+		if err == nil && i.reowned() {
+			err = i.give(v.Dir())
+		}
+		if err != nil {
 			return err
 		}
 	} else if err != nil {

@@ -97,6 +97,8 @@ type DiffOptions struct {
 	Exclude []string
 	// Shared says that somebody may be writing to the snapshot, and may be hostile.
 	Shared bool
+	// Owners, when it is not nil, says what owner a file has in the layer in place of its own.
+	Owners func(uid, gid int) (int, int)
 }
 
 // Mounter tells how to mount a snapshot.

@@ -62,7 +62,7 @@ func (s *Source) Contents() bool { return s.contents }
 // Write writes the source, with all below it, as an uncompressed tar. name is the first part of all names; "." leaves it out. Times,
 // modes, owners and the attributes that images carry are as they are; several names of one file are hard links. Sockets are left out.
 func (s *Source) Write(ctx context.Context, w io.Writer, name string) error {
-	t := &tarring{w: archive.NewWriter(w, archive.WriterOptions{}), first: path.Clean(strings.TrimLeft(name, "/")), links: map[inode]string{}}
+	t := &tarring{w: archive.NewWriter(w, archive.WriterOptions{Owners: s.tree.owners.Inside}), first: path.Clean(strings.TrimLeft(name, "/")), links: map[inode]string{}}
 	var err error
 	if s.IsDir() {
 		err = t.directory(ctx, s.spot)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/camada/camada/archive"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/fsid"
 	"golang.org/x/sys/unix"
 )
 
@@ -62,7 +63,12 @@ func (t *Target) Extract(ctx context.Context, r io.Reader, opts Options) error {
 		return fmt.Errorf("copy to %s: %w", t.name, err)
 	}
 	defer root.Close() //nolint:errcheck // a directory
-	if _, err := archive.Apply(ctx, root, r, archive.ApplyOptions{Files: true, Export: opts.Mine}); err != nil {
+	owners := t.tree.owners
+	err = fsid.As(owners.UID, owners.GID, func() error {
+		_, err := archive.Apply(ctx, root, r, archive.ApplyOptions{Files: true, Export: opts.Mine, Owners: owners.Outside})
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("copy to %s: %w", t.name, err)
 	}
 	return nil

@@ -23,6 +23,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/camada/camada/archive"
 	"github.com/camada/camada/errdefs"
 	"golang.org/x/sys/unix"
 )
@@ -35,7 +36,19 @@ type Tree struct {
 	f *os.File
 	// resolve are openat2's flags for names in it.
 	resolve uint64
+	owners  Owners
 }
+
+// Owners are those of a tree that is seen from outside of the user namespace whose ids its files have.
+type Owners struct {
+	// UID and GID are who makes files in it: the namespace's root, as it is outside.
+	UID, GID int
+	// Inside turns what a file's owner is outside into what it is inside, which is what tars say; Outside does the reverse.
+	Inside, Outside archive.Owners
+}
+
+// SetOwners tells whose ids the files of the tree have. Without it they are the caller's own.
+func (t *Tree) SetOwners(o Owners) { t.owners = o }
 
 // Open opens the tree below dir. Links in it are followed inside it.
 func Open(dir string) (*Tree, error) {
@@ -50,7 +63,7 @@ func open(dir string, resolve uint64) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the tree: %w", err)
 	}
-	return &Tree{f: f, resolve: resolve}, nil
+	return &Tree{f: f, resolve: resolve, owners: Owners{UID: os.Geteuid(), GID: os.Getegid()}}, nil
 }
 
 // Of is Open for a directory that is open already. The descriptor stays the caller's.

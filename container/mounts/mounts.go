@@ -50,6 +50,8 @@ type Mount struct {
 	Subpath string `json:"subpath,omitempty"`
 	// Chown gives the source to the user of the container.
 	Chown bool `json:"chown,omitempty"`
+	// IDMap shows the files with the owners that they have in the container's user namespace.
+	IDMap bool `json:"idmap,omitempty"`
 	// Labels and DriverOptions are those of a volume that is made for the mount.
 	Labels        map[string]string `json:"labels,omitempty"`
 	DriverOptions map[string]string `json:"driverOptions,omitempty"`
@@ -131,6 +133,8 @@ func (m *Mount) mode(text string) error {
 			m.NoCopy = true
 		case o == "U":
 			m.Chown = true
+		case o == "idmap":
+			m.IDMap = true
 		case o == "z" || o == "Z" || o == "cached" || o == "delegated" || o == "consistent":
 			// Labels of SELinux are not made here, and the others are hints for virtual machines.
 		default:

@@ -39,6 +39,7 @@ import (
 
 	"github.com/camada/camada/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Status of a container.
@@ -94,6 +95,9 @@ type Config struct {
 	Restart string `json:"restart,omitempty"`
 	// LogDriver is json-file, local, journald or none; "" is json-file.
 	LogDriver string `json:"logDriver,omitempty"`
+	// UserIDs and GroupIDs are the ids of its user namespace, as its maker sees them; none when it has no own one.
+	UserIDs  []specs.LinuxIDMapping `json:"userIDs,omitempty"`
+	GroupIDs []specs.LinuxIDMapping `json:"groupIDs,omitempty"`
 	// Start is what its maker needs to start it, in the maker's own words.
 	Start json.RawMessage `json:"start,omitempty"`
 }

@@ -28,12 +28,13 @@ func mounts(o Options) []specs.Mount {
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", sysMode}},
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", groupMode}},
 	}
-	if o.UserNamespace && o.HostNetwork {
+	foreign := o.UserNamespace || o.ownUsers()
+	if foreign && (o.HostNetwork || o.SharedNetwork && o.ownUsers()) {
 		// sysfs belongs to the network namespace, and so cannot be mounted by one who does not own that.
 		list[5] = specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "rnosuid", "rnoexec", "rnodev", "rro", "rslave"}}
 		list = slices.Delete(list, 6, 7)
 	}
-	if o.UserNamespace && o.PID == Host {
+	if foreign && o.PID == Host {
 		// It would show processes to one who does not own their namespace.
 		list[0] = specs.Mount{Destination: "/proc", Type: "bind", Source: "/proc", Options: []string{"rbind", "nosuid", "noexec", "nodev", "rslave"}}
 	}
@@ -53,7 +54,12 @@ func mounts(o Options) []specs.Mount {
 // terminals are the options of devpts; the group tty is not mapped where there is one id only.
 func terminals(o Options) []string {
 	opts := []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}
-	if o.UserNamespace && !mapped("/proc/self/gid_map", 5) {
+	const tty = 5
+	if o.ownUsers() {
+		if !slices.ContainsFunc(o.GroupIDs, func(m specs.LinuxIDMapping) bool { return m.ContainerID <= tty && tty-m.ContainerID < m.Size }) {
+			return opts
+		}
+	} else if o.UserNamespace && !mapped("/proc/self/gid_map", tty) {
 		return opts
 	}
 	return append(opts, "gid=5")

@@ -40,7 +40,16 @@ type Options struct {
 	NoShm bool
 	// UserNamespace says that the caller is root of a user namespace only: what is not permitted there is left out.
 	UserNamespace bool
+	// UserIDs and GroupIDs are the ids of a user namespace of the container's own; Users is the path of another one's, with these ids. Without
+	// ids the container shares the caller's.
+	UserIDs, GroupIDs []specs.LinuxIDMapping
+	Users             string
+	// SharedNetwork says that the network namespace is another container's.
+	SharedNetwork bool
 }
+
+// ownUsers reports whether the container is in another user namespace than the caller.
+func (o Options) ownUsers() bool { return len(o.UserIDs) > 0 }
 
 // Host stands for a namespace of the caller's.
 const Host = "host"
@@ -88,6 +97,9 @@ func New(o Options) (*specs.Spec, error) {
 			Resources:   resources(o),
 		},
 	}
+	if o.ownUsers() && o.Users == "" {
+		s.Linux.UIDMappings, s.Linux.GIDMappings = o.UserIDs, o.GroupIDs
+	}
 	if o.Privileged {
 		if s.Linux.Devices, err = hostDevices(o); err != nil {
 			return nil, err
@@ -113,6 +125,9 @@ func namespaces(o Options) []specs.LinuxNamespace {
 		if n.path != Host {
 			ns = append(ns, specs.LinuxNamespace{Type: n.kind, Path: n.path})
 		}
+	}
+	if o.ownUsers() {
+		ns = append(ns, specs.LinuxNamespace{Type: specs.UserNamespace, Path: o.Users})
 	}
 	if !o.HostCgroup {
 		ns = append(ns, specs.LinuxNamespace{Type: specs.CgroupNamespace})

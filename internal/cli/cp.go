@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -33,7 +32,8 @@ are kept.`,
   camada cp site/. web:/var/www
   camada cp web:/var/log - | tar -t
   tar -C site -c . | camada cp - web:/var/www`,
-		Args: args(2, 2),
+		// A container that runs is looked into from the namespace that its looker-after is in.
+		Args: args(2, 2), Annotations: map[string]string{inNamespace: shared},
 		RunE: func(cmd *cobra.Command, args []string) error { return a.cp(cmd, o, args[0], args[1]) },
 	}
 	f := cmd.Flags()
@@ -79,32 +79,14 @@ func (a *app) cp(cmd *cobra.Command, o cpOptions, from, to string) error {
 			o.Input = io.Reader(a.stdin)
 		}
 	}
-	n, err := a.copied(cmd, o, copied)
+	var n int64
+	err := a.with(cmd.Context(), func(e *engine.Engine) (err error) {
+		n, err = copied(e, cmd.Context(), o.CopyOptions)
+		return err
+	})
 	if err != nil || o.quiet || stream {
 		return err
 	}
 	fmt.Fprintf(a.stderr, "Successfully copied %s to %s\n", units.HumanSize(float64(n)), to)
 	return nil
-}
-
-// copied copies: with a container that runs from outside of the user namespace, whose other one cannot be looked into, and else inside.
-func (a *app) copied(cmd *cobra.Command, o cpOptions, f func(*engine.Engine, context.Context, engine.CopyOptions) (int64, error)) (n int64, err error) {
-	running := false
-	err = a.with(cmd.Context(), func(e *engine.Engine) error {
-		if running, err = e.Running(cmd.Context(), o.Container); err == nil && running {
-			n, err = f(e, cmd.Context(), o.CopyOptions)
-		}
-		return err
-	})
-	if err != nil || running {
-		return n, err
-	}
-	if err := a.enterNamespace(cmd, alone); err != nil {
-		return 0, err
-	}
-	err = a.with(cmd.Context(), func(e *engine.Engine) error {
-		n, err = f(e, cmd.Context(), o.CopyOptions)
-		return err
-	})
-	return n, err
 }

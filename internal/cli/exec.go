@@ -31,6 +31,9 @@ container at the latest.`,
 		Args: args(2, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Container, o.Args = args[0], args[1:]
+			if err := a.enterForTerminal(cmd, o); err != nil {
+				return err
+			}
 			return a.execRun(cmd, o)
 		},
 	}
@@ -46,6 +49,23 @@ container at the latest.`,
 	f.StringVarP(&o.User, "user", "u", "", "`user[:group]`, by name or id")
 	f.BoolVar(&o.Privileged, "privileged", false, "give the command all capabilities")
 	return cmd
+}
+
+// enterForTerminal lets an ordinary user make a terminal that belongs to root of a container with a user namespace of its own: that
+// takes rights which he has in the namespace that the container was started from.
+func (a *app) enterForTerminal(cmd *cobra.Command, o execOptions) error {
+	if !o.TTY || os.Geteuid() == 0 {
+		return nil
+	}
+	own := false
+	err := a.with(cmd.Context(), func(e *engine.Engine) (err error) {
+		own, err = e.OwnUsers(cmd.Context(), o.Container)
+		return err
+	})
+	if err != nil || !own {
+		return err
+	}
+	return a.enterNamespace(cmd, shared)
 }
 
 func (a *app) execRun(cmd *cobra.Command, o execOptions) (err error) {

@@ -23,7 +23,7 @@ func (o *runOptions) registerIsolation(f *pflag.FlagSet) {
 	f.StringVar(&o.Pid, "pid", "", "PID `namespace`: host or container:NAME")
 	f.StringVar(&o.Ipc, "ipc", "", "IPC `namespace`: private, shareable, none, host or container:NAME")
 	f.StringVar(&o.Uts, "uts", "", "UTS `namespace`: host or container:NAME")
-	f.StringVar(&o.Userns, "userns", "", "user `namespace`: host")
+	f.StringVar(&o.Userns, "userns", "", "user `namespace`: host, auto[:size=N], keep-id[:uid=N,gid=N], nomap or container:NAME")
 	f.StringVar(&o.Cgroupns, "cgroupns", "", "cgroup `namespace`: private or host")
 	f.StringArrayVar(&o.SecurityOpts, "security-opt", nil, "`option`: no-new-privileges, seccomp=FILE|unconfined, apparmor=PROFILE, systempaths=unconfined, mask=PATH, unmask=PATH")
 	f.StringArrayVar(&i.sysctls, "sysctl", nil, "parameter of the container's namespaces, `NAME=VALUE`")

@@ -15,7 +15,7 @@ const module = "github.com/camada/camada"
 // floors, and its own parents on its own floor. A folder stands for the packages below it
 // unless they are listed themselves.
 var floors = [][]string{
-	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/rotated", "internal/hostile", "internal/tasks"},
+	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/rotated", "internal/hostile", "internal/tasks", "internal/fsid"},
 	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory", "bake", "event"},
 	3: {"layer", "snapshot", "image", "container", "volume", "remote", "attest"},
 	4: {"transfer", "unpack", "base", "gc", "fetch", "anatomy"},

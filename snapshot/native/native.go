@@ -137,7 +137,7 @@ func (s *Snapshotter) Diff(ctx context.Context, id string, w io.Writer, opts sna
 	if err != nil {
 		return err
 	}
-	o := archive.DiffOptions{Clamp: opts.Clamp, Exclude: opts.Exclude, RecordedOwner: s.squash, Shared: opts.Shared}
+	o := archive.DiffOptions{Clamp: opts.Clamp, Exclude: opts.Exclude, RecordedOwner: s.squash, Shared: opts.Shared, Owners: opts.Owners}
 	if rec.Parent == "" {
 		err = archive.Pack(ctx, s.shelf.Files(id), w, o)
 	} else {

@@ -159,7 +159,7 @@ func (s *Snapshotter) Diff(ctx context.Context, id string, w io.Writer, opts sna
 		return err
 	}
 	o := archive.DiffOptions{
-		Clamp: opts.Clamp, Exclude: opts.Exclude, Lower: s.dirs(rec.Below), RecordedOwner: s.opts.RecordOwner, Shared: opts.Shared,
+		Clamp: opts.Clamp, Exclude: opts.Exclude, Lower: s.dirs(rec.Below), RecordedOwner: s.opts.RecordOwner, Shared: opts.Shared, Owners: opts.Owners,
 	}
 	if rec.Parent == "" {
 		err = archive.Pack(ctx, s.shelf.Files(id), w, o)
