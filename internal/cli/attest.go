@@ -150,7 +150,7 @@ type attestations struct {
 func (t *attestations) flags(f *pflag.FlagSet) {
 	f.StringVar(&t.sbom, "sbom", "false", "attach an SBOM to the image: `true` or false")
 	f.StringVar(&t.provenance, "provenance", "false", "attach how it was built: true, false, `mode=min` or mode=max")
-	f.StringArrayVar(&t.attest, "attest", nil, "the same as `type=sbom` or type=provenance[,mode=max][,disabled=true]; may be given again")
+	listFlag(f, &t.attest, "attest", "", "the same as `type=sbom` or type=provenance[,mode=max][,disabled=true]; may be given again")
 	f.Lookup("sbom").NoOptDefVal, f.Lookup("provenance").NoOptDefVal = "true", "true"
 }
 

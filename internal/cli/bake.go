@@ -64,8 +64,8 @@ group or target "default".`,
 		RunE:        func(cmd *cobra.Command, targets []string) error { return a.runBake(cmd, o, targets) },
 	}
 	f := cmd.Flags()
-	f.StringArrayVarP(&o.files, "file", "f", nil, "bake or compose `file`; - is standard input; may be given again")
-	f.StringArrayVar(&o.set, "set", nil, "override a value: `TARGET.KEY[.NAME]=VALUE`; TARGET may have wildcards, += adds to a list")
+	listFlag(f, &o.files, "file", "f", "bake or compose `file`; - is standard input; may be given again")
+	listFlag(f, &o.set, "set", "", "override a value: `TARGET.KEY[.NAME]=VALUE`; TARGET may have wildcards, += adds to a list")
 	f.BoolVar(&o.print, "print", false, "print what would be built, as JSON, and build nothing")
 	f.StringVar(&o.list, "list", "", "list the `targets`, and build nothing")
 	f.BoolVar(&o.push, "push", false, "send the images to their registries")
@@ -76,7 +76,7 @@ group or target "default".`,
 	f.StringVar(&o.call, "call", "", "`method` to evaluate the builds with: build, check, outline or targets")
 	f.StringVar(&o.sbom, "sbom", "", "attach lists of packages")
 	f.StringVar(&o.provenance, "provenance", "", "attach how the images were built")
-	f.StringArrayVar(&o.allow, "allow", nil, "`entitlement` that the builds may use: network.host, security.insecure")
+	listFlag(f, &o.allow, "allow", "", "`entitlement` that the builds may use: network.host, security.insecure")
 	f.StringVar(&o.progress, "progress", "auto", "how to show progress: `"+display.Modes+"`")
 	f.StringVar(&o.metadataFile, "metadata-file", "", "write what was built to a `file`, as JSON")
 	for name, value := range map[string]string{"sbom": "true", "provenance": "min"} {

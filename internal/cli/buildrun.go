@@ -32,12 +32,12 @@ type buildRunOptions struct {
 // addFlags adds the flags of the RUN steps to build's.
 func (o *buildRunOptions) addFlags(f *pflag.FlagSet) {
 	f.Var(&o.secrets, "secret", "secret for RUN --mount=type=secret: `id=NAME[,src=FILE|env=VARIABLE]`; may be given again")
-	f.StringArrayVar(&o.agents, "ssh", nil, "agent or keys for RUN --mount=type=ssh: `default|NAME[=SOCKET|KEY[,KEY]]`; may be given again")
-	f.StringArrayVar(&o.allow, "allow", nil, "`entitlement` of RUN steps: network.host, security.insecure or device[=NAME]; may be given again")
+	listFlag(f, &o.agents, "ssh", "", "agent or keys for RUN --mount=type=ssh: `default|NAME[=SOCKET|KEY[,KEY]]`; may be given again")
+	listFlag(f, &o.allow, "allow", "", "`entitlement` of RUN steps: network.host, security.insecure or device[=NAME]; may be given again")
 	f.StringVar(&o.network, "network", "default", "`network` of RUN steps: default, none or host")
-	f.StringArrayVar(&o.addHosts, "add-host", nil, "`NAME:ADDRESS` for the /etc/hosts of RUN steps; host-gateway is this machine; may be given again")
+	listFlag(f, &o.addHosts, "add-host", "", "`NAME:ADDRESS` for the /etc/hosts of RUN steps; host-gateway is this machine; may be given again")
 	f.Var(&o.shmSize, "shm-size", "size of /dev/shm in RUN steps, e.g. `128m`")
-	f.StringArrayVar(&o.ulimits, "ulimit", nil, "limit of RUN steps, `NAME=SOFT[:HARD]`; may be given again")
+	listFlag(f, &o.ulimits, "ulimit", "", "limit of RUN steps, `NAME=SOFT[:HARD]`; may be given again")
 	f.StringVar(&o.cgroupParent, "cgroup-parent", "", "control `group` in which those of RUN steps are made")
 	f.VarP(&o.memory, "memory", "m", "memory limit of a RUN step, e.g. `512m`")
 	f.Var(&o.memorySwap, "memory-swap", "limit of memory and swap of a RUN step; -1 is none")
@@ -61,7 +61,7 @@ func addIgnored(f *pflag.FlagSet) {
 		case "isolation":
 			f.String(name, "", "ignored")
 		case "security-opt":
-			f.StringArray(name, nil, "ignored")
+			listFlag(f, new([]string), name, "", "ignored")
 		default:
 			f.Bool(name, name == "rm", "ignored")
 		}

@@ -33,7 +33,7 @@ in it. With SOURCE_DATE_EPOCH the same files give the same image.`,
 	f := cmd.Flags()
 	f.StringVarP(&o.Author, "author", "a", "", "`author` of the image")
 	f.StringVarP(&o.Message, "message", "m", "", "`comment` for the history")
-	f.StringArrayVarP(&o.Changes, "change", "c", nil, "Dockerfile `instruction` for the image's config")
+	listFlag(f, &o.Changes, "change", "c", "Dockerfile `instruction` for the image's config")
 	f.BoolVarP(&o.Pause, "pause", "p", true, "pause the container meanwhile")
 	return cmd
 }

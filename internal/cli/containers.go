@@ -71,7 +71,7 @@ func (a *app) psCommand() *cobra.Command {
 	f.BoolVar(&o.NoTrunc, "no-trunc", false, "do not shorten")
 	f.BoolVarP(&o.Size, "size", "s", false, "show what the files of each take")
 	f.StringVar(&how, "format", "", "table, json or a Go `template`")
-	f.StringArrayVarP(&o.Filters, "filter", "f", nil, "`name=`, id=, label=, status=, exited=, ancestor=, before=, since=, volume=, network= or publish=")
+	listFlag(f, &o.Filters, "filter", "f", "`name=`, id=, label=, status=, exited=, ancestor=, before=, since=, volume=, network= or publish=")
 	return cmd
 }
 

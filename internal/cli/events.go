@@ -42,7 +42,7 @@ the command goes on until it is interrupted.`,
 	f := cmd.Flags()
 	f.StringVar(&since, "since", "", "show those since this `time` too (2026-01-02T15:04:05Z, seconds since 1970), or since so long ago (10m)")
 	f.StringVar(&until, "until", "", "show those until this `time`, and end")
-	f.StringArrayVarP(&o.Filters, "filter", "f", nil, "`container=`, event=, image=, label=, network=, type= or volume=")
+	listFlag(f, &o.Filters, "filter", "f", "`container=`, event=, image=, label=, network=, type= or volume=")
 	f.StringVar(&how, "format", "", "json or a Go `template`")
 	return cmd
 }

@@ -51,7 +51,7 @@ func (a *app) imagesCommand() *cobra.Command {
 	f.BoolVar(&noTrunc, "no-trunc", false, "do not shorten")
 	f.BoolVar(&digests, "digests", false, "show digests")
 	f.StringVar(&how, "format", "", "table, json or a Go `template`")
-	f.StringArrayVarP(&filters, "filter", "f", nil, "`reference=`PATTERN or label=NAME[=VALUE]")
+	listFlag(f, &filters, "filter", "f", "`reference=`PATTERN or label=NAME[=VALUE]")
 	return cmd
 }
 
@@ -309,7 +309,7 @@ func (a *app) importCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringArrayVarP(&o.Changes, "change", "c", nil, "Dockerfile `instruction` for the image's config")
+	listFlag(cmd.Flags(), &o.Changes, "change", "c", "Dockerfile `instruction` for the image's config")
 	cmd.Flags().StringVarP(&o.Message, "message", "m", "", "`comment` for the history")
 	cmd.Flags().StringVar(&o.Platform, "platform", "", "`platform` of the image")
 	return cmd

@@ -32,7 +32,7 @@ func (l *lifeFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&h.OnFailure, "health-on-failure", "", "what is done when it becomes unhealthy: `none`, kill, restart or stop")
 	f.BoolVar(&h.Disable, "no-healthcheck", false, "run no health check, whatever the image says")
 	f.StringVar(&o.LogDriver, "log-driver", "", "where its output goes: `json-file`, local, journald or none")
-	f.StringArrayVar(&l.logOpts, "log-opt", nil, "`NAME=VALUE` of the log driver: max-size, max-file, compress, labels, env, tag")
+	listFlag(f, &l.logOpts, "log-opt", "", "`NAME=VALUE` of the log driver: max-size, max-file, compress, labels, env, tag")
 	f.IntVar(&l.stopTimeout, "stop-timeout", 10, "`seconds` that stop waits before SIGKILL; -1 waits without end")
 }
 

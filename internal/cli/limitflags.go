@@ -36,12 +36,12 @@ func (o *runOptions) registerLimits(f *pflag.FlagSet) {
 	f.StringVar(&o.CPUSetMems, "cpuset-mems", "", "memory `nodes` that may be used")
 	f.Int64Var(&o.PidsLimit, "pids-limit", 0, "`number` of processes at the most; -1 is no limit")
 	f.Uint16Var(&o.BlkioWeight, "blkio-weight", 0, "`weight` for block devices, 10 to 1000")
-	f.StringArrayVar(&o.BlkioWeightDevices, "blkio-weight-device", nil, "weight for one block device, `DEVICE:WEIGHT`")
-	f.StringArrayVar(&o.ReadBps, "device-read-bps", nil, "limit of reading, in bytes a second: `DEVICE:RATE`, e.g. /dev/sda:1mb")
-	f.StringArrayVar(&o.WriteBps, "device-write-bps", nil, "limit of writing, in bytes a second: `DEVICE:RATE`")
-	f.StringArrayVar(&o.ReadIOps, "device-read-iops", nil, "limit of reading, in operations a second: `DEVICE:RATE`")
-	f.StringArrayVar(&o.WriteIOps, "device-write-iops", nil, "limit of writing, in operations a second: `DEVICE:RATE`")
-	f.StringArrayVar(&o.Ulimits, "ulimit", nil, "limit of each process, `NAME=SOFT[:HARD]`, e.g. nofile=1024")
+	listFlag(f, &o.BlkioWeightDevices, "blkio-weight-device", "", "weight for one block device, `DEVICE:WEIGHT`")
+	listFlag(f, &o.ReadBps, "device-read-bps", "", "limit of reading, in bytes a second: `DEVICE:RATE`, e.g. /dev/sda:1mb")
+	listFlag(f, &o.WriteBps, "device-write-bps", "", "limit of writing, in bytes a second: `DEVICE:RATE`")
+	listFlag(f, &o.ReadIOps, "device-read-iops", "", "limit of reading, in operations a second: `DEVICE:RATE`")
+	listFlag(f, &o.WriteIOps, "device-write-iops", "", "limit of writing, in operations a second: `DEVICE:RATE`")
+	listFlag(f, &o.Ulimits, "ulimit", "", "limit of each process, `NAME=SOFT[:HARD]`, e.g. nofile=1024")
 	f.StringVar(&o.CgroupParent, "cgroup-parent", "", "control `group` in which the container's is made")
 }
 

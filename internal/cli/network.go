@@ -66,8 +66,8 @@ func (a *app) networkCreate() *cobra.Command {
 	f.BoolVar(&o.IPv6, "ipv6", false, "give containers IPv6 addresses too")
 	f.BoolVar(&o.Internal, "internal", false, "no way out of the network")
 	f.BoolVar(&o.Attachable, "attachable", false, "accepted for docker's sake: containers can always be connected by hand")
-	f.StringArrayVarP(&options, "opt", "o", nil, "option of the driver, `NAME=VALUE`: parent, macvlan_mode, ipvlan_mode, com.docker.network.bridge.name, ...")
-	f.StringArrayVar(&labels, "label", nil, "label, `NAME=VALUE`")
+	listFlag(f, &options, "opt", "o", "option of the driver, `NAME=VALUE`: parent, macvlan_mode, ipvlan_mode, com.docker.network.bridge.name, ...")
+	listFlag(f, &labels, "label", "", "label, `NAME=VALUE`")
 	return cmd
 }
 
@@ -110,7 +110,7 @@ func (a *app) networkLs() *cobra.Command {
 	f.BoolVarP(&quiet, "quiet", "q", false, "print IDs only")
 	f.BoolVar(&noTrunc, "no-trunc", false, "do not shorten")
 	f.StringVar(&how, "format", "", "table, json or a Go `template`")
-	f.StringArrayVarP(&filters, "filter", "f", nil, "`name=`, id=, driver=, label=, scope=, type=custom|builtin or dangling=true|false")
+	listFlag(f, &filters, "filter", "f", "`name=`, id=, driver=, label=, scope=, type=custom|builtin or dangling=true|false")
 	return cmd
 }
 
@@ -168,7 +168,7 @@ func (a *app) networkConnect() *cobra.Command {
 	f.StringVar(&ip, "ip", "", "IPv4 `address` on the network")
 	f.StringVar(&ip6, "ip6", "", "IPv6 `address` on the network")
 	f.StringVar(&mac, "mac-address", "", "hardware `address` on the network")
-	f.StringArrayVar(&aliases, "alias", nil, "one more `name` under which others on the network find it")
+	listFlag(f, &aliases, "alias", "", "one more `name` under which others on the network find it")
 	return cmd
 }
 
@@ -233,7 +233,7 @@ func (a *app) networkPrune() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "do not ask")
-	cmd.Flags().StringArrayVar(&filters, "filter", nil, "`until=TIME` or label=NAME[=VALUE]")
+	listFlag(cmd.Flags(), &filters, "filter", "", "`until=TIME` or label=NAME[=VALUE]")
 	return cmd
 }
 

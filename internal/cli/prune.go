@@ -17,7 +17,7 @@ type pruneFlags struct {
 
 func (p *pruneFlags) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&p.force, "force", "f", false, "do not ask")
-	cmd.Flags().StringArrayVar(&p.filters, "filter", nil, "`until=`TIME or age, label=NAME[=VALUE], label!=NAME[=VALUE]")
+	listFlag(cmd.Flags(), &p.filters, "filter", "", "`until=`TIME or age, label=NAME[=VALUE], label!=NAME[=VALUE]")
 }
 
 // prune asks, unless told not to, and removes.

@@ -45,8 +45,8 @@ in each container that uses it, as mount(8) would.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.Driver, "driver", "d", "", "`driver`: local, which is the only one")
-	f.StringArrayVar(&labels, "label", nil, "label, `NAME=VALUE`")
-	f.StringArrayVarP(&options, "opt", "o", nil, "option of the driver, `NAME=VALUE`: type, device or o")
+	listFlag(f, &labels, "label", "", "label, `NAME=VALUE`")
+	listFlag(f, &options, "opt", "o", "option of the driver, `NAME=VALUE`: type, device or o")
 	return cmd
 }
 
@@ -81,7 +81,7 @@ func (a *app) volumeLsCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVarP(&quiet, "quiet", "q", false, "print names only")
 	f.StringVar(&how, "format", "", "table, json or a Go `template`")
-	f.StringArrayVarP(&filters, "filter", "f", nil, "`name=`, label=, driver= or dangling=true|false")
+	listFlag(f, &filters, "filter", "f", "`name=`, label=, driver= or dangling=true|false")
 	return cmd
 }
 
