@@ -36,7 +36,7 @@ func (h *hardship) either(says string, args ...string) {
 // ends the program before its first line, and says of itself that it cannot have a thread.
 func TestFewTasks(t *testing.T) {
 	onMachine(t, func(m *machine) {
-		dir := tasksGroup(m)
+		dir := ownGroup(m, "pids", "pids.max")
 		if dir == "" {
 			t.Skip("no control group with pids.max can be made")
 		}
@@ -91,11 +91,53 @@ func (h *hardship) fewTasks(dir string) {
 	m.accounted("with room again")
 }
 
-// tasksGroup makes a control group that limits processes; "" when none can be made.
-func tasksGroup(m *machine) string {
+// TestFewMemory runs containers under a low limit of memory of the caller's control group: the kernel kills commands and monitors at any point.
+// What ps says of a container is so, and nothing is left that gc and rm -f do not remove.
+func TestFewMemory(t *testing.T) {
+	onMachine(t, func(m *machine) {
+		dir, file := ownGroup(m, "memory", "memory.limit_in_bytes"), "memory.limit_in_bytes"
+		if dir == "" {
+			dir, file = ownGroup(m, "memory", "memory.max"), "memory.max"
+		}
+		if dir == "" {
+			t.Skip("no control group that limits memory can be made")
+		}
+		m.write("ctx/Dockerfile", "FROM scratch\nCOPY rootfs /\nCMD [\"echo\", \"it works\"]\n")
+		m.camada("build", "-q", "-t", "app", "ctx")
+		m.camada("run", "--rm", "-p", "80", "app")
+		h := &hardship{m: m, wrap: []string{"sh", "-c", `echo $$ > "$0/cgroup.procs"; exec "$@"`, dir}}
+		killed := 0
+		for _, kib := range []int{3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000, 12000, 15000} {
+			m.must(os.WriteFile(dir+"/"+file, fmt.Append(nil, kib<<10), 0))
+			for i, args := range [][]string{{"run", "--rm", "-p", "80", "app"}, {"run", "-d", "-p", "80", "--name", fmt.Sprint("box", kib), "app", "sleep", "1000"}} {
+				r := h.run(args...)
+				if r.code == -1 || strings.Contains(r.errors, "ended before it started") {
+					killed++
+				} else if r.code != 0 || i == 0 && r.out != "it works\n" {
+					t.Errorf("with %d KiB: %v", kib, r)
+				}
+			}
+		}
+		if killed == 0 {
+			t.Error("nobody was killed")
+		}
+		for line := range strings.Lines(m.camada("ps", "-a", "--format", "{{.Names}} {{.State}}")) {
+			name, state, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if r := m.run("exec", name, "true"); (r.code == 0) != (state == "running") {
+				t.Errorf("%s is %s: %v", name, state, r)
+			}
+			m.camada("rm", "-f", name)
+		}
+		m.collect()
+		m.accounted("after kills for lack of memory")
+	})
+}
+
+// ownGroup makes a control group of a controller that has a file; "" when none can be made.
+func ownGroup(m *machine, controller, file string) string {
 	layout, err := cgroup.Detect()
 	m.must(err)
-	top := layout.V1["pids"]
+	top := layout.V1[controller]
 	if top == "" {
 		top = layout.Unified
 	}
@@ -107,7 +149,7 @@ func tasksGroup(m *machine) string {
 		return ""
 	}
 	m.t.Cleanup(func() { _ = os.Remove(dir) })
-	if _, err := os.Stat(dir + "/pids.max"); err != nil {
+	if _, err := os.Stat(dir + "/" + file); err != nil {
 		return ""
 	}
 	return dir

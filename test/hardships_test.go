@@ -135,12 +135,13 @@ func (h *hardship) noInodes() {
 		}
 	}
 	clear()
-	m.camada("run", "-d", "--name", "box", "--health-cmd", "true", "--health-interval", "50ms", "-p", "80", "--restart", "always", "app", "sleep", "1000")
+	m.camada("run", "-d", "--name", "box", "--health-cmd", "true", "--health-interval", "50ms", "-p", "80", "--restart", "always", "app", "sh", "-c", "trap 'exit 7' TERM; sleep 1000 & wait")
 	n = h.ballast()
 	h.works("works", "exec", "box", "echo", "works")
 	h.works("box", "pause", "box")
 	h.works("box", "unpause", "box")
-	h.works("box", "stop", "-t", "0", "box")
+	h.works("box", "stop", "-t", "60", "box")
+	h.works("7 exited", "inspect", "--format", "{{.State.ExitCode}} {{.State.Status}}", "box")
 	h.works("box", "rm", "box")
 	clear()
 	h.works("it works", "run", "--rm", "--network", "none", "app")

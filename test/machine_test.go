@@ -83,7 +83,7 @@ func again(t *testing.T) {
 	}
 	const first = `mount -t proc proc /proc && mount -t tmpfs run /run && "$@"; exit $?`
 	args := []string{"--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", first, "sh",
-		os.Args[0], "-test.run=^" + t.Name() + "$", "-test.v", "-test.count=1", "-test.timeout=25m"}
+		os.Args[0], "-test.run=^" + t.Name() + "$", "-test.v", "-test.count=1", fmt.Sprintf("-test.timeout=%dm", bySize(25, 180))}
 	cmd := exec.Command("unshare", args...)
 	cmd.Env = append(os.Environ(), inMachine+"="+bin)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

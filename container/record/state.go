@@ -15,6 +15,7 @@ import (
 
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/flock"
+	"golang.org/x/sys/unix"
 )
 
 // Keep marks this process as the one that looks after the container, until the file is closed or the process ends. It
@@ -97,9 +98,15 @@ func keeperLives(dir string) bool {
 	return err == nil && !free
 }
 
-// SetState replaces the state. Only who looks after the container does that.
+// SetState replaces the state. Only who looks after the container does that. On a disk that has no place for a further file it is written over the
+// old one: how a container ended happens once.
 func (c *Container) SetState(st State) error {
-	if err := writeJSON(filepath.Join(c.dir, stateFile), st); err != nil {
+	name := filepath.Join(c.dir, stateFile)
+	err := writeJSON(name, st)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		err = overwriteJSON(name, st)
+	}
+	if err != nil {
 		return fmt.Errorf("note the state of container %.12s: %w", c.Config.ID, err)
 	}
 	c.State = st
@@ -108,6 +115,28 @@ func (c *Container) SetState(st State) error {
 		_, _ = c.kept.WriteAt(append(b, '\n'), 0)
 	}
 	return nil
+}
+
+// overwriteJSON writes to a file that is there, in one call and not shorter than it is, so that a reader finds JSON and spaces at any time.
+func overwriteJSON(name string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if more := min(st.Size(), maxFile) - int64(len(b)); more > 0 {
+		b = append(b, bytes.Repeat([]byte{' '}, int(more))...)
+	}
+	_, err = f.WriteAt(b, 0)
+	return err
 }
 
 // Started makes the state of a container whose first process is pid.
