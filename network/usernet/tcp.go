@@ -15,7 +15,7 @@ import (
 )
 
 // syn makes the connection that a packet asks for. It is called by one goroutine.
-func (s *Server) syn(p packet) {
+func (s *Server) syn(ctx context.Context, p packet) {
 	seg, ok := p.beginning()
 	if !ok {
 		return
@@ -33,9 +33,9 @@ func (s *Server) syn(p packet) {
 	whole := slices.Clone(p.whole)
 	s.work.Go(func() {
 		d := net.Dialer{Timeout: dialTimeout}
-		conn, err := d.DialContext(s.ctx, "tcp", seg.dst.String())
+		conn, err := d.DialContext(ctx, "tcp", seg.dst.String())
 		s.mu.Lock()
-		ended := s.ctx.Err() != nil
+		ended := ctx.Err() != nil
 		if err == nil && !ended {
 			s.pending[seg.pair] = conn
 		} else {
@@ -80,7 +80,7 @@ func (s *Server) expire(k pair, conn net.Conn) {
 }
 
 // accept takes the connections that the kernel has made with the container.
-func (s *Server) accept(f *os.File) error {
+func (s *Server) accept(ctx context.Context, f *os.File) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err
@@ -100,23 +100,23 @@ func (s *Server) accept(f *os.File) error {
 	s.work.Go(func() {
 		for {
 			conn, err := l.Accept()
-			if errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil {
+			if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
 				return
 			}
 			if err != nil { // such as no descriptors left
-				if !s.pause() {
+				if !pause(ctx) {
 					return
 				}
 				continue
 			}
-			s.take(conn.(*net.TCPConn))
+			s.take(ctx, conn.(*net.TCPConn))
 		}
 	})
 	return nil
 }
 
 // take puts a connection of the container together with the one that was made for it.
-func (s *Server) take(conn *net.TCPConn) {
+func (s *Server) take(ctx context.Context, conn *net.TCPConn) {
 	k := pair{addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())} // it is addressed to the other end, and so has its address here
 	s.mu.Lock()
 	out := s.pending[k]
@@ -131,7 +131,7 @@ func (s *Server) take(conn *net.TCPConn) {
 		return
 	}
 	s.work.Go(func() {
-		join(s.ctx, conn, out.(*net.TCPConn))
+		join(ctx, conn, out.(*net.TCPConn))
 		s.mu.Lock()
 		s.streams--
 		s.mu.Unlock()

@@ -1,6 +1,7 @@
 package usernet
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"net"
@@ -27,7 +28,7 @@ func (f *flow) close() {
 }
 
 // receive takes first datagrams to whatever address.
-func (s *Server) receive(f *os.File) error {
+func (s *Server) receive(ctx context.Context, f *os.File) error {
 	pc, err := net.FilePacketConn(f)
 	if err != nil {
 		return err
@@ -38,11 +39,11 @@ func (s *Server) receive(f *os.File) error {
 		b, oob := make([]byte, maxDatagram), make([]byte, 128)
 		for {
 			n, m, _, from, err := conn.ReadMsgUDPAddrPort(b, oob)
-			if errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil {
+			if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
 				return
 			}
 			if err != nil {
-				if !s.pause() {
+				if !pause(ctx) {
 					return
 				}
 				continue
@@ -52,7 +53,7 @@ func (s *Server) receive(f *os.File) error {
 				continue
 			}
 			from = netip.AddrPortFrom(from.Addr().Unmap().WithZone(""), from.Port())
-			if fl := s.flow(pair{from, to}); fl != nil {
+			if fl := s.flow(ctx, pair{from, to}); fl != nil {
 				_, err := fl.out.Write(b[:n])
 				s.undelivered(fl, err)
 			}
@@ -80,21 +81,21 @@ func destination(oob []byte) (netip.AddrPort, bool) {
 }
 
 // flow finds or makes one; nil when there can be none.
-func (s *Server) flow(k pair) *flow {
+func (s *Server) flow(ctx context.Context, k pair) *flow {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.flows[k]; f != nil {
 		f.last.Store(time.Now().UnixNano())
 		return f
 	}
-	if s.ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return nil
 	}
 	if len(s.flows) >= maxFlows {
 		s.forgetOldest()
 	}
 	var d net.Dialer
-	out, err := d.DialContext(s.ctx, "udp", k.dst.String())
+	out, err := d.DialContext(ctx, "udp", k.dst.String())
 	if err != nil {
 		why := noRoute
 		if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
@@ -103,7 +104,7 @@ func (s *Server) flow(k pair) *flow {
 		s.give(unreachable(k.dst.Addr(), k.src.Addr(), why, datagram(k)))
 		return nil
 	}
-	in, err := s.connect(s.ctx, unix.SOCK_DGRAM, k.dst, k.src)
+	in, err := s.connect(ctx, unix.SOCK_DGRAM, k.dst, k.src)
 	if err != nil {
 		out.Close()
 		return nil

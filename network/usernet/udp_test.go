@@ -1,7 +1,6 @@
 package usernet
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -11,7 +10,7 @@ import (
 
 // TestForgetOldest makes room by the flow that was silent for longest.
 func TestForgetOldest(t *testing.T) {
-	s := &Server{flows: map[pair]*flow{}, ctx: context.Background()}
+	s := &Server{flows: map[pair]*flow{}}
 	s.forgetOldest() // there is none
 	all := map[int64]*flow{}
 	for _, when := range []int64{30, 10, 20} {

@@ -57,7 +57,6 @@ type pair struct{ src, dst netip.AddrPort }
 // Server serves one container.
 type Server struct {
 	cfg    Config
-	ctx    context.Context //nolint:containedctx // it ends what Serve began
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 	ends   []func()
@@ -74,20 +73,21 @@ type Server struct {
 func Serve(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, pending: map[pair]net.Conn{}, flows: map[pair]*flow{}, echoes: map[echoKey]*os.File{}}
 	s.buffers.New = func() any { return new([maxDatagram]byte) }
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
 	for _, f := range cfg.TCP {
-		if err := s.accept(f); err != nil {
+		if err := s.accept(ctx, f); err != nil {
 			s.Stop()
 			return nil, fmt.Errorf("serve the way to the outside: %w", err)
 		}
 	}
 	for _, f := range cfg.UDP {
-		if err := s.receive(f); err != nil {
+		if err := s.receive(ctx, f); err != nil {
 			s.Stop()
 			return nil, fmt.Errorf("serve the way to the outside: %w", err)
 		}
 	}
-	s.work.Go(s.watch)
+	s.work.Go(func() { s.watch(ctx) })
 	return s, nil
 }
 
@@ -115,13 +115,13 @@ func (s *Server) Stop() {
 	s.work.Wait()
 }
 
-// watch reads what begins something.
-func (s *Server) watch() {
+// watch reads what begins something, until Stop ends ctx, which all that goes on has.
+func (s *Server) watch(ctx context.Context) {
 	b := make([]byte, maxDatagram)
-	for s.ctx.Err() == nil {
+	for ctx.Err() == nil {
 		n, err := s.cfg.Tun.Read(b)
 		if err != nil {
-			if s.ctx.Err() != nil || !s.pause() {
+			if !pause(ctx) {
 				return
 			}
 			continue
@@ -130,7 +130,7 @@ func (s *Server) watch() {
 		switch {
 		case !ok || !reachable(p.dst):
 		case p.protocol == protocolTCP:
-			s.syn(p)
+			s.syn(ctx, p)
 		case p.protocol == protocolICMP && !p.six, p.protocol == protocolICMP6 && p.six:
 			s.echo(p)
 		}
@@ -138,9 +138,9 @@ func (s *Server) watch() {
 }
 
 // pause keeps an error that stays from taking a processor. False is the end.
-func (s *Server) pause() bool {
+func pause(ctx context.Context) bool {
 	select {
-	case <-s.ctx.Done():
+	case <-ctx.Done():
 		return false
 	case <-time.After(50 * time.Millisecond):
 		return true
