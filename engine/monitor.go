@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -100,6 +101,8 @@ func (e *Engine) startMonitor(m monitorStart) error {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, m.attached)
 	}
 	stdin, err := cmd.StdinPipe()
+	// What the caller's caller left open, a pipe perhaps that somebody reads to its end, must not stay open as long as the container runs.
+	_ = unix.CloseRange(statusFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) // Linux 5.11
 	if err == nil {
 		err = cmd.Start()
 	}
