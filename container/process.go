@@ -26,6 +26,7 @@ type Process struct {
 	group   *cgroup.Group // removed at the end, nil for Exec
 	ownPids bool          // it is the first of a PID namespace: all others die with it
 	done    chan struct{}
+	signal  func(syscall.Signal) error // of a process that another runtime has started; nil asks the kernel
 
 	mu     sync.Mutex
 	reaped bool
@@ -58,7 +59,7 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	if p.reaped {
 		return errdefs.NotFound("process %d has ended", p.pid)
 	}
-	if err := unix.Kill(p.pid, sig); err != nil {
+	if err := p.send(sig); err != nil {
 		return fmt.Errorf("signal process %d: %w", p.pid, err)
 	}
 	return nil

@@ -115,6 +115,9 @@ func (e *Engine) Kill(ctx context.Context, name, signal string) error {
 // signal sends a signal, and notes that.
 func (e *Engine) signal(ctx context.Context, c *record.Container, sig unix.Signal) error {
 	e.noteContainer(ctx, c, "kill", map[string]string{"signal": strconv.Itoa(int(sig))})
+	if sent, err := e.signalFirst(ctx, c, sig); sent {
+		return errors.Join(err, obey(c, sig))
+	}
 	return send(c, sig)
 }
 
@@ -143,6 +146,11 @@ func send(c *record.Container, sig unix.Signal) error {
 	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("signal container %s: %w", c.Config.Name, err)
 	}
+	return obey(c, sig)
+}
+
+// obey lets a paused container go on that got a signal to end.
+func obey(c *record.Container, sig unix.Signal) error {
 	if stop, err := parseSignal(c.Config.StopSignal); sig != unix.SIGKILL && (err != nil || sig != stop) {
 		return nil
 	}

@@ -165,7 +165,7 @@ func (e *Engine) withFiles(ctx context.Context, name string, f func(*transplant.
 	}
 	for {
 		if c.Running() {
-			return inRunning(c, f)
+			return e.inRunning(ctx, c, f)
 		}
 		keep, ok, err := c.TryKeep()
 		if err != nil {
@@ -190,7 +190,13 @@ func (e *Engine) withFiles(ctx context.Context, name string, f func(*transplant.
 	}
 }
 
-func inRunning(c *record.Container, f func(*transplant.Tree) error) error {
+func (e *Engine) inRunning(ctx context.Context, c *record.Container, f func(*transplant.Tree) error) error {
+	if _, apart, err := e.apart(ctx, c); err != nil || apart {
+		if err == nil {
+			err = errdefs.Unsupported("its runtime has a kernel of its own, which alone knows them: stop it first, or use exec and tar")
+		}
+		return fmt.Errorf("files of container %s: %w", c.Config.Name, err)
+	}
 	tree, err := transplant.Open(fmt.Sprintf("/proc/%d/root", c.State.Pid))
 	if err == nil {
 		defer tree.Close() //nolint:errcheck // a directory

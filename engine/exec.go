@@ -32,7 +32,8 @@ func (e *Engine) Exec(ctx context.Context, opts ExecOptions) (int, error) {
 	case opts.TTY && opts.Interactive:
 		return e.execAttached(ctx, c, opts)
 	}
-	s := &streams{opts: RunOptions{TTY: opts.TTY, Interactive: opts.Interactive, Stdin: opts.Stdin, Stdout: opts.Stdout, Stderr: opts.Stderr, Signals: opts.Signals}}
+	r, _ := e.externalOf(c)
+	s := &streams{opts: RunOptions{Runtime: r.Path, TTY: opts.TTY, Interactive: opts.Interactive, Stdin: opts.Stdin, Stdout: opts.Stdout, Stderr: opts.Stderr, Signals: opts.Signals}}
 	return e.execProcess(ctx, c, opts, s, nil)
 }
 
@@ -59,20 +60,20 @@ func (e *Engine) execProcess(ctx context.Context, c *record.Container, opts Exec
 			started(proc, err)
 		}
 	}
-	sp, err := execSpec(c, opts)
+	sp, err := e.execSpec(ctx, c, opts)
 	if err != nil {
 		tell(nil, err)
 		return 0, err
 	}
-	cfg := container.ExecConfig{Pid: c.State.Pid, Process: sp.Process, Seccomp: sp.Linux.Seccomp, ID: c.Config.ID, CgroupsPath: c.Config.CgroupsPath, DieWithParent: true, Verify: stillRuns(c)}
+	cfg := container.ExecConfig{Pid: c.State.Pid, Verify: stillRuns(c)}
 	if cfg.Stdin, cfg.Stdout, cfg.Stderr, err = s.open(); err != nil {
 		tell(nil, err)
 		return 0, err
 	}
 	note := e.execEvents(ctx, c, opts.Args)
 	note("exec_create", nil)
-	proc, err := container.Exec(ctx, cfg)
-	s.started()
+	proc, err := e.execIn(ctx, c, sp, cfg)
+	s.started(err)
 	if err != nil {
 		s.finish()
 		tell(nil, err)
@@ -131,21 +132,12 @@ func (e *Engine) execEvents(ctx context.Context, c *record.Container, args []str
 }
 
 // execSpec makes the process of an exec: the container's environment, user and rights unless told otherwise.
-func execSpec(c *record.Container, opts ExecOptions) (*specs.Spec, error) {
-	root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", c.State.Pid), unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open the root file system of container %s: %w", c.Config.Name, err)
-	}
-	defer root.Close()
+func (e *Engine) execSpec(ctx context.Context, c *record.Container, opts ExecOptions) (*specs.Spec, error) {
 	l, err := launchOf(c)
 	if err != nil {
 		return nil, err
 	}
-	var groups []string
-	if opts.User == "" { // they are the container's user's
-		groups = l.opts.GroupAdd
-	}
-	user, err := resolveUser(hostile.FS(root), orElse(opts.User, c.Config.User), groups)
+	user, err := e.execUser(ctx, l, opts.User)
 	if err != nil {
 		return nil, err
 	}
@@ -168,4 +160,22 @@ func execSpec(c *record.Container, opts ExecOptions) (*specs.Spec, error) {
 	}
 	s.Process.Rlimits, err = l.opts.rlimits()
 	return s, err
+}
+
+// execUser is the user of a further program: "" is the container's.
+func (e *Engine) execUser(ctx context.Context, l *launch, who string) (spec.User, error) {
+	c := l.c
+	var groups []string
+	if who == "" {
+		who, groups = c.Config.User, l.opts.GroupAdd
+	}
+	if l.opts.Runtime != "" {
+		return e.externalUser(ctx, c, who, groups)
+	}
+	root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", c.State.Pid), unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return spec.User{}, fmt.Errorf("open the root file system of container %s: %w", c.Config.Name, err)
+	}
+	defer root.Close()
+	return resolveUser(hostile.FS(root), who, groups)
 }

@@ -214,7 +214,7 @@ func (c *checker) probe(ctx context.Context) record.HealthResult {
 
 func (c *checker) exec(ctx context.Context) (out string, code int, err error) {
 	rec := c.k.l.c
-	s, err := execSpec(rec, ExecOptions{Args: c.args})
+	s, err := c.k.e.execSpec(ctx, rec, ExecOptions{Args: c.args})
 	if err != nil {
 		return "", 0, err
 	}
@@ -223,10 +223,7 @@ func (c *checker) exec(ctx context.Context) (out string, code int, err error) {
 		return "", 0, err
 	}
 	defer r.Close()
-	proc, err := container.Exec(ctx, container.ExecConfig{
-		Pid: c.proc.Pid(), Process: s.Process, Seccomp: s.Linux.Seccomp, ID: rec.Config.ID, CgroupsPath: rec.Config.CgroupsPath,
-		DieWithParent: true, Stdout: w, Stderr: w,
-	})
+	proc, err := c.k.e.execIn(ctx, rec, s, container.ExecConfig{Pid: c.proc.Pid(), Stdout: w, Stderr: w})
 	w.Close()
 	if err != nil {
 		return "", 0, err

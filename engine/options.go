@@ -168,6 +168,8 @@ type RunOptions struct {
 	Secrets []RunSecret `json:",omitempty"`
 	// Runtime is another OCI runtime, by name or path; "" is our own.
 	Runtime string
+	// RuntimeFlags stand before each verb of that runtime, without the dashes.
+	RuntimeFlags []string
 	// Pull says when the image is asked for in its registry: always, missing or never; "" is missing.
 	Pull            string
 	ReadOnly        bool

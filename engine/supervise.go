@@ -105,7 +105,7 @@ func (e *Engine) runToEnd(ctx context.Context, k *keeper, s *streams, started fu
 	}
 	proc, err := e.startProcess(ctx, l, cfg)
 	l.release()
-	s.started()
+	s.started(err)
 	if err == nil {
 		e.noteContainer(ctx, l.c, "start", nil)
 	}
@@ -165,6 +165,7 @@ type streams struct {
 	input io.WriteCloser // the other end of the container's input, when those who attach have it
 	log   *record.Log
 	given []*os.File // the container's ends of pipes
+	taken []*os.File // our ends of its output
 	work  sync.WaitGroup
 	reads []func()
 	raw   *term.State
@@ -172,7 +173,7 @@ type streams struct {
 
 // open decides who gets what. A container that is removed at its end needs no log: it is given the caller's own streams,
 // as long as they are no terminal, which a container must not get hold of. With a terminal of its own it gets none of them:
-// the console comes with the process.
+// the console comes with the process. Other runtimes get pipes: one with a kernel of its own writes to the beginning of a file.
 func (s *streams) open() (stdin, stdout, stderr *os.File, err error) {
 	o := s.opts
 	if o.Interactive && !o.TTY {
@@ -212,14 +213,14 @@ func (s *streams) stdin() (*os.File, error) {
 func (s *streams) pipe(name string, to *os.File) (*os.File, error) {
 	if s.opts.Detach {
 		to = nil
-	} else if s.log == nil && (to == nil || !term.IsTerminal(int(to.Fd()))) {
+	} else if s.log == nil && s.opts.Runtime == "" && (to == nil || !term.IsTerminal(int(to.Fd()))) {
 		return to, nil
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	s.given = append(s.given, w)
+	s.given, s.taken = append(s.given, w), append(s.taken, r)
 	s.reads = append(s.reads, func() {
 		s.copy(name, r, to)
 		r.Close()
@@ -269,10 +270,16 @@ func (t *tee) Write(p []byte) (int, error) {
 	return t.b.Write(p)
 }
 
-// started closes what belongs to the container now.
-func (s *streams) started() {
+// started closes what belongs to the container now. What a start wrote that failed is not passed on when it was another runtime's: the error tells it.
+func (s *streams) started(err error) {
 	for _, f := range s.given {
 		f.Close()
+	}
+	if err != nil && s.opts.Runtime != "" {
+		for _, f := range s.taken {
+			f.Close()
+		}
+		return
 	}
 	for _, read := range s.reads {
 		s.work.Go(read)

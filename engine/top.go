@@ -31,9 +31,20 @@ func (e *Engine) Top(ctx context.Context, name string, options []string) (TopTab
 	if err != nil {
 		return TopTable{}, err
 	}
-	pids, err := pidsOf(c)
+	r, apart, err := e.apart(ctx, c)
+	if err == nil && apart && len(options) > 0 {
+		err = errdefs.Unsupported("they are not processes of this machine, whose ps the options are for")
+	}
+	var pids []int
+	if err == nil && !apart {
+		pids, err = pidsOf(c)
+	}
 	if err != nil {
 		return TopTable{}, fmt.Errorf("processes of container %s: %w", name, err)
+	}
+	if apart {
+		titles, rows, err := r.Table(ctx, c.Config.ID)
+		return TopTable{Titles: titles, Processes: rows}, err
 	}
 	if len(options) == 0 {
 		return ownTop(pids), nil

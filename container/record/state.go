@@ -177,6 +177,10 @@ func (c *Container) Wait(ctx context.Context) (int, error) {
 	return last.ExitCode, nil
 }
 
+// Alive reports whether the first process of a container is there, as the kernel says. It may have ended while the container counts as running, because
+// whoever looks after it is still at that.
+func (c *Container) Alive() bool { return alive(c.State.Pid, c.State.StartTick) }
+
 // alive reports whether a process is there, and is the one that was noted.
 func alive(pid int, tick uint64) bool {
 	now, zombie := startTick(pid)

@@ -52,6 +52,7 @@ func (o *runOptions) register(f *pflag.FlagSet) {
 	listFlag(f, &o.labels, "label", "l", "label of the container, `NAME=VALUE`")
 	f.Var(&o.secrets, "secret", "secret as a file or a variable: `id=NAME[,src=FILE|env=VARIABLE][,type=env][,target=TARGET]`; it is in no record and no log")
 	f.StringVar(&o.Runtime, "runtime", "", "another OCI `runtime`, by name or path: crun, runc, runsc")
+	f.StringArrayVar(&o.RuntimeFlags, "runtime-flag", nil, "`flag` for that runtime, without the dashes, before each of its verbs: platform=ptrace")
 	f.StringVar(&o.Pull, "pull", engine.PullMissing, "pull the image: `always`, missing or never")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not show what is pulled")
 	listFlag(f, &o.labelFiles, "label-file", "", "`file` of labels")
