@@ -44,7 +44,11 @@ step "This machine"
 run info
 
 step "Base images, straight from the signed Debian archive"
-run base debian --variant minbase --include tcc,libc6-dev -t demo/debian
+base=(--variant minbase --include tcc,libc6-dev); user=()
+if "$camada" info | grep -q 'rootless, 1 id'; then # no uidmap, no ranges of ids: no scripts of packages that need them, and no user but root
+  base=(--variant distroless --include dash,coreutils,tcc,libc6-dev); user=(--user 0)
+fi
+run base debian "${base[@]}" -t demo/debian
 run base debian --variant distroless --include libc6 -t demo/distroless
 
 step "Build the example"
@@ -56,10 +60,10 @@ network=(-p "127.0.0.1:$port:8080"); arguments=()
 if [ "$(id -u)" != 0 ] && ! command -v pasta slirp4netns >/dev/null; then
   network=(--network host); arguments=("$port") # a rootless bridge needs pasta or slirp4netns
 fi
-run run -d --name web --memory 64m "${network[@]}" web "${arguments[@]}" ||
+run run -d --name web --memory 64m "${user[@]}" "${network[@]}" web "${arguments[@]}" ||
   { # where an ordinary user has no cgroup of his own
     "$camada" rm -f web >/dev/null 2>&1 || true
-    run run -d --name web "${network[@]}" web "${arguments[@]}"
+    run run -d --name web "${user[@]}" "${network[@]}" web "${arguments[@]}"
   }
 fetch
 run ps
@@ -69,14 +73,14 @@ step "Change one line and build again: what did not change comes from the cache"
 sed -i 's/Hello from a camada container/Hello again, after a rebuild/' "$work/web/server.c"
 run build -t web "$work/web"
 run rm -f web
-run run -d --name web "${network[@]}" web "${arguments[@]}"
+run run -d --name web "${user[@]}" "${network[@]}" web "${arguments[@]}"
 fetch
 run rm -f web
 
 step "A tag has a history: go back to the first build"
 run log web
 run rollback web
-run run -d --name web "${network[@]}" web "${arguments[@]}"
+run run -d --name web "${user[@]}" "${network[@]}" web "${arguments[@]}"
 fetch
 run rm -f web
 run log web
