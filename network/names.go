@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/camada/camada/errdefs"
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
@@ -110,7 +111,7 @@ func (n Names) Forwards() bool {
 const ResolverAddr = "127.0.0.11"
 
 // OpenResolver makes the sockets of a resolver in the network namespace of a process, and leads port 53 of ResolverAddr to them. They have
-// ports of their own, so that the container can have a name server itself. The caller closes them.
+// ports of their own, so that the container can have a name server itself; not where the kernel cannot translate. The caller closes them.
 func OpenResolver(pid int) (udp net.PacketConn, tcp net.Listener, err error) {
 	netns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
@@ -118,21 +119,36 @@ func OpenResolver(pid int) (udp net.PacketConn, tcp net.Listener, err error) {
 	}
 	defer netns.Close()
 	err = inNamespace(netns, func() error {
-		if udp, err = net.ListenPacket("udp4", ResolverAddr+":0"); err != nil { //nolint:noctx // it waits for nothing
+		if udp, tcp, err = listenResolver("0"); err != nil {
 			return err
 		}
-		if tcp, err = net.Listen("tcp4", ResolverAddr+":0"); err != nil { //nolint:noctx // as above
-			return err
+		err := leadToResolver(udp.LocalAddr(), tcp.Addr())
+		if err == nil {
+			return nil
 		}
-		return leadToResolver(udp.LocalAddr(), tcp.Addr())
+		udp.Close()
+		tcp.Close()
+		if errdefs.IsUnsupported(err) {
+			udp, tcp, err = listenResolver("53")
+		}
+		return err
 	})
 	if err != nil {
-		for _, c := range []interface{ Close() error }{udp, tcp} {
-			if c != nil {
-				_ = c.Close()
-			}
-		}
 		return nil, nil, fmt.Errorf("open the resolver: %w", err)
+	}
+	return udp, tcp, nil
+}
+
+// listenResolver makes sockets of UDP and TCP at a port of ResolverAddr.
+func listenResolver(port string) (net.PacketConn, net.Listener, error) {
+	udp, err := net.ListenPacket("udp4", ResolverAddr+":"+port) //nolint:noctx // it waits for nothing
+	if err != nil {
+		return nil, nil, err
+	}
+	tcp, err := net.Listen("tcp4", ResolverAddr+":"+port) //nolint:noctx // as above
+	if err != nil {
+		udp.Close()
+		return nil, nil, err
 	}
 	return udp, tcp, nil
 }
@@ -176,7 +192,7 @@ func leadToResolver(udp, tcp net.Addr) error {
 	}
 	err = c.Flush()
 	if errors.Is(err, unix.ENOENT) {
-		err = fmt.Errorf("%w (the kernel needs nft_nat)", err)
+		return errdefs.Unsupported("lead questions to the resolver: the kernel needs nft_nat: %w", err)
 	}
 	return rulesError("lead questions to the resolver", err)
 }

@@ -139,6 +139,7 @@ restart() {
 	check "restart: always" 'code 0' run -d --name always --restart always box sh -c "$program"
 	check "restart: unless-stopped" 'code 0' run -d --name unless --restart unless-stopped box sh -c "$program"
 	check "restart: one that the user stopped" 'code 0' sh -c 'camada run -d --name stopped --restart unless-stopped --network none box sleep 1000 && camada stop -t 0 stopped'
+	user_box
 	check "restart: a user's" 'code 0' as_user camada run -d --name always --restart always --network none box sh -c "$program"
 	check "service: it starts a container and ends, and the container goes on" '^true~code 0' sh -c 'systemd-run --quiet --wait --collect camada run -d --name job --network none box sleep 1000 &&
 		camada inspect -f "{{.State.Running}}" job && camada rm -f job >/dev/null'
@@ -161,10 +162,12 @@ restarted() {
 	check "no process is left" '^code 1' sh -c 'busybox ps -o args | grep -v grep | grep -E "container-monitor|sleep 1000"'
 }
 
+user_box() { as_user camada image inspect box >/dev/null 2>&1 || check "user: build" 'code 0' as_user camada build --progress plain -t box /srv/box; }
+
 # users: an ordinary user with ranges of ids, in a session that is delegated, and as he comes by ssh.
 users() {
 	check "user: info" 'Cgroups: +v2~.*code 0' as_user camada info
-	check "user: build" 'code 0' as_user camada build --progress plain -t box /srv/box
+	user_box
 	check "user: ids of the ranges" '^7:8~code 0' as_user camada run --rm --network none box stat -c %u:%g /new
 	check "user: memory limit kills" 'code 137' as_user camada run --name oom --network none --memory 32m box tail -c 64m /dev/zero
 	more "user: inspect says so" '^true~code 0' as_user camada inspect -f '{{.State.OOMKilled}}' oom
@@ -180,6 +183,7 @@ users() {
 }
 
 user_units() {
+	user_box
 	check "user: unit" 'code 0' as_user sh -c 'camada create --name unit --network none box sleep 1000 && mkdir -p .config/systemd/user && cd .config/systemd/user &&
 		camada generate systemd --new --files --name -t 1 unit && camada rm unit && systemctl --user daemon-reload && systemctl --user start container-unit'
 	soon "user: unit: the container runs" '^true~code 0' as_user camada inspect -f '{{.State.Running}}' unit
