@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// refused reports whether the kernel does not let this process have n more threads. Where it cannot be tried, it is not.
+func refused(n int) bool { return nested(n) == unix.EAGAIN }
+
 // nested makes n threads, each of which waits for the next one to end, and returns the error of the kernel that ended that, 0 for none. The threads use
 // no stack and no memory but one word, so that Go does not have to know of them; no signal reaches them.
 func nested(n int) unix.Errno {

@@ -25,7 +25,7 @@ const near = 8
 // limit is near, the calling thread makes that many threads for a moment, under each other.
 func Room(need int) error {
 	reached := limits(need)
-	if len(reached) == 0 || nested(need) != unix.EAGAIN {
+	if len(reached) == 0 || !refused(need) {
 		return nil
 	}
 	return errdefs.Limit("%d more processes and threads cannot be started: %s; end some, or raise the limit", need, strings.Join(reached, ", "))
