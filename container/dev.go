@@ -79,8 +79,11 @@ func (t *tree) device(d specs.LinuxDevice) error {
 	}
 	name := path.Join(parent, path.Base(d.Path))
 	base, rel := t.view(name)
-	if base == nil || rel == "" {
+	if base == nil {
 		return errdefs.Invalid("no device can be made there")
+	}
+	if rel == "" { // a mount of the spec stands there
+		return nil
 	}
 	dir, err := openDir(base, path.Dir(rel))
 	if err != nil {

@@ -104,7 +104,22 @@ func TestExecErrors(t *testing.T) {
 }
 
 func TestTerminal(t *testing.T) {
-	s := defaults(t, "sh", "-c", "tty; stty size; ls -l /dev/console >/dev/null && echo console; exec sleep 60")
+	for name, change := range map[string]func(*specs.Spec){
+		"plain": func(*specs.Spec) {},
+		"in a user namespace": func(s *specs.Spec) {
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+			s.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
+			s.Linux.GIDMappings = s.Linux.UIDMappings
+		},
+	} {
+		t.Run(name, func(t *testing.T) { terminalOf(t, change) })
+	}
+}
+
+// terminalOf looks at the terminals of a container's first and of a further process.
+func terminalOf(t *testing.T, change func(*specs.Spec)) {
+	s := defaults(t, "sh", "-c", "tty; stat -c %u:%g $(tty); stty size; ls -l /dev/console >/dev/null && echo console; exec sleep 60")
+	change(s)
 	s.Process.Terminal, s.Process.Cwd = true, "/tmp"
 	p, err := container.Start(context.Background(), container.Config{ID: unique(t), Spec: s, Rootfs: overlayOf(t, busybox(t)), DieWithParent: true})
 	if err != nil {
@@ -119,20 +134,20 @@ func TestTerminal(t *testing.T) {
 		}
 		buf = append(buf, b[:n]...)
 	}
-	if !strings.HasPrefix(string(buf), "/dev/pts/0") {
+	if !strings.HasPrefix(string(buf), "/dev/pts/0\r\n0:5\r\n") {
 		t.Errorf("output %q", buf)
 	}
 	if err := p.Resize(99, 33); err != nil {
 		t.Error(err)
 	}
-	joined := defaults(t, "sh", "-c", "tty; stty size")
+	joined := defaults(t, "sh", "-c", "tty; stat -c %u:%g $(tty)")
 	joined.Process.Terminal, joined.Process.Cwd = true, "/tmp"
 	e, err := container.Exec(context.Background(), container.ExecConfig{Pid: p.Pid(), ID: unique(t), Process: joined.Process})
 	if err != nil {
 		t.Fatal(err)
 	}
 	out, _ := io.ReadAll(e.Console) // ends with EIO
-	if !strings.HasPrefix(string(out), "/dev/pts/1") {
+	if !strings.HasPrefix(string(out), "/dev/pts/1\r\n0:5\r\n") {
 		t.Errorf("output of exec %q", out)
 	}
 	e.Console.Close()

@@ -360,6 +360,13 @@ func TestDevices(t *testing.T) {
 	if out != want {
 		t.Errorf("in a user namespace:\n%s\nwant:\n%s", out, want)
 	}
+	// Podman binds the host's devices one by one for a privileged container of an ordinary user.
+	bound, _ := shell(t, "grep -c ' /dev/zero ' /proc/self/mountinfo; head -c 3 /dev/zero | wc -c", func(s *specs.Spec) {
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/dev/zero", Type: "bind", Source: "/dev/zero", Options: []string{"bind"}})
+	})
+	if bound != "1\n3" {
+		t.Errorf("a bind where a device belongs: %q", bound)
+	}
 	// What the image has instead of /dev/null must not be taken for it (CVE-2025-31133).
 	root := busybox(t)
 	if err := os.Symlink("/proc/sysrq-trigger", filepath.Join(root, "dev/null")); err != nil {

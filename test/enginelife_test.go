@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -30,7 +31,7 @@ func (e *engine) lives(archive string) {
 			echo $(ulimit -n) $(ulimit -Hn) $(cat /proc/sys/net/ipv4/ip_forward)`,
 			want: "/dev/pts/0\r\n1000\r\n/tmp\r\nnamed\r\nCapEff: 0000000000000000 CapBnd: 0000000000000000 NoNewPrivs: 1 Seccomp: 2 \r\n" +
 				"made\r\nrefused\r\nthere\r\nrefused\r\n100 200 1"},
-		{name: "privileged, in namespaces of the host", flags: []string{"--privileged", "--pid", "host", "--uts", "host", "--ipc", "host"},
+		{name: "privileged, in namespaces of the host", flags: []string{"--privileged", "--pid", "host", "--uts", "host"},
 			script: "grep -e Seccomp: -e NoNewPrivs /proc/self/status; mount -t tmpfs t /tmp && echo mounted; test -d /proc/" + strconv.Itoa(os.Getpid()) + " && echo seen",
 			want:   "NoNewPrivs:\t0\nSeccomp:\t0\nmounted\nseen"},
 	} {
@@ -49,7 +50,9 @@ func (e *engine) lives(archive string) {
 	}
 	e.onTerminal("sized", resized, 5, "run", "-it", "--rm", "--network", "none", "img:1", "sh")
 	e.t.Run("life", func(t *testing.T) { e.in(t).life() })
-	e.t.Run("out of memory", func(t *testing.T) { e.in(t).exhaust() })
+	if e.limits {
+		e.t.Run("out of memory", func(t *testing.T) { e.in(t).exhaust() })
+	}
 	e.nothingLeft(before)
 }
 
@@ -151,12 +154,22 @@ func (e *engine) limited(pid string) {
 	expectLimit(t, pid, "memory", "memory.limit_in_bytes", "memory.max", "100663296")
 }
 
+// mapped looks at a container whose users are others outside, and at terminals of it.
+func (e *engine) mapped() {
+	t := e.t
+	t.Cleanup(func() { _, _, _ = e.try("", "rm", "-f", "mapped") })
+	e.run("run", "-dt", "--name", "mapped", "--network", "none", "--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536", "img:1", "sh", "-c", "echo $(stat -c %u:%g:%a $(busybox tty)); "+loop)
+	until(t, "the program says ready", func() bool { return strings.Contains(e.run("logs", "mapped"), "0:5:620\r\nready") })
+	if status, err := os.Stat("/proc/" + e.run("inspect", "-f", "{{.State.Pid}}", "mapped")); err != nil || status.Sys().(*syscall.Stat_t).Uid != 100000 {
+		t.Errorf("its process is another user's outside: %+v %v", status, err)
+	}
+	e.onTerminal("sized", resized, 5, "exec", "-it", "mapped", "sh")
+	e.run("rm", "-f", "mapped")
+}
+
 // exhaust lets containers run out of memory: one dies of it, the other looks on.
 func (e *engine) exhaust() {
 	t := e.t
-	if !e.limits {
-		t.Skip("containers of an ordinary user have no limits here")
-	}
 	const eat = "a=xxxxxxxx; while :; do a=$a$a; done"
 	args := []string{"run", "--name", "oom", "--network", "none", "--memory", "16m", "--memory-swap", "16m", "img:1", "sh", "-c"}
 	if out, messages, code := e.try("", append(args, eat)...); code != 137 {

@@ -56,6 +56,7 @@ func TestUnderEngines(t *testing.T) {
 		e := under(t, p, states, "podman", "--runtime", program)
 		e.context = context
 		e.lives(archive)
+		e.mapped()
 	})
 	t.Run("docker", func(t *testing.T) {
 		p := peers.Need(t, "dockerd", "docker", "containerd")

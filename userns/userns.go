@@ -80,6 +80,12 @@ func OneID() bool {
 	return len(rows) == 3 && rows[2] == "1"
 }
 
+// Nested reports whether this process is in another user namespace than the machine's first, whoever made it.
+func Nested() bool {
+	b, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && strings.Join(strings.Fields(string(b)), " ") != "0 0 4294967295"
+}
+
 // IsChild reports whether this process is the child of Reexec whose ids are not yet mapped.
 func IsChild() bool { return len(os.Args) > 0 && os.Args[0] == childName }
 

@@ -89,9 +89,9 @@ A container is a directory with a config.json (a bundle); neither the store nor 
 	return cmd
 }
 
-// runtimeRoot is where states are kept when nobody says otherwise.
+// runtimeRoot is where states are kept when nobody says otherwise. An engine of an ordinary user calls in a user namespace that it made.
 func runtimeRoot() string {
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && (os.Geteuid() != 0 || userns.Rootless()) {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && (os.Geteuid() != 0 || userns.Nested()) {
 		return filepath.Join(dir, "camada", "runtime")
 	}
 	return "/run/camada/runtime"
