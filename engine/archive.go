@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/camada/camada/archive/compression"
@@ -274,5 +275,17 @@ func (e *Engine) changedConfig(ctx context.Context, changes []string) (image.Exe
 		return image.ExecConfig{}, err
 	}
 	_, cfg, err := image.ReadConfig(ctx, e.content, res.Config)
+	if !slices.ContainsFunc(changes, setsPath) { // it is the builder's, which the image that is changed shall not get in place of its own
+		cfg.Config.Env = slices.DeleteFunc(cfg.Config.Env, func(kv string) bool { return strings.HasPrefix(kv, "PATH=") })
+	}
 	return cfg.Config, err
+}
+
+// setsPath reports whether an instruction gives the variable PATH a value.
+func setsPath(change string) bool {
+	words := strings.Fields(change)
+	if len(words) < 2 || !strings.EqualFold(words[0], "ENV") {
+		return false
+	}
+	return words[1] == "PATH" || slices.ContainsFunc(words[1:], func(w string) bool { return strings.HasPrefix(w, "PATH=") })
 }

@@ -61,6 +61,9 @@ func (e *Engine) execProcess(ctx context.Context, c *record.Container, opts Exec
 		}
 	}
 	sp, err := e.execSpec(ctx, c, opts)
+	if errdefs.IsInvalid(err) { // a user or a directory that is not there
+		err = &container.StartError{Code: 126, Err: err}
+	}
 	if err != nil {
 		tell(nil, err)
 		return 0, err
@@ -76,6 +79,9 @@ func (e *Engine) execProcess(ctx context.Context, c *record.Container, opts Exec
 	s.started(err)
 	if err != nil {
 		s.finish()
+		if _, ok := StartCode(err); !ok && !errdefs.IsConflict(err) && !errdefs.IsNotFound(err) {
+			err = &container.StartError{Code: 126, Err: err}
+		}
 		tell(nil, err)
 		return 0, err
 	}

@@ -184,6 +184,8 @@ type RunOptions struct {
 	LifeOptions
 	// Timings collects where the time of the start goes; nil does not.
 	Timings *Timings `json:"-"`
+	// Warn is told what was asked for and cannot be had, when that is no reason to give up; nil drops it.
+	Warn func(text string) `json:"-"`
 	// OnPull is called when the image has to be pulled, and calls what does that; nil does it without a word.
 	OnPull func(pull func(progress.Sink) error) error `json:"-"`
 	// Stdin, Stdout and Stderr are the caller's.

@@ -59,7 +59,7 @@ func (e *Engine) Containers(ctx context.Context, filter ContainerFilter) ([]Cont
 
 func (e *Engine) row(ctx context.Context, st *statuses, c *record.Container, f ContainerFilter) ContainerRow {
 	r := ContainerRow{
-		ID: c.Config.ID, Image: c.Config.ImageName, Command: strings.Join(c.Config.Command, " "), CreatedAt: c.Config.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
+		ID: c.Config.ID, Image: c.Config.ImageName, Command: commandText(c.Config.Command), CreatedAt: c.Config.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
 		RunningFor: HumanDuration(time.Since(c.Config.Created)) + " ago", Ports: portsText(c), State: st.of(c), Status: statusText(st, c), Size: "0B",
 		Names: c.Config.Name, Labels: labelsText(c.Config.Labels), Networks: c.Config.Network, LocalVolumes: "0", labels: c.Config.Labels,
 	}
@@ -159,4 +159,15 @@ func healthText(h *record.Health) string {
 		return " (health: starting)"
 	}
 	return " (" + h.Status + ")"
+}
+
+// commandText is a command in one line, as docker shows it: arguments with spaces are quoted.
+func commandText(command []string) string {
+	words := slices.Clone(command)
+	for i := 1; i < len(words); i++ {
+		if strings.Contains(words[i], " ") {
+			words[i] = "'" + words[i] + "'"
+		}
+	}
+	return strings.Join(words, " ")
 }

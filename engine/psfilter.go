@@ -81,10 +81,12 @@ func (e *Engine) containerTest(list []*record.Container, name, v string) (test, 
 		return func(c *record.Container) bool {
 			return slices.ContainsFunc(c.Config.Mounts, func(m record.Mount) bool { return m.Name == v || m.Source == v || m.Destination == v })
 		}, nil
+	case "health":
+		return healthTest(v)
 	case "publish":
 		return publishTest(v)
 	}
-	return nil, errdefs.Invalid("--filter %q: want id, name, label, exited, status, ancestor, before, since, volume, network or publish", name+"="+v)
+	return nil, errdefs.Invalid("--filter %q: want id, name, label, exited, status, ancestor, before, since, volume, network, health or publish", name+"="+v)
 }
 
 func statusTest(v string) (test, error) {
@@ -93,6 +95,20 @@ func statusTest(v string) (test, error) {
 	}
 	var st statuses
 	return func(c *record.Container) bool { return st.of(c) == v }, nil
+}
+
+// healthTest chooses by what health checks found; none is for containers without one.
+func healthTest(v string) (test, error) {
+	if !slices.Contains([]string{"starting", "healthy", "unhealthy", "none"}, v) {
+		return nil, errdefs.Invalid("--filter health=%s: want starting, healthy, unhealthy or none", v)
+	}
+	return func(c *record.Container) bool {
+		found := "none"
+		if h := c.Health(); h != nil && h.Status != "" {
+			found = string(h.Status)
+		}
+		return found == v
+	}, nil
 }
 
 // ofImage reports whether a container was made of the image of this name, ID or digest.

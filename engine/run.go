@@ -176,6 +176,7 @@ func launchOf(c *record.Container) (*launch, error) {
 
 // prepare finds the image, unpacks it where that was not done yet, and makes snapshot and record.
 func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) {
+	opts.weigh()
 	l := &launch{opts: opts}
 	if opts.Workdir != "" && !path.IsAbs(opts.Workdir) {
 		return nil, errdefs.Invalid("-w %s: want an absolute path", opts.Workdir)

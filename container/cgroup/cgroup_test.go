@@ -155,6 +155,12 @@ func touch(t *testing.T, p string) {
 
 func p[T any](v T) *T { return &v }
 
+func weights(major, minor int64, weight uint16) []specs.LinuxWeightDevice {
+	d := specs.LinuxWeightDevice{Weight: &weight}
+	d.Major, d.Minor = major, minor
+	return []specs.LinuxWeightDevice{d}
+}
+
 func TestV2Files(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -171,6 +177,9 @@ func TestV2Files(t *testing.T) {
 		{"no quota", specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: p(int64(-1))}}, map[string]string{"cpu.max": "max"}},
 		{"io", specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: p(uint16(500)), ThrottleReadBpsDevice: []specs.LinuxThrottleDevice{{LinuxBlockIODevice: specs.LinuxBlockIODevice{Major: 8, Minor: 16}, Rate: 1024}}}},
 			map[string]string{"io.weight": "default 4950", "io.max": "8:16 rbps=1024"}},
+		{"io of bfq", specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: p(uint16(500))}}, map[string]string{"io.bfq.weight": "500"}},
+		{"io of a device", specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{WeightDevice: weights(8, 16, 300)}}, map[string]string{"io.weight": "8:16 2930"}},
+		{"io of a device of bfq", specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{WeightDevice: weights(8, 16, 300)}}, map[string]string{"io.bfq.weight": "8:16 300"}},
 		{"huge pages", specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 4096}}}, map[string]string{"hugetlb.2MB.max": "4096"}},
 		{"unified", specs.LinuxResources{Unified: map[string]string{"memory.high": "5", "cgroup.max.depth": "2"}}, map[string]string{"memory.high": "5", "cgroup.max.depth": "2"}},
 	} {

@@ -1,10 +1,15 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/camada/camada/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // The io controller (blkio on v1): weights, and limits of bytes and operations
@@ -109,7 +114,7 @@ func weightV2(dir, device string, weight uint16) error {
 		return errdefs.Invalid("io weight %d: not within 10 and 1000", weight)
 	}
 	err := write(dir, "io.bfq.weight", device+fmt.Sprint(weight))
-	if !gone(err) {
+	if !gone(err) && !errors.Is(err, unix.EOPNOTSUPP) { // the last: the device has another scheduler
 		return err
 	}
 	converted := 1 + (uint64(weight)-10)*9999/990
@@ -117,6 +122,16 @@ func weightV2(dir, device string, weight uint16) error {
 		device = "default "
 	}
 	return write(dir, "io.weight", device+fmt.Sprint(converted))
+}
+
+// WeighsDevices reports whether weights of devices are heeded whatever scheduler a device has: by the io.cost controller of v2.
+func WeighsDevices() bool {
+	l, err := Detect()
+	if err != nil || l.V1["blkio"] != "" {
+		return false
+	}
+	b, err := os.ReadFile(filepath.Join(l.Unified, "io.cost.qos"))
+	return err == nil && strings.Contains(string(b), "enable=1")
 }
 
 // writeFirst writes to the first of the files that exists.

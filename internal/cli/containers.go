@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/camada/camada/engine"
+	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/cli/format"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -162,7 +163,12 @@ func (a *app) rmCommand() *cobra.Command {
 			}
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				return a.each(args, func(name string) error {
-					if err := e.RemoveContainer(cmd.Context(), name, force, volumes); err != nil {
+					err := e.RemoveContainer(cmd.Context(), name, force, volumes)
+					if force && errdefs.IsNotFound(err) { // as it shall be
+						fmt.Fprintln(a.stderr, "camada:", err)
+						return nil
+					}
+					if err != nil {
 						return err
 					}
 					fmt.Fprintln(a.stdout, name)

@@ -58,7 +58,7 @@ func (a *app) runRun(cmd *cobra.Command, o runOptions) error {
 	o.streams()
 	signals, stop := passedOn()
 	defer stop()
-	o.Signals, o.OnPull = signals, a.onPull(&o)
+	o.Signals, o.OnPull, o.Warn = signals, a.onPull(&o), a.warn
 	if err := o.completeTimings(); err != nil {
 		return &exitError{code: codeUsage, err: err}
 	}
@@ -84,6 +84,9 @@ func (a *app) runRun(cmd *cobra.Command, o runOptions) error {
 	}
 	return nil
 }
+
+// warn tells of what cannot be had, and goes on.
+func (a *app) warn(text string) { fmt.Fprintln(a.stderr, "WARNING:", text) }
 
 // startError gives the error of a start its exit code: that of the program, or else the given one.
 func startError(err error, code int) error {

@@ -24,7 +24,7 @@ func (a *app) createCommand() *cobra.Command {
 			if err := o.complete(cmd.Flags()); err != nil {
 				return &exitError{code: codeUsage, err: err}
 			}
-			o.OnPull = a.onPull(&o)
+			o.OnPull, o.Warn = a.onPull(&o), a.warn
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				id, err := e.Create(cmd.Context(), o.RunOptions)
 				if err == nil {
