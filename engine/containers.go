@@ -151,7 +151,7 @@ func send(c *record.Container, sig unix.Signal) error {
 
 // obey lets a paused container go on that got a signal to end.
 func obey(c *record.Container, sig unix.Signal) error {
-	if stop, err := parseSignal(c.Config.StopSignal); sig != unix.SIGKILL && (err != nil || sig != stop) {
+	if sig != unix.SIGKILL && sig != stopSignal(c) {
 		return nil
 	}
 	return thaw(c)
