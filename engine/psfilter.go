@@ -105,7 +105,7 @@ func healthTest(v string) (test, error) {
 	return func(c *record.Container) bool {
 		found := "none"
 		if h := c.Health(); h != nil && h.Status != "" {
-			found = string(h.Status)
+			found = h.Status
 		}
 		return found == v
 	}, nil
