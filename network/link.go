@@ -53,11 +53,13 @@ func (c *rtnl) linkByName(name string) (link, error) {
 	return l, err
 }
 
+// operUp is the state of an interface that takes packets: IF_OPER_UP.
+const operUp = 6
+
 // awaitCarrier waits until the kernel has noticed that both ends of a pair are
-// up, which it does in the background: before that it drops their packets. It
+// up, or that a bridge has a port that is, which it does in the background: before that it drops their packets. It
 // mostly has by the time of asking; the limit is its own slowest pace.
 func (c *rtnl) awaitCarrier(name string) error {
-	const operUp = 6 // IF_OPER_UP
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Microsecond) {
 		l, err := c.linkByName(name)
 		if err != nil || l.state == operUp {

@@ -88,8 +88,14 @@ func awaitAll(c *rtnl, plans []plan) error {
 		if p.Host == "" {
 			continue
 		}
-		if err := c.awaitCarrier(p.Host); err != nil {
-			return err
+		names := []string{p.Host}
+		if p.parent.state != operUp { // a bridge that had no other port, which drops packets for as long
+			names = append(names, p.parent.name)
+		}
+		for _, name := range names {
+			if err := c.awaitCarrier(name); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -55,7 +55,7 @@ else
   done
 fi
 
-# containerd, with camada under two names: as the runtime of pods, and as that of pods with users of their own.
+# containerd, with camada as a runtime of pods.
 mkdir -p "$W/cni" "$W/containerd" /run/containerd
 cat >"$W/cni/net.conflist" <<EOF
 {"cniVersion": "0.4.0", "name": "pods", "plugins": [{"type": "bridge", "bridge": "pods", "isGateway": true, "ipMasq": false,
@@ -73,6 +73,9 @@ state = "/run/containerd"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "$CNI_BIN"
     conf_dir = "$W/cni"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    default_runtime_name = "camada"
+    snapshotter = "native"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.camada]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.camada.options]
