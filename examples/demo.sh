@@ -45,7 +45,7 @@ run info
 
 step "Base images, straight from the signed Debian archive"
 base=(--variant minbase --include tcc,libc6-dev); user=()
-if "$camada" info | grep -q 'rootless, 1 id'; then # no uidmap, no ranges of ids: no scripts of packages that need them, and no user but root
+if [[ "$("$camada" info)" == *'rootless, 1 id'* ]]; then # no uidmap, no ranges of ids: no scripts of packages that need them, and no user but root
   base=(--variant distroless --include dash,coreutils,tcc,libc6-dev); user=(--user 0)
 fi
 run base debian "${base[@]}" -t demo/debian

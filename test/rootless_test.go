@@ -280,7 +280,7 @@ func TestRootlessOneID(t *testing.T) {
 		}
 		u.camada("run", "-d", "--name", "one", "--network", "none", "app", "sleep", "100")
 		u.says("0", "exec", "one", "id", "-u")
-		u.refused(1, []string{"user 33 does not exist"}, "exec", "-u", "33", "one", "true")
+		u.refused(126, []string{"user 33 does not exist"}, "exec", "-u", "33", "one", "true")
 		u.camada("rm", "-f", "one")
 		if out := u.camada("fsck"); !strings.Contains(out, "no problems") {
 			t.Error(out)
