@@ -1,0 +1,166 @@
+package secret
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/camada/camada/errdefs"
+	"golang.org/x/sync/errgroup"
+)
+
+// MaxTotal is how many secrets of a directory or an archive are told.
+const MaxTotal = 10000
+
+// Summary is what was found in many files.
+type Summary struct {
+	// Findings are sorted by path and place.
+	Findings []Finding
+	// Files and Bytes are how much was read.
+	Files int
+	Bytes int64
+	// More are files of which not all findings are told, Unread those that could not be read.
+	More   []string `json:",omitempty"`
+	Unread []string `json:",omitempty"`
+	// Cut is set when there are more than MaxTotal findings.
+	Cut bool `json:",omitempty"`
+}
+
+func (s *Summary) add(name string, n int64, res Result) {
+	s.Files++
+	s.Bytes += n
+	if res.More {
+		s.More = append(s.More, name)
+	}
+	room := MaxTotal - len(s.Findings)
+	if len(res.Findings) > room {
+		s.Cut = true
+		res.Findings = res.Findings[:room]
+	}
+	s.Findings = append(s.Findings, res.Findings...)
+}
+
+func (s *Summary) sort() {
+	slices.SortStableFunc(s.Findings, func(a, b Finding) int { return strings.Compare(a.Path, b.Path) })
+	slices.Sort(s.More)
+	slices.Sort(s.Unread)
+}
+
+// counted counts what is read.
+type counted struct {
+	io.Reader
+	n int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// Tree looks into all regular files of a file system. Those that cannot be read are in the summary.
+func (s *Scanner) Tree(ctx context.Context, fsys fs.FS) (Summary, error) {
+	var sum Summary
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	unread := func(name string) {
+		mu.Lock()
+		defer mu.Unlock()
+		sum.Unread = append(sum.Unread, s.Mask(name))
+	}
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			if name == "." {
+				return err
+			}
+			unread(name)
+			return nil
+		}
+		if !d.Type().IsRegular() {
+			return gctx.Err()
+		}
+		g.Go(func() error {
+			f, err := fsys.Open(name)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // gone by now
+			}
+			if err != nil {
+				unread(name)
+				return nil
+			}
+			defer f.Close()
+			c := &counted{Reader: f}
+			res, err := s.Scan(gctx, c, name)
+			if err != nil {
+				if gctx.Err() != nil {
+					return err
+				}
+				unread(name)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			sum.add(name, c.n, res)
+			return nil
+		})
+		return nil
+	})
+	err = errors.Join(err, g.Wait())
+	sum.sort()
+	return sum, err
+}
+
+// Tar looks into all regular files of a tar, such as a layer, and reads it to its end. A path that is in it more than once counts each time.
+func (s *Scanner) Tar(ctx context.Context, r io.Reader) (Summary, error) {
+	var sum Summary
+	tr := tar.NewReader(r)
+	for {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
+			if ctx.Err() != nil {
+				return sum, ctx.Err()
+			}
+			return sum, fmt.Errorf("look for secrets in a tar: %w", errdefs.Corrupt("malformed tar: %w", err))
+		}
+		if h.Typeflag != tar.TypeReg || h.Size == 0 {
+			continue
+		}
+		name := path.Clean(strings.TrimLeft(h.Name, "/"))
+		c := &counted{Reader: tr}
+		res, err := s.Scan(ctx, c, name)
+		if err != nil {
+			return sum, err
+		}
+		sum.add(name, c.n, res)
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil { // its digest is checked at the end
+		return sum, err
+	}
+	sum.sort()
+	return sum, nil
+}
+
+// Version changes whenever other things may be found.
+func (s *Scanner) Version() string {
+	h := sha256.New()
+	h.Write([]byte(codeVersion))
+	h.Write(gitleaksRules)
+	h.Write(ownRules)
+	return hex.EncodeToString(h.Sum(nil)[:6])
+}
+
+// codeVersion changes when the code finds other things with the same rules.
+const codeVersion = "1"
