@@ -6,8 +6,8 @@
 //		fmt.Println(p.Name, p.Version, p.PURL)
 //	}
 //
-// It knows dpkg (with the files that distroless images have), apk and os-release. A
-// database that it cannot read is named in Inventory.Unread, so that an empty list is
+// It knows dpkg (with the files that distroless images have), apk, rpm in its three databases, and os-release; package language knows what
+// belongs to programming languages. A database that it cannot read is named in Inventory.Unread, so that an empty list is
 // never mistaken for an image without packages.
 //
 // The file system is hostile: sizes, counts and lengths are bounded, and no name that it
@@ -41,9 +41,9 @@ const (
 
 // Package is one installed package.
 type Package struct {
-	// Type is the kind of package as purl has it: "deb" or "apk".
+	// Type is the kind of package as purl has it: "deb", "apk", "rpm", or of a language.
 	Type string `json:"type"`
-	// Name and Version are the package manager's.
+	// Name and Version are the package manager's; of rpm the version is [EPOCH:]VERSION-RELEASE.
 	Name    string `json:"name"`
 	Version string `json:"version"`
 	// Arch is the architecture by the package manager's name; it may be empty.
@@ -58,9 +58,12 @@ type Package struct {
 	Supplier string `json:"supplier,omitempty"`
 	// PURL is the package URL (purl-spec), e.g. pkg:deb/debian/libc6@2.36-9?arch=amd64&distro=debian-12.
 	PURL string `json:"purl"`
-	// Found is the path of the database that lists it, without a leading slash.
+	// Found is the path of the database that lists it, or of the file that is or tells of it, without a leading slash.
 	Found string `json:"found"`
 }
+
+// OfSystem reports whether the package is the system's, and not one of a programming language.
+func (p *Package) OfSystem() bool { return p.Type == "deb" || p.Type == "apk" || p.Type == "rpm" }
 
 // Distribution is what os-release (os-release(5)) says; all may be empty.
 type Distribution struct {
@@ -73,10 +76,10 @@ type Distribution struct {
 // Inventory is what is installed.
 type Inventory struct {
 	Distribution Distribution `json:"distribution"`
-	// Packages are sorted by type, name, version and architecture; none is there twice.
+	// Packages are sorted by type, name, version, architecture and file. None is there twice, but those of languages are there once for each file.
 	Packages []Package `json:"packages"`
-	// Unread are databases that are there and that cannot be read: of a kind that is not known here, such as rpm's, or behind
-	// a link that leads out of the root.
+	// Unread are databases and files that are there and that cannot be read: of a kind that is not known here, such as pacman's, behind a link that leads out
+	// of the root, or a file of a language that is damaged.
 	Unread []string `json:"unread,omitempty"`
 }
 
@@ -98,14 +101,40 @@ func extractors() []extractor {
 		{"var/lib/dpkg/status.d", func(name string) bool { return !strings.HasSuffix(name, ".md5sums") }, readDpkg},
 		{"lib/apk/db", is("installed"), readApk},
 		{"usr/lib/apk/db", is("installed"), readApk},
-		{"var/lib/rpm", isRPM, nil},
-		{"usr/lib/sysimage/rpm", isRPM, nil},
+		{"var/lib/rpm", is("rpmdb.sqlite"), rpmReader(rpmSQLite)},
+		{"var/lib/rpm", is("rpmdb.sqlite-wal"), readRest},
+		{"var/lib/rpm", is("Packages.db"), rpmReader(rpmNDB)},
+		{"var/lib/rpm", is("Packages"), rpmReader(rpmBDB)},
+		{"usr/lib/sysimage/rpm", is("rpmdb.sqlite"), rpmReader(rpmSQLite)},
+		{"usr/lib/sysimage/rpm", is("rpmdb.sqlite-wal"), readRest},
+		{"usr/lib/sysimage/rpm", is("Packages.db"), rpmReader(rpmNDB)},
+		{"usr/lib/sysimage/rpm", is("Packages"), rpmReader(rpmBDB)},
 		{"var/lib/pacman/local", is("ALPM_DB_VERSION"), nil},
 	}
 }
 
-func isRPM(name string) bool {
-	return name == "rpmdb.sqlite" || name == "Packages" || name == "Packages.db"
+// Dirs are the directories whose files Read looks at; what is below them is not among them.
+func Dirs() []string {
+	out := []string{"etc", "usr/lib"}
+	for _, x := range extractors() {
+		if !slices.Contains(out, x.dir) {
+			out = append(out, x.dir)
+		}
+	}
+	return out
+}
+
+// Wanted reports whether Read looks at a file of one of the Dirs.
+func Wanted(dir, name string) bool {
+	if dir == "etc" || dir == "usr/lib" {
+		return name == "os-release"
+	}
+	for _, x := range extractors() {
+		if x.dir == dir && x.match(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // Read reads what is installed in a root file system. A database that is damaged is an error of class ErrInvalid,
@@ -224,6 +253,10 @@ func (inv *Inventory) add(root fs.FS, x extractor, name string) error {
 	}
 	defer f.Close()
 	pkgs, err := x.read(inv.Distribution, io.LimitReader(f, maxFile))
+	if errors.Is(err, errUnread) {
+		inv.Unread = append(inv.Unread, name)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -238,11 +271,24 @@ func (inv *Inventory) add(root fs.FS, x extractor, name string) error {
 }
 
 func (inv *Inventory) sort() {
-	slices.SortStableFunc(inv.Packages, func(a, b Package) int {
-		return cmp.Or(strings.Compare(a.Type, b.Type), strings.Compare(a.Name, b.Name),
-			strings.Compare(a.Version, b.Version), strings.Compare(a.Arch, b.Arch))
-	})
+	slices.SortStableFunc(inv.Packages, Compare)
 	inv.Packages = slices.CompactFunc(inv.Packages, func(a, b Package) bool {
 		return a.Type == b.Type && a.Name == b.Name && a.Version == b.Version && a.Arch == b.Arch
 	})
+}
+
+// Compare orders packages as inventories have them.
+func Compare(a, b Package) int {
+	return cmp.Or(strings.Compare(a.Type, b.Type), strings.Compare(a.Name, b.Name),
+		strings.Compare(a.Version, b.Version), strings.Compare(a.Arch, b.Arch), strings.Compare(a.Found, b.Found))
+}
+
+// Join adds packages of languages, and the files that could not be read.
+func (inv *Inventory) Join(pkgs []Package, unread []string) error {
+	if len(inv.Packages)+len(pkgs) > MaxPackages {
+		return errdefs.Limit("more than %d packages", MaxPackages)
+	}
+	inv.Packages, inv.Unread = append(inv.Packages, pkgs...), append(inv.Unread, unread...)
+	slices.SortStableFunc(inv.Packages, Compare)
+	return nil
 }

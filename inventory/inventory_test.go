@@ -131,8 +131,8 @@ func TestNothingAndUnread(t *testing.T) {
 	if err != nil || len(inv.Packages) != 0 || inv.Packages == nil || inv.Unread != nil {
 		t.Errorf("an empty root: %+v, %v", inv, err)
 	}
-	inv, err = Read(context.Background(), fstest.MapFS{"var/lib/rpm/rpmdb.sqlite": file("SQLite")})
-	if err != nil || !reflect.DeepEqual(inv.Unread, []string{"var/lib/rpm/rpmdb.sqlite"}) {
+	inv, err = Read(context.Background(), fstest.MapFS{"var/lib/rpm/rpmdb.sqlite-wal": file("WAL"), "var/lib/pacman/local/ALPM_DB_VERSION": file("9")})
+	if err != nil || !reflect.DeepEqual(inv.Unread, []string{"var/lib/rpm/rpmdb.sqlite-wal", "var/lib/pacman/local/ALPM_DB_VERSION"}) {
 		t.Errorf("rpm: %+v, %v", inv, err)
 	}
 }

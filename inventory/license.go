@@ -30,17 +30,46 @@ func (inv *Inventory) readLicenses(ctx context.Context, root fs.FS) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		f, err := open(root, "usr/share/doc/"+p.Name+"/copyright", maxFile)
+		f, err := open(root, p.copyright(), maxFile)
 		if f == nil || err != nil {
 			continue // such as a link that leads out
 		}
-		data, err := io.ReadAll(io.LimitReader(f, maxCopyright))
-		f.Close()
-		if err == nil {
-			p.License = copyright(data)
+		if license, err := License(f); err == nil {
+			p.License = license
 		}
+		f.Close()
 	}
 	return nil
+}
+
+// copyright is the path of the file that tells of a Debian package's licences.
+func (p *Package) copyright() string { return docs + p.Name + "/copyright" }
+
+// docs is where Debian's packages have their copyright files.
+const docs = "usr/share/doc/"
+
+// LicenseFile returns the path of the file that License reads for a package; "" when there is no such, or the package has a licence already.
+func LicenseFile(p *Package) string {
+	if p.Type != "deb" || p.License != "" || strings.Contains(p.Name, "/") || !fs.ValidPath(p.copyright()) {
+		return ""
+	}
+	return p.copyright()
+}
+
+// IsLicenseFile reports whether a path is that of a package's LicenseFile.
+func IsLicenseFile(name string) bool {
+	rest, ok := strings.CutPrefix(name, docs)
+	if !ok {
+		return false
+	}
+	dir, ok := strings.CutSuffix(rest, "/copyright")
+	return ok && !strings.Contains(dir, "/")
+}
+
+// License reads the licences of a package from its LicenseFile; "" when it is not written for programs.
+func License(r io.Reader) (string, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxCopyright))
+	return copyright(data), err
 }
 
 // copyright returns the short names of the licences in a copyright file, in order of their names and joined by

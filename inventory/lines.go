@@ -75,6 +75,22 @@ func (p *Package) check() error {
 	return nil
 }
 
+// qualifiers writes those of a package URL, in order of their names.
+type qualifiers struct {
+	b         *strings.Builder
+	separator byte
+}
+
+func (q *qualifiers) add(name, value string) {
+	if value == "" {
+		return
+	}
+	q.b.WriteByte(q.separator)
+	q.separator = '&'
+	q.b.WriteString(name + "=")
+	escape(q.b, value)
+}
+
 // purl makes the package URL (purl-spec): type, namespace, name, version, and the qualifiers in order of their names.
 func (p *Package) purl(d Distribution, namespace string) string {
 	var b strings.Builder
@@ -84,28 +100,19 @@ func (p *Package) purl(d Distribution, namespace string) string {
 	escape(&b, strings.ToLower(p.Name))
 	b.WriteByte('@')
 	escape(&b, p.Version)
-	sep := byte('?')
-	add := func(name, value string) {
-		if value == "" {
-			return
-		}
-		b.WriteByte(sep)
-		sep = '&'
-		b.WriteString(name + "=")
-		escape(&b, value)
-	}
-	add("arch", p.Arch)
+	q := qualifiers{b: &b, separator: '?'}
+	q.add("arch", p.Arch)
 	if d.ID != "" && d.VersionID != "" {
-		add("distro", d.ID+"-"+d.VersionID)
+		q.add("distro", d.ID+"-"+d.VersionID)
 	} else if d.ID != "" && d.Codename != "" {
-		add("distro", d.Codename)
+		q.add("distro", d.Codename)
 	}
 	if p.Source != p.Name || p.SourceVersion != p.Version {
 		up := p.Source
 		if p.SourceVersion != p.Version {
 			up += "@" + p.SourceVersion
 		}
-		add("upstream", up)
+		q.add("upstream", up)
 	}
 	return b.String()
 }

@@ -1,0 +1,133 @@
+// Package language finds the packages of programming languages: what is installed (Go and Rust binaries, node_modules, Python's dist-info, jars,
+// gems), and what lock files ask for.
+//
+//	if language.Wanted(name, mode, size) {
+//		pkgs, err := language.Parse(name, data)
+//	}
+//	pkgs, unread, err := language.ReadTree(ctx, os.DirFS(root))
+//
+// Each file is read by itself, by a pure function of its name and bytes. So what is in a layer can be kept, and stays true.
+//
+// Files are hostile: their sizes, the numbers of packages, and the depths and sizes of archives in archives are bounded. What breaks its own format, or a
+// bound, is an error, and whoever lists packages must tell of it.
+package language
+
+import (
+	"bytes"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/inventory"
+)
+
+// The bounds of what is read, in bytes.
+const (
+	// maxText is the size of a lock file or another text.
+	maxText = 64 << 20
+	// MaxFile is the size of a program or an archive: of any file.
+	MaxFile = 384 << 20
+	// minProgram is the size of the smallest program that is looked at. Those that Go and Rust make are larger.
+	minProgram = 96 << 10
+)
+
+// found collects the packages of one file.
+type found struct {
+	name string
+	out  []inventory.Package
+	seen map[string]bool
+}
+
+// add keeps a package, once. One without a version is none: nothing can be said of it.
+func (f *found) add(typ, name, version, license string) error {
+	key := name + "\x00" + version
+	if name == "" || version == "" || f.seen[key] {
+		return nil
+	}
+	f.seen[key] = true
+	if len(f.out) >= inventory.MaxPackages {
+		return errdefs.Limit("more than %d packages", inventory.MaxPackages)
+	}
+	p, err := inventory.Library(inventory.Package{Type: typ, Name: name, Version: version, License: license, Found: f.name})
+	if err != nil {
+		return err
+	}
+	f.out = append(f.out, p)
+	return nil
+}
+
+// format is one kind of file.
+type format struct {
+	// match tells by a clean path, and its last part, whether a file is one.
+	match func(name, base string) bool
+	limit int64
+	read  func(f *found, data []byte) error
+}
+
+// formatOf returns the kind of a file by its path; nil when it is none.
+func formatOf(name string) *format {
+	base := path.Base(name)
+	is := func(names ...string) func(string, string) bool {
+		return func(_, base string) bool { return slices.Contains(names, base) }
+	}
+	for _, x := range []format{
+		{isNodePackage, maxText, readNodePackage},
+		{isNodeLock, maxText, readNodeLock},
+		{is("yarn.lock"), maxText, readYarn},
+		{is("pnpm-lock.yaml"), maxText, readPnpm},
+		{isPythonMetadata, maxText, readPythonMetadata},
+		{isRequirements, maxText, readRequirements},
+		{is("Pipfile.lock"), maxText, readPipfile},
+		{is("poetry.lock", "uv.lock", "pdm.lock"), maxText, readPythonLock},
+		{is("Cargo.lock"), maxText, readCargo},
+		{is("Gemfile.lock", "gems.locked"), maxText, readGemfile},
+		{isGemspec, maxText, readGemspec},
+		{is("composer.lock"), maxText, readComposer},
+		{isComposerInstalled, maxText, readComposer},
+		{is("packages.lock.json"), maxText, readNuGet},
+		{func(_, base string) bool { return strings.HasSuffix(base, ".deps.json") }, maxText, readDeps},
+		{is("gradle.lockfile"), maxText, readGradle},
+		{func(_, base string) bool { return isJar(base) }, MaxFile, readJar},
+	} {
+		if x.match(name, base) {
+			return &x
+		}
+	}
+	return nil
+}
+
+// Wanted reports whether Parse is to be asked about a regular file: one with a name that tells of packages, or what may be a program. The path is clean and
+// relative to the root; size is in bytes.
+func Wanted(name string, mode fs.FileMode, size int64) bool {
+	return mode&0o111 != 0 && size >= minProgram || formatOf(name) != nil
+}
+
+// isProgram reports whether a file begins as a program does (ELF).
+func isProgram(data []byte) bool { return bytes.HasPrefix(data, []byte("\x7fELF")) }
+
+// Parse reads the packages that a file tells of, each once. A file that breaks its format is ErrInvalid, one that is too large, or has too many,
+// ErrLimit.
+func Parse(name string, data []byte) ([]inventory.Package, error) {
+	f := &found{name: name, seen: map[string]bool{}}
+	x := formatOf(name)
+	if x == nil {
+		x = &format{limit: MaxFile, read: readProgram}
+	}
+	if int64(len(data)) > x.limit {
+		return nil, errdefs.Limit("%s is larger than %d bytes", name, x.limit)
+	}
+	if err := x.read(f, data); err != nil {
+		if !errdefs.IsLimit(err) {
+			return nil, errdefs.Invalid("read the packages of %s: %w", name, err)
+		}
+		return nil, err
+	}
+	return f.out, nil
+}
+
+// within reports whether a directory of this name is on the path.
+func within(name, dir string) bool {
+	return strings.HasPrefix(name, dir+"/") || strings.Contains(name, "/"+dir+"/")
+}

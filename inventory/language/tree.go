@@ -1,0 +1,95 @@
+package language
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/inventory"
+)
+
+// maxTree is how many files and directories of a tree are looked at.
+const maxTree = 8_000_000
+
+// ReadTree reads all files of a tree that tell of packages, and follows no links. Files that could not be read, or were too large, are in unread. The packages are in the order
+// of their files.
+func ReadTree(ctx context.Context, root fs.FS) (pkgs []inventory.Package, unread []string, err error) {
+	n := 0
+	err = fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
+		if n++; n > maxTree {
+			return errdefs.Limit("more than %d files", maxTree)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err != nil {
+			if name == "." {
+				return err
+			}
+			unread = append(unread, name)
+			return nil
+		}
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) { // it went meanwhile
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !Wanted(name, info.Mode(), info.Size()) {
+			return nil
+		}
+		more, err := readFile(root, name, info.Size())
+		if err != nil {
+			unread = append(unread, name)
+			return nil //nolint:nilerr // it is told by its name
+		}
+		if pkgs = append(pkgs, more...); len(pkgs) > inventory.MaxPackages {
+			return errdefs.Limit("more than %d packages", inventory.MaxPackages)
+		}
+		return nil
+	})
+	return pkgs, unread, err
+}
+
+func readFile(root fs.FS, name string, size int64) ([]inventory.Package, error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return ParseFrom(name, f, size)
+}
+
+// ParseFrom is Parse of a file of about size bytes that r has. Of one that is neither named so nor a program, only the first bytes are read.
+func ParseFrom(name string, r io.Reader, size int64) ([]inventory.Package, error) {
+	limit := int64(MaxFile)
+	x := formatOf(name)
+	if x != nil {
+		limit = x.limit
+	}
+	if size > limit && x != nil {
+		return nil, errdefs.Limit("%s is larger than %d bytes", name, limit)
+	}
+	var buf bytes.Buffer
+	if _, err := io.CopyN(&buf, r, 4); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if x == nil && !isProgram(buf.Bytes()) {
+		return nil, nil
+	}
+	if size > limit {
+		return nil, errdefs.Limit("%s is larger than %d bytes", name, limit)
+	}
+	buf.Grow(int(max(size, 0)) + bytes.MinRead)
+	if _, err := io.CopyN(&buf, r, limit); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return Parse(name, buf.Bytes())
+}
