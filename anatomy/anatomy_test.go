@@ -449,3 +449,18 @@ func TestHostile(t *testing.T) {
 		t.Error("a canceled context")
 	}
 }
+
+func TestHead(t *testing.T) {
+	a, p := open(t, tarOf(t, "f dir/a first", "f b other"), tarOf(t, "h again dir/a", "l link b", "d d"))
+	for name, want := range map[string]string{"dir/a": "fir", "again": "fir", "b": "oth"} {
+		got, err := a.Head(t.Context(), p, a.Lookup(name).Now(), 3)
+		if err != nil || string(got) != want {
+			t.Errorf("%s begins with %q, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"link", "d"} {
+		if _, err := a.Head(t.Context(), p, a.Lookup(name).Now(), 3); !errdefs.IsInvalid(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

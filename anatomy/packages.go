@@ -27,33 +27,16 @@ const (
 	maxLists = 256 << 20
 )
 
-// listDirs are where package managers keep their lists, and os-release lies.
-func listDirs() []string {
-	return []string{"var/lib/dpkg", "var/lib/dpkg/status.d", "lib/apk/db", "usr/lib/apk/db", "etc", "usr/lib"}
-}
-
-func isList(dir, name string) bool {
-	switch dir {
-	case "var/lib/dpkg":
-		return name == "status"
-	case "var/lib/dpkg/status.d":
-		return !strings.HasSuffix(name, ".md5sums")
-	case "etc", "usr/lib":
-		return name == "os-release"
-	}
-	return name == "installed"
-}
-
-// lists are the files that tell of packages: by path, what shows there.
-func (a *Image) lists() map[string]*Version {
-	out := map[string]*Version{}
-	for _, dir := range listDirs() {
+// listNodes are the files that tell of packages: by path, what shows there.
+func (a *Image) listNodes() map[string]*Node {
+	out := map[string]*Node{}
+	for _, dir := range inventory.Dirs() {
 		d, err := a.Find(dir)
 		if err != nil {
 			continue
 		}
 		for _, k := range d.Node.Children() {
-			if k.top() == nil || !isList(dir, k.Name) {
+			if k.top() == nil || !inventory.Wanted(dir, k.Name) {
 				continue
 			}
 			f, err := a.Find(k.Path())
@@ -61,9 +44,18 @@ func (a *Image) lists() map[string]*Version {
 				continue
 			}
 			if v := f.Node.top(); v != nil && v.File() != nil && v.File().Kind == index.Reg {
-				out[path.Join(dir, k.Name)] = v
+				out[path.Join(dir, k.Name)] = f.Node
 			}
 		}
+	}
+	return out
+}
+
+// lists are what listNodes have in the end.
+func (a *Image) lists() map[string]*Version {
+	out := map[string]*Version{}
+	for name, n := range a.listNodes() {
+		out[name] = n.top()
 	}
 	return out
 }

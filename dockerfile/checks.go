@@ -189,6 +189,13 @@ func (f *File) warnUndeclared(s *Stage, scope *Scope, unmatched map[string]struc
 
 // WarnSecret makes a remark when the name of an ARG or ENV sounds like that of a secret.
 func (f *File) WarnSecret(instruction, key string, c instructions.Command) {
+	if SecretName(key) {
+		f.Warn(&linter.RuleSecretsUsedInArgOrEnv, c.Comments(), c.Location(), linter.RuleSecretsUsedInArgOrEnv.Format(instruction, key))
+	}
+}
+
+// SecretName tells whether the name of a variable sounds like that of a secret.
+func SecretName(key string) bool {
 	secret, harmless := false, false
 	for _, word := range strings.Split(strings.ToLower(key), "_") {
 		switch word {
@@ -198,9 +205,7 @@ func (f *File) WarnSecret(instruction, key string, c instructions.Command) {
 			harmless = true
 		}
 	}
-	if secret && !harmless {
-		f.Warn(&linter.RuleSecretsUsedInArgOrEnv, c.Comments(), c.Location(), linter.RuleSecretsUsedInArgOrEnv.Format(instruction, key))
-	}
+	return secret && !harmless
 }
 
 // Remark adds a warning that no check makes.
