@@ -9,11 +9,11 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Image is what an SBOM is of.
+// Image is what an SBOM is of: an image, or a directory.
 type Image struct {
 	// Name is what people call it; it may be empty.
 	Name string
-	// Digest is of its manifest.
+	// Digest is of its manifest; empty for a directory.
 	Digest digest.Digest
 	// Platform is os/arch[/variant].
 	Platform string
@@ -25,6 +25,42 @@ type SPDXOptions struct {
 	Version string
 	// Created is when it is made.
 	Created time.Time
+	// Origins tell for each package of the inventory, in its order, where it came from; nil when that is not known.
+	Origins []Origin
+}
+
+// Origin is how a package came into an image.
+type Origin struct {
+	// Layer counts from 1; 0 is of one that is not known. Digest is that of the layer's blob.
+	Layer  int
+	Digest string
+	// Instruction made the layer, at a line of a Dockerfile where that is known.
+	Instruction string
+	Dockerfile  string
+	Line        int
+}
+
+// text tells of it in words; "" when nothing is known.
+func (o Origin) text() string {
+	if o.Layer == 0 {
+		return ""
+	}
+	s := "from layer " + strconv.Itoa(o.Layer) + " (" + o.Digest + ")"
+	if o.Line > 0 {
+		s += ", " + o.Dockerfile + ":" + strconv.Itoa(o.Line)
+	}
+	if o.Instruction != "" {
+		s += ": " + o.Instruction
+	}
+	return s
+}
+
+// origin is that of package i.
+func (o *SPDXOptions) origin(i int) Origin {
+	if i >= len(o.Origins) {
+		return Origin{}
+	}
+	return o.Origins[i]
 }
 
 // Document is an SPDX document (SPDX specification 2.3, JSON).
@@ -56,6 +92,7 @@ type SPDXPackage struct {
 	FilesAnalyzed    bool          `json:"filesAnalyzed"`
 	Checksums        []Checksum    `json:"checksums,omitempty"`
 	SourceInfo       string        `json:"sourceInfo,omitempty"`
+	Comment          string        `json:"comment,omitempty"`
 	LicenseConcluded string        `json:"licenseConcluded"`
 	LicenseDeclared  string        `json:"licenseDeclared"`
 	LicenseComments  string        `json:"licenseComments,omitempty"`
@@ -93,7 +130,7 @@ const (
 	namespace = BuilderID + "/spdx/"
 )
 
-// SPDX makes the SBOM of an image. It lists what package managers say is installed; files that no package owns are not in it.
+// SPDX makes the SBOM of an image. It lists what an inventory does; files that no package owns are not in it.
 func SPDX(img Image, inv inventory.Inventory, opts SPDXOptions) *Document {
 	name := img.Name
 	if name == "" {
@@ -102,17 +139,26 @@ func SPDX(img Image, inv inventory.Inventory, opts SPDXOptions) *Document {
 	d := &Document{
 		SPDXVersion: "SPDX-2.3", DataLicense: "CC0-1.0", SPDXID: documentID, Name: name,
 		Creation: Creation{Created: opts.Created.UTC().Format("2006-01-02T15:04:05Z"), Creators: []string{"Tool: camada-" + opts.Version}},
-	}
-	if len(inv.Unread) > 0 {
-		d.Comment = "Packages that are listed in these databases are not in this document: " + strings.Join(inv.Unread, ", ")
+		Comment:  unread(inv),
 	}
 	d.image(name, img)
 	d.system(inv.Distribution)
 	for i := range inv.Packages {
-		d.add(i, &inv.Packages[i])
+		d.add(i, &inv.Packages[i], opts.origin(i))
 	}
-	d.Namespace = namespace + img.Digest.Encoded() + "-" + d.sum()
+	about := "directory"
+	if img.Digest != "" {
+		about = img.Digest.Encoded()
+	}
+	d.Namespace = namespace + about + "-" + d.sum()
 	return d
+}
+
+func unread(inv inventory.Inventory) string {
+	if len(inv.Unread) == 0 {
+		return ""
+	}
+	return "Packages that are listed in these files are not in this document: " + strings.Join(inv.Unread, ", ")
 }
 
 // sum is of what the document lists, so that two documents about one image have two names when they differ.
@@ -134,12 +180,16 @@ func (d *Document) relate(element, how, related string) {
 }
 
 func (d *Document) image(name string, img Image) {
-	d.Packages = append(d.Packages, SPDXPackage{
+	p := SPDXPackage{
 		SPDXID: imageID, Name: name, Version: img.Digest.String(), DownloadLocation: none,
-		LicenseConcluded: none, LicenseDeclared: none, Copyright: none, Purpose: "CONTAINER",
-		Checksums:    []Checksum{{strings.ToUpper(img.Digest.Algorithm().String()), img.Digest.Encoded()}},
-		ExternalRefs: []ExternalRef{purlRef(ImagePURL(name, img.Digest, img.Platform))},
-	})
+		LicenseConcluded: none, LicenseDeclared: none, Copyright: none, Purpose: "FILE",
+	}
+	if img.Digest != "" {
+		p.Purpose = "CONTAINER"
+		p.Checksums = []Checksum{{strings.ToUpper(img.Digest.Algorithm().String()), img.Digest.Encoded()}}
+		p.ExternalRefs = []ExternalRef{purlRef(ImagePURL(name, img.Digest, img.Platform))}
+	}
+	d.Packages = append(d.Packages, p)
 	d.relate(documentID, "DESCRIBES", imageID)
 }
 
@@ -149,16 +199,16 @@ func (d *Document) system(sys inventory.Distribution) {
 	}
 	d.Packages = append(d.Packages, SPDXPackage{
 		SPDXID: systemID, Name: sys.ID, Version: sys.VersionID, DownloadLocation: none,
-		LicenseConcluded: none, LicenseDeclared: none, Copyright: none, Purpose: "OPERATING-SYSTEM",
+		LicenseConcluded: none, LicenseDeclared: none, Copyright: none, Purpose: "OPERATING_SYSTEM",
 	})
 	d.relate(imageID, "CONTAINS", systemID)
 }
 
-func (d *Document) add(i int, p *inventory.Package) {
+func (d *Document) add(i int, p *inventory.Package, from Origin) {
 	s := SPDXPackage{
 		SPDXID: "SPDXRef-Package-" + strconv.Itoa(i+1) + "-" + idString(p.Name), Name: p.Name, Version: p.Version,
 		Supplier: supplier(p.Supplier), DownloadLocation: none, LicenseConcluded: none, LicenseDeclared: none, Copyright: none,
-		SourceInfo:   "listed in /" + p.Found + "; built from " + p.Source + " " + p.SourceVersion,
+		SourceInfo: foundIn(p), Comment: from.text(),
 		ExternalRefs: []ExternalRef{purlRef(p.PURL)},
 	}
 	if p.License != "" {
@@ -170,6 +220,14 @@ func (d *Document) add(i int, p *inventory.Package) {
 	}
 	d.Packages = append(d.Packages, s)
 	d.relate(imageID, "CONTAINS", s.SPDXID)
+}
+
+// foundIn tells where a package was found.
+func foundIn(p *inventory.Package) string {
+	if !p.OfSystem() {
+		return "found in /" + p.Found
+	}
+	return "listed in /" + p.Found + "; built from " + p.Source + " " + p.SourceVersion
 }
 
 func purlRef(purl string) ExternalRef { return ExternalRef{"PACKAGE-MANAGER", "purl", purl} }

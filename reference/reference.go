@@ -42,20 +42,9 @@ type Reference struct {
 // Parse reads a name as users write it. A name with neither tag nor digest gets
 // the tag "latest". Errors are of class ErrInvalid and say what is wrong.
 func Parse(name string) (Reference, error) {
-	rest := name
-	var r Reference
-	if i := strings.IndexByte(rest, '@'); i >= 0 {
-		d, err := digest.Parse(rest[i+1:])
-		if err != nil {
-			return Reference{}, errdefs.Invalid("image name %q: digest %q: %w", name, rest[i+1:], err)
-		}
-		r.Digest, rest = d, rest[:i]
-	}
-	if i := strings.LastIndexByte(rest, ':'); i > strings.LastIndexByte(rest, '/') {
-		r.Tag, rest = rest[i+1:], rest[:i]
-		if !ValidTag(r.Tag) {
-			return Reference{}, errdefs.Invalid("image name %q: %q is not a tag (letters, digits, '_', '.', '-', at most %d, not starting with '.' or '-')", name, r.Tag, maxTag)
-		}
+	r, rest, err := cutEnd(name, name)
+	if err != nil {
+		return Reference{}, err
 	}
 	r.Host, r.Repository = DefaultHost, rest
 	if i := strings.IndexByte(rest, '/'); i >= 0 && isHost(rest[:i]) {
@@ -80,6 +69,25 @@ func Parse(name string) (Reference, error) {
 		r.Tag = DefaultTag
 	}
 	return r, nil
+}
+
+// cutEnd takes tag and digest off a name, which is text or the end of it.
+func cutEnd(name, text string) (r Reference, rest string, err error) {
+	rest = name
+	if i := strings.IndexByte(rest, '@'); i >= 0 {
+		d, err := digest.Parse(rest[i+1:])
+		if err != nil {
+			return Reference{}, "", errdefs.Invalid("image name %q: digest %q: %w", text, rest[i+1:], err)
+		}
+		r.Digest, rest = d, rest[:i]
+	}
+	if i := strings.LastIndexByte(rest, ':'); i > strings.LastIndexByte(rest, '/') {
+		r.Tag, rest = rest[i+1:], rest[:i]
+		if !ValidTag(r.Tag) {
+			return Reference{}, "", errdefs.Invalid("image name %q: %q is not a tag (letters, digits, '_', '.', '-', at most %d, not starting with '.' or '-')", text, r.Tag, maxTag)
+		}
+	}
+	return r, rest, nil
 }
 
 // Name returns host/repository.
@@ -179,6 +187,11 @@ func checkRepository(p string) error {
 		}
 	}
 	return nil
+}
+
+// ValidRepository reports whether s is the path of a repository in a registry, at most 255 bytes long (distribution-spec, "Pulling manifests").
+func ValidRepository(s string) bool {
+	return len(s) <= maxName && checkRepository(s) == nil
 }
 
 // checkComponent follows [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*.

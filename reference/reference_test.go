@@ -96,3 +96,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestValidRepository(t *testing.T) {
+	for in, want := range map[string]bool{
+		"a": true, "team/app": true, "a__b/c--d.e": true, "a/b/c": true,
+		"": false, "A": false, "/a": false, "a/": false, "a//b": false, "../a": false, "a/..": false, "a___b": false, "_a": false, "a b": false,
+		strings.Repeat("a", 255): true, strings.Repeat("a", 256): false,
+	} {
+		if got := reference.ValidRepository(in); got != want {
+			t.Errorf("ValidRepository(%q) = %v", in, got)
+		}
+	}
+}
