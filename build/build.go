@@ -39,6 +39,7 @@ import (
 	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/dockerfile"
+	"github.com/camada/camada/dockerfile/lint"
 	"github.com/camada/camada/fetch"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/layer"
@@ -178,6 +179,8 @@ type Options struct {
 	Zstd bool
 	// Parallel is how many steps are executed at once; 0 is the number of cores, and at least sixteen.
 	Parallel int
+	// Lint says what the linter looks for besides the build checks; nil is nothing. Its threshold is that of what the build tells.
+	Lint *lint.Config
 	// Observer is told what is done and why; nil is nobody.
 	Observer Observer
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -164,6 +165,8 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 	}
 	stepCtx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	lint := make(chan []dockerfile.Warning, 1) // nobody may come for them
+	go func() { lint <- lintWarnings(r.file.Name, r.src, r.opts) }()
 	var wg sync.WaitGroup
 	for _, s := range r.states {
 		wg.Add(1)
@@ -188,13 +191,13 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 		}
 		return nil, err
 	}
-	return r.export(ctx)
+	return r.export(ctx, lint)
 }
 
-// export waits for the layers and writes the image.
-func (r *run) export(ctx context.Context) (*Result, error) {
+// export waits for the layers and writes the image. lint gives what the linter found.
+func (r *run) export(ctx context.Context, lint <-chan []dockerfile.Warning) (*Result, error) {
 	r.file.SortWarnings()
-	res := &Result{Steps: len(r.states), Warnings: r.file.Warnings}
+	res := &Result{Steps: len(r.states), Warnings: slices.Concat(r.file.Warnings, <-lint)}
 	for _, s := range r.states {
 		if s.cached {
 			res.Cached++

@@ -46,6 +46,12 @@ func IsConfig(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageConfig || mediaType == DockerConfig
 }
 
+// IsForeign reports whether a media type is that of a layer whose bytes may lie elsewhere: nobody is obliged to
+// distribute it (OCI image-spec, layer.md, "Non-Distributable Layers").
+func IsForeign(mediaType string) bool {
+	return mediaType == DockerForeignGzip || strings.HasPrefix(mediaType, "application/vnd.oci.image.layer.nondistributable.")
+}
+
 // ReadManifest reads, verifies and parses a manifest.
 func ReadManifest(ctx context.Context, p content.Provider, desc ocispec.Descriptor) ([]byte, ocispec.Manifest, error) {
 	data, err := content.ReadAll(ctx, p, desc, MaxManifest)

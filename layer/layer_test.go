@@ -209,6 +209,36 @@ func TestOpenVerifies(t *testing.T) {
 	}
 }
 
+// lax is a store of one blob that is as long as it is, whatever is asked for.
+type lax []byte
+
+func (l lax) Open(context.Context, ocispec.Descriptor) (content.Reader, error) {
+	return laxReader{bytes.NewReader(l)}, nil
+}
+
+type laxReader struct{ *bytes.Reader }
+
+func (laxReader) Close() error { return nil }
+
+// TestOpenCounts: the size is the layer's own business, also where nobody else looks at it.
+func TestOpenCounts(t *testing.T) {
+	s := store(t)
+	l, err := layer.Write(t.Context(), s, layer.WriteOptions{}, writes(tarBytes(t, 1<<20), 4096))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := content.ReadAll(t.Context(), s, l.Descriptor, 1<<22)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for by, is := range map[int64]func(error) bool{0: isNil, 1: errdefs.IsCorrupt, -1: errdefs.IsCorrupt} {
+		desc := with(l.Descriptor, func(d *ocispec.Descriptor) { d.Size += by })
+		if _, err := read(t, lax(b), desc, l.DiffID, layer.OpenOptions{Verified: true}); !is(err) {
+			t.Errorf("%+d bytes: %v", by, err)
+		}
+	}
+}
+
 func isNil(err error) bool { return err == nil }
 
 func with(d ocispec.Descriptor, change func(*ocispec.Descriptor)) ocispec.Descriptor {

@@ -49,17 +49,31 @@ func DetachedAs(m Mount, o Owners) (*os.File, error) {
 	return os.NewFile(uintptr(fd), m.String()), nil
 }
 
-// PartAs is Part of a mount that DetachedAs made.
+// PartAs is Part of a mount that DetachedAs made. Before Linux 6.15 whole is used up by it: it can be closed, and nothing else.
 func PartAs(whole *os.File, name string, readOnly bool) (*os.File, error) {
 	attrs := 0
 	if readOnly {
 		attrs = unix.MOUNT_ATTR_RDONLY
 	}
 	fd, err := cloneBelow(fdPath(int(whole.Fd())), "./"+name, attrs)
+	if errors.Is(err, unix.EINVAL) {
+		onThread(func() { fd, err = threadPartAs(int(whole.Fd()), name, attrs) })
+	}
 	if err != nil {
 		return nil, class(err, "mount %s of %s", path.Clean("/"+name), whole.Name())
 	}
 	return os.NewFile(uintptr(fd), whole.Name()), nil
+}
+
+// threadPartAs is PartAs for kernels that clone attached mounts only: whole is attached where nobody sees it, and goes with the thread.
+func threadPartAs(whole int, name string, attrs int) (int, error) {
+	if err := privateNamespace(); err != nil {
+		return -1, err
+	}
+	if err := unix.MoveMount(whole, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return -1, err
+	}
+	return cloneBelow(fdPath(whole), "./"+name, attrs)
 }
 
 // errOwners says that a file system shows no other owners.

@@ -122,11 +122,10 @@ func TestPortConflicts(t *testing.T) {
 	local := start(t, "host", 0)
 	local.must("listen tcp 9000")
 	_, ra := connect(t, dir, "a", "8080:80")
-	for _, f := range ra.Reserved {
-		f.Close() // a caller that does not keep them: the state still knows
-	}
+	closeAll(ra.Reserved) // a caller that does not keep them: the state still knows
 	b := start(t, "b", unix.CLONE_NEWNET)
-	for _, spec := range []string{"8080:80", "127.0.0.1:8080:80", "9000:80"} {
+	local.must("listen tcp6 9001")
+	for _, spec := range []string{"8080:80", "127.0.0.1:8080:80", "[::1]:8080:80", "[::]:8080:80", "9000:80", "9001:80"} {
 		_, err := Setup(t.Context(), Options{StateDir: dir, ContainerID: "b", Pid: b.pid(), Ports: ports(t, "7777:7", spec)})
 		if !errdefs.IsConflict(err) || !strings.Contains(err.Error(), "in use") {
 			t.Errorf("publishing %s: %v, want a conflict", spec, err)
@@ -141,11 +140,42 @@ func TestPortConflicts(t *testing.T) {
 	// The same port of the other protocol, one of a range, and one of the system's choice.
 	r, err := Setup(t.Context(), Options{StateDir: dir, ContainerID: "b", Pid: b.pid(), Ports: ports(t, "8080:80/udp", "8080-8089:80", "99")})
 	check(t, err)
-	if r.Ports[1].HostPort != 8081 || r.Ports[2].HostPort < 1024 || len(r.Reserved) != 3 {
+	if len(r.Ports) != 6 || len(r.Reserved) != 6 || r.Ports[2].HostPort != 8081 || r.Ports[4].HostPort < 1024 || r.Ports[5].HostPort != r.Ports[4].HostPort {
 		t.Errorf("chosen ports: %v", r.Ports)
 	}
 	if _, err := Setup(t.Context(), Options{StateDir: dir, ContainerID: "b", Pid: b.pid()}); !errdefs.IsAlreadyExists(err) {
 		t.Errorf("connecting twice: %v", err)
+	}
+}
+
+// Published ports answer on IPv6 too, whether the container has an address of it or not.
+func TestPublishesOnIPv6(t *testing.T) {
+	host(t)
+	dir := filepath.Join(t.TempDir(), "network")
+	world, local := outside(t), start(t, "host", 0)
+	keeper, a := start(t, "keeper", 0), start(t, "a", unix.CLONE_NEWNET)
+	a.must("listen tcp 80")
+	if got := keeper.ask(fmt.Sprintf("keep %s %d 8080:80,[2001:db8::1]:8081:80,0.0.0.0:8082:80,[::]:8083:80,[::1]:8084:80", dir, a.pid())); got != "relayed false" {
+		t.Fatal(got)
+	}
+	for _, c := range []struct {
+		from      *peer
+		ask, want string
+	}{
+		{local, "dial tcp 127.0.0.1:8080", "172.30.0.1:"},
+		{local, "dial tcp6 [::1]:8080", "172.30.0.1:"},
+		{world, "dial tcp 198.51.100.1:8080", "198.51.100.2:"},
+		{world, "dial tcp6 [2001:db8::1]:8080", "172.30.0.1:"},
+		{world, "dial tcp6 [2001:db8::1]:8081", "172.30.0.1:"},
+		{local, "dial tcp 127.0.0.1:8081", "error"},
+		{world, "dial tcp 198.51.100.1:8082", "198.51.100.2:"},
+		{world, "dial tcp6 [2001:db8::1]:8082", "error"},
+		{world, "dial tcp6 [2001:db8::1]:8083", "172.30.0.1:"},
+		{world, "dial tcp 198.51.100.1:8083", "error"},
+		{local, "dial tcp6 [::1]:8084", "172.30.0.1:"},
+		{world, "dial tcp6 [2001:db8::1]:8084", "error"},
+	} {
+		expect(t, c.ask, c.from, c.ask, c.want)
 	}
 }
 
@@ -237,9 +267,7 @@ func TestTakesOver(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "network")
 	local := start(t, "host", 0)
 	a, ra := connect(t, dir, "a", "8080:80")
-	for _, f := range ra.Reserved {
-		f.Close()
-	}
+	closeAll(ra.Reserved)
 	a.kill()
 	check(t, os.WriteFile(filepath.Join(dir, "last"), []byte("172.30.255.254"), 0o600))
 	c, err := nftables.New()
@@ -357,9 +385,7 @@ func BenchmarkSetup(b *testing.B) {
 		err = errors.Join(err, cmd.Process.Kill())
 		_ = cmd.Wait()
 		err = errors.Join(err, Teardown(context.Background(), dir, "a"))
-		for _, f := range r.Reserved {
-			f.Close()
-		}
+		closeAll(r.Reserved)
 		if err != nil {
 			b.Fatal(err)
 		}

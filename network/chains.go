@@ -34,6 +34,10 @@ func verdict(v expr.VerdictKind) []expr.Any { return one(&expr.Verdict{Kind: v})
 
 func (w *chains) add(bridges []bridge) {
 	publish := w.c.AddChain(&nftables.Chain{Table: w.table, Name: "publish"})
+	if w.six { // from there no packet is led to elsewhere
+		self := netip.IPv6Loopback()
+		w.rule(publish, w.within(netip.PrefixFrom(self, self.BitLen()), w.destination), verdict(expr.VerdictReturn))
+	}
 	w.rule(publish, w.translate(w.ports, true))
 	w.rule(publish, w.translate(w.anyport, false))
 	jump := one(&expr.Verdict{Kind: expr.VerdictJump, Chain: publish.Name})

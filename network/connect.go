@@ -249,17 +249,21 @@ func Connections(stateDir, containerID string) ([]Connection, error) {
 	return h.Connections, err
 }
 
-// Target is where a relay passes on what comes to a published port; false when the container has no such network.
-func Target(stateDir, containerID string, p PortMapping) (netip.AddrPort, bool) {
+// Targets are where a relay passes on what comes to a published port; the second is for when nobody listens at the first. There are none when the
+// container has no such network.
+func Targets(stateDir, containerID string, p PortMapping) (to []netip.AddrPort) {
 	h, err := state{dir: stateDir}.load(containerID)
 	if err != nil {
-		return netip.AddrPort{}, false
+		return nil
 	}
-	to, to6 := h.target()
-	if p.HostIP.Is6() && !p.HostIP.IsUnspecified() {
-		to = to6
+	four, six := h.target()
+	if p.HostIP.Is6() && six.IsValid() {
+		to = append(to, netip.AddrPortFrom(six, p.ContainerPort))
 	}
-	return netip.AddrPortFrom(to, p.ContainerPort), to.IsValid()
+	if four.IsValid() {
+		to = append(to, netip.AddrPortFrom(four, p.ContainerPort))
+	}
+	return to
 }
 
 // DefaultPool gives the subnet and gateway of the default bridge, once there is one.

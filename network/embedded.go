@@ -46,13 +46,11 @@ func setupEmbedded(ctx context.Context, o Options) (res Result, err error) {
 	}
 	defer func() {
 		if err != nil {
-			for _, f := range res.Reserved {
-				f.Close()
-			}
+			closeAll(res.Reserved)
 			err = errors.Join(err, Teardown(context.Background(), o.StateDir, o.ContainerID), res.Outlet.Close())
 		}
 	}()
-	res.Driver, res.Ports, res.Connections, res.Relayed, res.Host = Embedded, h.Ports, h.Connections, true, hostAddress()
+	res.Driver, res.Ports, res.Connections, res.Host = Embedded, h.Ports, h.Connections, hostAddress()
 	first := h.Connections[0]
 	res.Address, res.Gateway, res.Interface = first.Address, first.Gateway, first.Interface
 	res.MAC, _ = net.ParseMAC(first.MAC)
@@ -106,9 +104,7 @@ func (s state) settle(ctx context.Context, o Options, h *held, res *Result) (pla
 		return err
 	})
 	if err != nil {
-		for _, f := range res.Reserved {
-			f.Close()
-		}
+		closeAll(res.Reserved)
 		err = errors.Join(err, s.release(ctx, *h))
 		if res.Outlet != nil {
 			res.Outlet.Close()

@@ -107,8 +107,8 @@ func keepEmbedded(t *testing.T, dir, id string, ends []Endpoint, published ...st
 	s, err := usernet.Serve(usernet.Config{Tun: o.Tun, TCP: o.TCP, UDP: o.UDP, Inside: o.Inside})
 	check(t, err)
 	var sockets []relay.Socket
-	for i, p := range k.Ports {
-		sockets = append(sockets, relay.Socket{File: k.Reserved[i], Protocol: p.Protocol, Dial: s.Dial, To: func() (netip.AddrPort, bool) { return Target(dir, id, p) }})
+	for _, r := range k.Reserved {
+		sockets = append(sockets, relay.Socket{File: r.File, Protocol: r.Port.Protocol, Dial: s.Dial, To: func() []netip.AddrPort { return Targets(dir, id, r.Port) }})
 	}
 	stop, err := relay.Serve(sockets)
 	check(t, err)
@@ -120,9 +120,7 @@ func keepEmbedded(t *testing.T, dir, id string, ends []Endpoint, published ...st
 		ended = true
 		stop()
 		s.Stop()
-		for _, f := range k.Reserved {
-			f.Close()
-		}
+		closeAll(k.Reserved)
 		if err := Teardown(context.Background(), dir, id); err != nil {
 			t.Error(err)
 		}
@@ -138,10 +136,11 @@ func TestEmbedded(t *testing.T) {
 	asUser(t, func(t *testing.T, dir string) {
 		front := made(t, dir, Network{Name: "front", IPv6: true}, "10.50.0.0/24", "fd00:50::/64")
 		back := made(t, dir, Network{Name: "back", Internal: true}, "10.51.0.0/24")
-		both := keepEmbedded(t, dir, "both", []Endpoint{on(front), on(back)}, "8080:80", "8081:80/udp", "127.0.0.1:8082:80")
+		both := keepEmbedded(t, dir, "both", []Endpoint{on(front), on(back)}, "8080:80", "8081:80/udp", "127.0.0.1:8082:80", "8083:81", "[::1]:8084:80", "0.0.0.0:8085:80")
 		web := keepEmbedded(t, dir, "web", []Endpoint{{Network: front, Address: netip.MustParseAddr("10.50.0.99"), Address6: netip.MustParseAddr("fd00:50::99")}})
 		db := keepEmbedded(t, dir, "db", []Endpoint{on(back)})
 		other := keepEmbedded(t, dir, "other", nil)
+		both.must("listen tcp 81") // on IPv4 alone
 		for _, p := range []kept{both, web, db, other} {
 			p.must("listen tcp 80")
 			p.must("listen tcp6 80")
@@ -185,6 +184,11 @@ func TestEmbedded(t *testing.T) {
 			"dial udp 198.51.100.1:8081": "198.51.100.2:",
 			"dial tcp 198.51.100.1:8082": "error", // published on the loopback alone
 			"dial tcp 10.50.0.99:80":     "error",
+
+			"dial tcp6 [2001:db8::1]:8080": "[2001:db8::2]:",
+			"dial tcp6 [2001:db8::1]:8083": "10.50.0.1:",
+			"dial tcp6 [2001:db8::1]:8084": "error",
+			"dial tcp6 [2001:db8::1]:8085": "error", // published on IPv4 alone
 		} {
 			if got := fromOutside(ask); !strings.HasPrefix(got, want) {
 				t.Errorf("from the outside: %s gave %q, want %s", ask, got, want)
@@ -192,6 +196,9 @@ func TestEmbedded(t *testing.T) {
 		}
 		if got, err := dial("tcp", "127.0.0.1:8082"); !strings.HasPrefix(got, "10.50.0.1:") {
 			t.Errorf("from the host: %q, %v", got, err)
+		}
+		if got, err := dial("tcp6", "[::1]:8084"); !strings.HasPrefix(got, "[fd00:50::1]:") {
+			t.Errorf("from the host by IPv6: %q, %v", got, err)
 		}
 		liar(t, web, db)
 		changeEmbedded(t, dir, web, db, back)

@@ -105,22 +105,33 @@ type Result struct {
 	Interface string
 	// Connections are all of a container on bridges and their like, of which the above are the first's.
 	Connections []Connection
-	// Ports have the host ports that were chosen.
+	// Ports have the host ports that were chosen, and an address each: what was published on all addresses is there once for each family.
 	Ports []PortMapping
 	// Nameserver answers inside the container where the driver has one of its
 	// own. It goes in front of the host's in resolv.conf.
 	Nameserver netip.Addr
-	// Reserved are sockets that are bound to the published ports, in their order, so that no
-	// other program takes them. They are close-on-exec; the caller keeps them open
-	// as long as the container runs, and closes them.
-	Reserved []*os.File
-	// Relayed says that the host has rules for what comes in: the caller serves the Reserved sockets and passes on what comes to
-	// where Target says, so that those rules are obeyed.
-	Relayed bool
+	// Reserved are sockets that are bound to the published ports, so that no other program takes them. The caller serves those that are Relayed, and
+	// passes on what comes to where Targets says. It keeps all of them open as long as the container runs, and closes them.
+	Reserved []Reserved
 	// Host is this machine's address as the container reaches it, where that is not the gateway.
 	Host netip.Addr
 	// Outlet has what the container sends to the outside, nil but for Embedded. The caller passes it on, and closes it when the container has ended.
 	Outlet *Outlet
+}
+
+// Reserved is a socket that is bound to a published port, and close-on-exec.
+type Reserved struct {
+	File *os.File
+	Port PortMapping
+	// Relayed says that the rules do not translate what comes to the port, or not all of it: because the host has rules of its own for what comes
+	// in, which are obeyed so, or because the container has no address of the port's family.
+	Relayed bool
+}
+
+func closeAll(rs []Reserved) {
+	for _, r := range rs {
+		r.File.Close()
+	}
 }
 
 // Setup connects the container. Errors: ErrConflict for a port that is in use,

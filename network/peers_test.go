@@ -129,22 +129,32 @@ func dial(protocol, addr string) (string, error) {
 	return string(b[:n]), err
 }
 
-// keep connects a container, as whoever looks after one does, and serves its ports where that is asked for.
-func keep(dir, pid, port string) (string, error) {
-	ps, err := ParsePort(port)
-	if err != nil {
-		return "", err
+// keep connects a container, as whoever looks after one does, and serves its ports, "8080:80,8081:81", where that is asked for.
+func keep(dir, pid, published string) (string, error) {
+	var ps []PortMapping
+	for _, text := range strings.Split(published, ",") {
+		p, err := ParsePort(text)
+		if err != nil {
+			return "", err
+		}
+		ps = append(ps, p...)
 	}
 	n, err := strconv.Atoi(pid)
 	if err != nil {
 		return "", err
 	}
 	r, err := Setup(context.Background(), Options{StateDir: dir, ContainerID: "kept", Pid: n, Ports: ps})
-	if err != nil || !r.Relayed {
-		return "relayed false", err
+	if err != nil {
+		return "", err
 	}
-	_, err = relay.Serve([]relay.Socket{{File: r.Reserved[0], Protocol: "tcp", To: func() (netip.AddrPort, bool) { return Target(dir, "kept", r.Ports[0]) }}})
-	return "relayed true", err
+	var sockets []relay.Socket
+	for _, one := range r.Reserved {
+		if one.Relayed {
+			sockets = append(sockets, relay.Socket{File: one.File, Protocol: one.Port.Protocol, To: func() []netip.AddrPort { return Targets(dir, "kept", one.Port) }})
+		}
+	}
+	_, err = relay.Serve(sockets)
+	return fmt.Sprint("relayed ", r.Reserved[0].Relayed), err
 }
 
 // answerNames is a name server on the loopback: every name has the address 192.0.2.7.
@@ -337,10 +347,6 @@ func connectTo(t *testing.T, dir, id string, ends []Endpoint, published ...strin
 	p := start(t, id, unix.CLONE_NEWNET)
 	r, err := Setup(t.Context(), Options{StateDir: dir, ContainerID: id, Pid: p.pid(), Ports: ports(t, published...), Endpoints: ends})
 	check(t, err)
-	t.Cleanup(func() {
-		for _, f := range r.Reserved {
-			f.Close()
-		}
-	})
+	t.Cleanup(func() { closeAll(r.Reserved) })
 	return p, r
 }

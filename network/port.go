@@ -11,7 +11,7 @@ import (
 
 // PortMapping publishes a port of a container on the host.
 type PortMapping struct {
-	// HostIP is the host's address; the zero value is all of them.
+	// HostIP is the host's address; 0.0.0.0 and :: are all of one family, and the zero value all of both.
 	HostIP netip.Addr `json:"hostIP,omitzero"`
 	// HostPort is the port on the host. 0 lets the system choose. When HostPortEnd
 	// is larger, the first free one of the range is taken.
@@ -45,9 +45,9 @@ func (p PortMapping) String() string {
 	return b.String()
 }
 
-// ip is the host's address in the form of the rules: 0.0.0.0 for all.
+// ip is the host's address, 0.0.0.0 for the zero value.
 func (p PortMapping) ip() netip.Addr {
-	if !p.HostIP.IsValid() || p.HostIP.IsUnspecified() {
+	if !p.HostIP.IsValid() {
 		return netip.IPv4Unspecified()
 	}
 	return p.HostIP

@@ -10,36 +10,67 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reserve binds a socket to the host port of p and chooses the port where p
-// leaves that open. Binding without listening is enough to keep others off; what
-// comes in never reaches the socket, because the rules translate it before. With reuse a port
-// counts as free whose last connections are still being forgotten (TIME_WAIT): that
-// is for a helper which listens itself, and whose connections end on the host.
-func reserve(p PortMapping, reuse bool, taken func(PortMapping) (bool, error)) (PortMapping, *os.File, error) {
+// reserve binds sockets to the host port of p, one for each family of addresses, and chooses the port where p leaves that open. Binding without
+// listening is enough to keep others off; what comes in never reaches the socket, because the rules translate it before. A port whose socket is
+// served counts as free when its last connections are still being forgotten (TIME_WAIT), because those ended on the host.
+func reserve(p PortMapping, served func(PortMapping) bool, taken func(PortMapping) (bool, error)) ([]Reserved, error) {
+	const choices = 16 // of the system's, which looks at one family
 	last := max(p.HostPort, p.HostPortEnd)
+	tries := 1
+	if last == 0 {
+		tries = choices
+	}
 	for port := int(p.HostPort); port <= int(last); port++ {
-		m := p
-		m.HostPort, m.HostPortEnd = uint16(port), 0
-		f, bound, err := bind(m, reuse)
-		if err == nil {
-			m.HostPort = bound
-			var used bool
-			if used, err = taken(m); err == nil && !used {
-				return m, f, nil
-			}
-			f.Close()
+		for range tries {
+			m := p
+			m.HostPort, m.HostPortEnd = uint16(port), 0
+			rs, err := reserveOne(m, served, taken)
 			if err == nil {
-				err = unix.EADDRINUSE
+				return rs, nil
 			}
-		}
-		if !errors.Is(err, unix.EADDRINUSE) {
-			return p, nil, bindError(m, err)
+			if !errors.Is(err, unix.EADDRINUSE) {
+				return nil, bindError(m, err)
+			}
 		}
 	}
 	if last != p.HostPort {
-		return p, nil, errdefs.Conflict("publish %s: all host ports from %d to %d are in use", p, p.HostPort, last)
+		return nil, errdefs.Conflict("publish %s: all host ports from %d to %d are in use", p, p.HostPort, last)
 	}
-	return p, nil, bindError(p, unix.EADDRINUSE)
+	return nil, bindError(p, unix.EADDRINUSE)
+}
+
+// reserveOne takes one port, on all addresses that p means.
+func reserveOne(p PortMapping, served func(PortMapping) bool, taken func(PortMapping) (bool, error)) (rs []Reserved, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(rs)
+			rs = nil
+		}
+	}()
+	all := []netip.Addr{p.HostIP}
+	if !p.HostIP.IsValid() {
+		all = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	}
+	for i, address := range all {
+		m := p
+		m.HostIP = address
+		f, bound, err := bind(m, served(m))
+		if i > 0 && (errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)) {
+			break // a machine without IPv6
+		}
+		if err != nil {
+			return rs, err
+		}
+		m.HostPort, p.HostPort = bound, bound
+		rs = append(rs, Reserved{File: f, Port: m, Relayed: served(m)})
+		switch used, err := taken(m); {
+		case err != nil:
+			return rs, err
+		case used:
+			return rs, unix.EADDRINUSE
+		}
+	}
+	return rs, nil
 }
 
 func bindError(p PortMapping, err error) error {
@@ -72,6 +103,12 @@ func bind(p PortMapping, reuse bool) (*os.File, uint16, error) {
 	}
 	if reuse && kind == unix.SOCK_STREAM { // for datagrams it would mean to share the port
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			unix.Close(fd)
+			return nil, 0, err
+		}
+	}
+	if family == unix.AF_INET6 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
 			unix.Close(fd)
 			return nil, 0, err
 		}

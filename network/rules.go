@@ -16,7 +16,8 @@ import (
 //
 //	map ports   { proto . host address . host port : container address . port }
 //	map anyport { proto . host port : container address . port }
-//	chain publish { dnat to proto . daddr . dport map @ports
+//	chain publish { ip6 daddr ::1 return                          (IPv6 alone)
+//	                dnat to proto . daddr . dport map @ports
 //	                dnat to proto . dport map @anyport }
 //	chain prerouting  (nat, dstnat)  { fib daddr type local jump publish }
 //	chain output      (nat, -100)    { fib daddr type local jump publish }
@@ -86,9 +87,10 @@ func (f family) elements(h held) (ports, anyport []nftables.SetElement) {
 		}
 		value := append(to.AsSlice(), port(p.ContainerPort)...)
 		switch ip := p.ip(); {
+		case p.HostIP.IsValid() && ip.Is6() != f.six:
 		case ip.IsUnspecified():
 			anyport = append(anyport, nftables.SetElement{Key: append(key, port(p.HostPort)...), Val: value})
-		case ip.Is6() == f.six:
+		default:
 			ports = append(ports, nftables.SetElement{Key: append(append(key, ip.AsSlice()...), port(p.HostPort)...), Val: value})
 		}
 	}

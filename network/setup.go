@@ -41,13 +41,11 @@ func setupBridge(ctx context.Context, o Options) (res Result, err error) {
 	}
 	defer func() {
 		if err != nil {
-			for _, f := range res.Reserved {
-				f.Close()
-			}
+			closeAll(res.Reserved)
 			err = errors.Join(err, Teardown(context.Background(), o.StateDir, o.ContainerID))
 		}
 	}()
-	res.Driver, res.Ports, res.Connections, res.Relayed = Bridge, h.Ports, h.Connections, h.Relayed
+	res.Driver, res.Ports, res.Connections = Bridge, h.Ports, h.Connections
 	first := h.Connections[0]
 	res.Address, res.Gateway, res.Interface = first.Address, first.Gateway, first.Interface
 	res.MAC, _ = net.ParseMAC(first.MAC)
@@ -165,9 +163,7 @@ func (s state) allocate(ctx context.Context, c *rtnl, o Options, h *held, res *R
 	defer unlock()
 	plans, err := s.takeAll(ctx, c, o, h, res)
 	if err != nil {
-		for _, f := range res.Reserved {
-			f.Close()
-		}
+		closeAll(res.Reserved)
 		err = errors.Join(err, s.release(ctx, *h))
 	}
 	return plans, err
@@ -215,18 +211,14 @@ func (s state) takeAll(ctx context.Context, c *rtnl, o Options, h *held, res *Re
 		plans = append(plans, p)
 		h.Relayed = h.Relayed || p.Bare
 	}
-	to, to6 := h.target()
+	to, _ := h.target()
 	for _, p := range o.Ports {
-		switch v6 := p.HostIP.Is6() && !p.HostIP.IsUnspecified(); {
-		case !to.IsValid():
+		if !to.IsValid() {
 			return nil, errdefs.Invalid("publish %s: no network of the container can publish ports: it needs a bridge that is not internal", p)
-		case v6 && !to6.IsValid():
-			return nil, errdefs.Unsupported("publish %s: the container has no IPv6 address; make a network with --ipv6", p)
 		}
-		var chosen PortMapping
-		var f *os.File
+		var chosen []Reserved
 		take := func() (err error) {
-			chosen, f, err = reserve(p, h.Relayed, func(m PortMapping) (bool, error) { return s.portTaken(ctx, m) })
+			chosen, err = reserve(p, h.relays, func(m PortMapping) (bool, error) { return s.portTaken(ctx, m) })
 			return err
 		}
 		if h.Driver == Embedded { // this is the router
@@ -237,8 +229,10 @@ func (s state) takeAll(ctx context.Context, c *rtnl, o Options, h *held, res *Re
 		if err != nil {
 			return nil, err
 		}
-		res.Reserved = append(res.Reserved, f)
-		h.Ports = append(h.Ports, chosen)
+		for _, r := range chosen {
+			res.Reserved = append(res.Reserved, r)
+			h.Ports = append(h.Ports, r.Port)
+		}
 	}
 	if err := s.save(*h); err != nil {
 		return nil, err
@@ -282,6 +276,10 @@ func (s state) takeClaims(ctx context.Context, n Connection, id string) error {
 	}
 	return nil
 }
+
+// relays tells whether a port's socket is served. One of IPv6 always is: no packet is led from [::1] to elsewhere, and the container may have no
+// address of IPv6. What the rules translate never comes to the socket.
+func (h held) relays(p PortMapping) bool { return h.Relayed || p.HostIP.Is6() }
 
 // target is where published ports lead to: the first bridge that has a way out.
 func (h held) target() (to, to6 netip.Addr) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -174,9 +175,13 @@ func portName(p PortMapping) string {
 }
 
 // portTaken tells whether a living container has published an overlapping port:
-// the wildcard address overlaps with all.
+// the wildcard address overlaps with all of its family.
 func (s state) portTaken(ctx context.Context, p PortMapping) (bool, error) {
-	names := []string{portName(p), portName(PortMapping{Protocol: p.Protocol, HostPort: p.HostPort})}
+	wildcard := PortMapping{Protocol: p.Protocol, HostPort: p.HostPort}
+	if p.ip().Is6() {
+		wildcard.HostIP = netip.IPv6Unspecified()
+	}
+	names := []string{portName(p), portName(wildcard)}
 	if p.ip().IsUnspecified() {
 		all, err := os.ReadDir(s.path("ports"))
 		if err != nil {
@@ -184,7 +189,7 @@ func (s state) portTaken(ctx context.Context, p PortMapping) (bool, error) {
 		}
 		prefix := fmt.Sprintf("%s-%d-", p.Protocol, p.HostPort)
 		for _, e := range all {
-			if strings.HasPrefix(e.Name(), prefix) {
+			if address, ok := strings.CutPrefix(e.Name(), prefix); ok && strings.Contains(address, ":") == p.ip().Is6() {
 				names = append(names, "ports/"+e.Name())
 			}
 		}

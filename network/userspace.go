@@ -139,15 +139,24 @@ func (s state) admit(ctx context.Context, o Options, h *held) error {
 	if err := s.clear(ctx, h.ID); err != nil {
 		return err
 	}
+	helper := func(PortMapping) bool { return true }
 	for _, p := range o.Ports {
-		chosen, f, err := reserve(p, true, func(m PortMapping) (bool, error) { return s.portTaken(ctx, m) })
+		if o.Driver == Slirp {
+			if p.HostIP.Is6() {
+				return errors.Join(errdefs.Unsupported("publish %s: slirp4netns knows IPv4 alone", p), s.release(ctx, *h))
+			}
+			p.HostIP = p.ip()
+		}
+		chosen, err := reserve(p, helper, func(m PortMapping) (bool, error) { return s.portTaken(ctx, m) })
 		if err != nil {
 			return errors.Join(err, s.release(ctx, *h))
 		}
-		defer f.Close() // before the helper wants it
-		h.Ports = append(h.Ports, chosen)
-		if ok, err := s.claim(ctx, portName(chosen), h.ID); err != nil || !ok {
-			return errors.Join(errdefs.Conflict("publish %s: the port is in use", chosen), err, s.release(ctx, *h))
+		defer closeAll(chosen) // before the helper wants them
+		for _, r := range chosen {
+			h.Ports = append(h.Ports, r.Port)
+			if ok, err := s.claim(ctx, portName(r.Port), h.ID); err != nil || !ok {
+				return errors.Join(errdefs.Conflict("publish %s: the port is in use", r.Port), err, s.release(ctx, *h))
+			}
 		}
 	}
 	return s.save(*h)
@@ -212,13 +221,19 @@ func (s state) startPasta(ctx context.Context, program, netns string, mac net.Ha
 }
 
 // pastaPorts spells published ports for pasta, whose default would be all that
-// the container listens on.
+// the container listens on. All addresses of both families are one socket for it.
 func pastaPorts(ports []PortMapping) []string {
 	var args []string
 	seen := map[string]bool{}
-	for _, p := range ports {
+	for i, p := range ports {
 		spec := fmt.Sprintf("%d:%d", p.HostPort, p.ContainerPort)
-		if !p.ip().IsUnspecified() {
+		other := p
+		other.HostIP = netip.IPv6Unspecified()
+		switch {
+		case i > 0 && p.HostIP == other.HostIP && ports[i-1].HostIP == netip.IPv4Unspecified() && ports[i-1].HostPort == p.HostPort && ports[i-1].Protocol == p.Protocol:
+			continue
+		case p.HostIP == netip.IPv4Unspecified() && i+1 < len(ports) && ports[i+1] == other:
+		default:
 			spec = p.ip().String() + "/" + spec
 		}
 		seen[p.Protocol] = true

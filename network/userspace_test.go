@@ -166,8 +166,8 @@ func TestUserspaceDrivers(t *testing.T) {
 }
 
 func TestPastaPorts(t *testing.T) {
-	got := strings.Join(pastaPorts(ports(t, "127.0.0.1:8080:80", "53:5353/udp")), " ")
-	if want := "--tcp-ports 127.0.0.1/8080:80 --udp-ports 53:5353"; got != want {
+	got := strings.Join(pastaPorts(ports(t, "127.0.0.1:8080:80", "0.0.0.0:53:5353/udp", "[::]:53:5353/udp", "0.0.0.0:82:80", "[::1]:82:80")), " ")
+	if want := "--tcp-ports 127.0.0.1/8080:80 --udp-ports 53:5353 --tcp-ports 0.0.0.0/82:80 --tcp-ports ::1/82:80"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if got := strings.Join(pastaPorts(nil), " "); got != "--tcp-ports none --udp-ports none" {

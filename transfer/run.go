@@ -8,6 +8,7 @@ import (
 
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/image"
 	"github.com/camada/camada/progress"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -61,10 +62,19 @@ func (c *copier) node(ctx context.Context, n *node) error {
 		}
 	}
 	c.sink.Emit(e)
+	c.tell(n, err)
 	if err == nil {
 		close(n.done)
 	}
 	return err
+}
+
+// tell tells those who read a blob while it comes that it is there, or will not be.
+func (c *copier) tell(n *node, err error) {
+	if err == nil && n.absent {
+		err = errdefs.NotFound("layer %s may not be distributed, and is not here", n.desc.Digest)
+	}
+	c.opts.Flow.stream(n.desc.Digest).end(err)
 }
 
 // blob copies the bytes, unless they are there.
@@ -72,6 +82,10 @@ func (c *copier) blob(ctx context.Context, n *node, e progress.Event) (progress.
 	d := n.desc
 	if err := content.CheckDigest(d.Digest); err != nil {
 		return progress.Failed, fail(AtSource, d.Digest, err)
+	}
+	if _, far := c.dst.(*putter); far && len(d.URLs) > 0 && image.IsForeign(d.MediaType) {
+		n.absent = true // as docker and skopeo do: whoever gets the manifest is told where it is
+		return progress.Cached, nil
 	}
 	there, err := c.dst.have(ctx, d)
 	if err != nil {
@@ -176,4 +190,18 @@ func (r *reader) Read(p []byte) (int, error) {
 		r.c.failed(err)
 	}
 	return n, err
+}
+
+// Seek implements io.Seeker when the source's reader does; otherwise it is errors.ErrUnsupported.
+func (r *reader) Seek(offset int64, whence int) (int64, error) {
+	s, ok := r.Reader.(io.Seeker)
+	if !ok {
+		return 0, errors.ErrUnsupported
+	}
+	at, err := s.Seek(offset, whence)
+	if err == nil {
+		r.c.from(at)
+		r.told = at
+	}
+	return at, err
 }

@@ -52,6 +52,8 @@ type Options struct {
 	// Resume gives ingests names that are made of digests: a copy that was interrupted goes on where it stopped, and when
 	// several processes copy the same blob one does and the others wait. For sources that are slow.
 	Resume bool
+	// Flow lets the blobs of a Copy be read while they come; may be nil.
+	Flow *Flow
 	// Progress gets events for each blob, with its digest as ID; may be nil.
 	Progress progress.Sink
 }
@@ -93,7 +95,7 @@ func fail(side Side, d digest.Digest, err error) error {
 // may not be distributed and are not at the source are left out: they have URLs.
 // On an error everything under way is stopped, and what was copied stays.
 func Copy(ctx context.Context, src Source, dst Destination, desc ocispec.Descriptor, opts Options) error {
-	nodes, err := newCopier(src, &store{dst: dst, resume: opts.Resume}, opts).copy(ctx, desc)
+	nodes, err := newCopier(src, &store{dst: dst, resume: opts.Resume, flow: opts.Flow}, opts).copy(ctx, desc)
 	if err != nil {
 		return err
 	}
@@ -111,15 +113,15 @@ func Copy(ctx context.Context, src Source, dst Destination, desc ocispec.Descrip
 	return nil
 }
 
-// Push is Copy to a Putter.
+// Push is Copy to a Putter. Layers that may not be distributed and have URLs are left out.
 func Push(ctx context.Context, src Source, dst Putter, desc ocispec.Descriptor, opts Options) error {
-	_, err := newCopier(src, &putter{dst}, opts).copy(ctx, desc)
+	_, err := newCopier(src, &putter{Putter: dst}, opts).copy(ctx, desc)
 	return err
 }
 
 // Blob is Copy for one blob, whatever it leads to. It is not synced.
 func Blob(ctx context.Context, src Source, dst Destination, desc ocispec.Descriptor, opts Options) error {
-	return newCopier(src, &store{dst: dst, resume: opts.Resume}, opts).node(ctx, &node{desc: desc, done: make(chan struct{})})
+	return newCopier(src, &store{dst: dst, resume: opts.Resume, flow: opts.Flow}, opts).node(ctx, &node{desc: desc, done: make(chan struct{})})
 }
 
 func newCopier(src Source, dst sink, opts Options) *copier {
@@ -134,6 +136,9 @@ func (c *copier) copy(ctx context.Context, desc ocispec.Descriptor) ([]*node, er
 	nodes, err := c.plan(ctx, desc)
 	if err != nil {
 		return nil, fail(AtSource, desc.Digest, err)
+	}
+	if p, ok := c.dst.(*putter); ok && c.opts.Concurrency > 1 {
+		p.ask(ctx, nodes)
 	}
 	return nodes, c.run(ctx, nodes)
 }

@@ -1,6 +1,7 @@
 package unpack
 
 import (
+	"context"
 	"io"
 	"os"
 )
@@ -12,13 +13,15 @@ const (
 	aheadBlocks = 8
 )
 
-// ahead reads from a stream in a goroutine of its own, so that the verification, which is done
-// in the reader, and the extraction have a processor each.
+// ahead opens a stream and reads it in a goroutine of its own, so that the verification, which is done
+// in the reader, and the extraction have a processor each. To open may take long: a layer may be on its way.
 type ahead struct {
 	full  chan block
 	empty chan []byte
 	stop  chan struct{}
 	ended chan struct{}
+	// cancel ends an open or a read that waits.
+	cancel context.CancelFunc
 	// cur is what is being given out.
 	cur  block
 	rest []byte
@@ -31,17 +34,23 @@ type block struct {
 	err error
 }
 
-func readAhead(r io.ReadCloser) *ahead {
+func readAhead(ctx context.Context, open func(context.Context) (io.ReadCloser, error)) *ahead {
+	ctx, cancel := context.WithCancel(ctx)
 	a := &ahead{
 		full: make(chan block, aheadBlocks), empty: make(chan []byte, aheadBlocks),
-		stop: make(chan struct{}), ended: make(chan struct{}),
+		stop: make(chan struct{}), ended: make(chan struct{}), cancel: cancel,
 	}
-	go a.run(r)
+	go a.run(ctx, open)
 	return a
 }
 
-func (a *ahead) run(r io.ReadCloser) {
+func (a *ahead) run(ctx context.Context, open func(context.Context) (io.ReadCloser, error)) {
 	defer close(a.ended)
+	r, err := open(ctx)
+	if err != nil {
+		a.full <- block{err: err}
+		return
+	}
 	defer r.Close()
 	for made := 0; ; {
 		if made < aheadBlocks && len(a.empty) == 0 {
@@ -101,6 +110,7 @@ func (a *ahead) Close() error {
 	default:
 		close(a.stop)
 	}
+	a.cancel()
 	<-a.ended
 	return nil
 }

@@ -135,10 +135,7 @@ func (u *unpacker) layer(ctx context.Context, i int, parent string) (snapshot.In
 			return info, err
 		}
 	}
-	tar, err := u.open(ctx, i)
-	if err != nil {
-		return snapshot.Info{}, err
-	}
+	tar := u.open(ctx, i)
 	defer tar.Close()
 	u.ahead(ctx, i+1)
 	counter := &counter{r: tar, emit: func(n int64) { u.emit(i, progress.Event{Current: n}) }}
@@ -158,28 +155,23 @@ func (u *unpacker) layer(ctx context.Context, i int, parent string) (snapshot.In
 }
 
 // open returns the verified tar of a layer, which may be under way already.
-func (u *unpacker) open(ctx context.Context, i int) (*ahead, error) {
+func (u *unpacker) open(ctx context.Context, i int) *ahead {
 	if next := u.next; next != nil {
 		u.next = nil
 		if u.nextIndex == i {
-			return next, nil
+			return next
 		}
 		next.Close()
 	}
-	tar, err := layer.Open(ctx, u.p, u.layers[i], u.diffIDs[i], layer.OpenOptions{Verified: u.opts.Verified})
-	if err != nil {
-		return nil, err
-	}
-	return readAhead(tar), nil
+	return readAhead(ctx, func(ctx context.Context) (io.ReadCloser, error) {
+		return layer.Open(ctx, u.p, u.layers[i], u.diffIDs[i], layer.OpenOptions{Verified: u.opts.Verified})
+	})
 }
 
 // ahead begins with a layer whose turn comes next. An error shows when it is its turn.
 func (u *unpacker) ahead(ctx context.Context, i int) {
-	if i >= len(u.layers) || u.next != nil {
-		return
-	}
-	if tar, err := u.open(ctx, i); err == nil {
-		u.next, u.nextIndex = tar, i
+	if i < len(u.layers) && u.next == nil {
+		u.next, u.nextIndex = u.open(ctx, i), i
 	}
 }
 

@@ -148,6 +148,11 @@ func (s *Store) freeName(ctx context.Context, name, id string) error {
 		return err
 	}
 	defer lock.Close()
+	return s.dropNames(lock, name, id)
+}
+
+// dropNames is freeName for who has locked the names.
+func (s *Store) dropNames(lock *os.File, name, id string) (err error) {
 	names := []string{name}
 	if name == "" {
 		if names, err = lock.Readdirnames(-1); err != nil {
@@ -203,18 +208,28 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.freeName(ctx, c.Config.Name, id); err != nil {
-		return fmt.Errorf("remove container %.12s: %w", id, err)
-	}
-	// Away at once, so that a kill leaves no half of it.
 	gone := filepath.Join(s.dir, newPrefix+id)
-	if err := os.Rename(c.dir, gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.hide(ctx, c, gone); err != nil {
 		return fmt.Errorf("remove container %.12s: %w", id, err)
 	}
 	if err := os.RemoveAll(gone); err != nil {
 		return fmt.Errorf("remove container %.12s: %w", id, err)
 	}
 	return nil
+}
+
+// hide takes a container away at once, so that a kill leaves no half of it, and then its name. A name without a container
+// is free; a container without its name would be found by its ID alone.
+func (s *Store) hide(ctx context.Context, c *Container, gone string) error {
+	lock, err := s.lockNames(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := os.Rename(c.dir, gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return s.dropNames(lock, c.Config.Name, c.Config.ID)
 }
 
 // removeDead removes a directory whose maker does not live. It holds the lock meanwhile, so that nobody takes the

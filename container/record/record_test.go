@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,6 +46,39 @@ func TestFindByNameIDAndPrefix(t *testing.T) {
 	list, err := s.List(t.Context())
 	if err != nil || len(list) != 2 || list[0].Config.ID != other.Config.ID {
 		t.Errorf("List = %v, %v; want the newest first", list, err)
+	}
+}
+
+// TestRemovedWithItsName looks at containers that are being removed: as long as one is there, its name leads to it, or a kill at that moment would
+// leave one that cannot be removed by its name.
+func TestRemovedWithItsName(t *testing.T) {
+	s := record.Open(t.TempDir())
+	for range 300 {
+		id := create(t, s, "web").Config.ID
+		var nameless atomic.Bool
+		removed := make(chan struct{})
+		var look sync.WaitGroup
+		look.Go(func() {
+			for {
+				select {
+				case <-removed:
+					return
+				default:
+				}
+				if _, err := s.Get(context.Background(), "web"); !errdefs.IsNotFound(err) {
+					continue
+				}
+				if _, err := s.Get(context.Background(), id); err == nil { // asked after its name
+					nameless.Store(true)
+				}
+			}
+		})
+		err := s.Remove(t.Context(), id)
+		close(removed)
+		look.Wait()
+		if err != nil || nameless.Load() {
+			t.Fatalf("it was there without its name: %t, %v", nameless.Load(), err)
+		}
 	}
 }
 

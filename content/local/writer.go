@@ -17,7 +17,7 @@ import (
 )
 
 // Writer begins or resumes an ingest. It also has ReadFrom, so that io.Copy
-// needs no buffer of its own.
+// needs no buffer of its own, and ReadAt, so that the bytes can be read while more of them come.
 func (s *Store) Writer(ctx context.Context, opts content.WriterOptions) (content.Writer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -88,7 +88,10 @@ type writer struct {
 	done   bool
 }
 
-var _ io.ReaderFrom = (*writer)(nil)
+var (
+	_ io.ReaderFrom = (*writer)(nil)
+	_ io.ReaderAt   = (*writer)(nil)
+)
 
 // resume brings the hash to the end of the bytes that are there.
 func (w *writer) resume(ctx context.Context) error {
@@ -160,6 +163,16 @@ func (w *writer) ReadFrom(r io.Reader) (int64, error) {
 			return total, err
 		}
 	}
+}
+
+// ReadAt reads bytes of the ingest. Unlike the rest it may be called by other goroutines, and after the end, when it
+// returns os.ErrClosed.
+func (w *writer) ReadAt(p []byte, off int64) (int, error) {
+	n, err := w.file.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = class("read ingest", err)
+	}
+	return n, err
 }
 
 // Truncate drops all bytes.

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/camada/camada/content"
@@ -105,6 +106,25 @@ func (d *Dir) Add(ctx context.Context, desc ocispec.Descriptor, name string) err
 		kept = append(kept, m)
 	}
 	d.index.Manifests = append(kept, desc)
+	return d.writeIndex()
+}
+
+// Remove removes the entries of index.json that have the name; ErrNotFound when there is none. The blobs stay until Prune.
+func (d *Dir) Remove(ctx context.Context, name string) error {
+	unlock, err := d.lockIndex(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := d.load(); err != nil {
+		return err
+	}
+	before := len(d.index.Manifests)
+	kept := slices.DeleteFunc(d.index.Manifests, func(m ocispec.Descriptor) bool { return name != "" && m.Annotations[ocispec.AnnotationRefName] == name })
+	if len(kept) == before {
+		return errdefs.NotFound("the layout has no image %s", name)
+	}
+	d.index.Manifests = kept
 	return d.writeIndex()
 }
 

@@ -1,7 +1,7 @@
 // Package relay passes on what comes to sockets of the host, connection by connection. It serves published ports where the host has rules for
 // what comes in: traffic that ends at a socket of the host has to pass them, traffic that is translated and forwarded goes around.
 //
-//	stop, err := relay.Serve([]relay.Socket{{File: bound, Protocol: "tcp", To: func() (netip.AddrPort, bool) { ... }}})
+//	stop, err := relay.Serve([]relay.Socket{{File: bound, Protocol: "tcp", To: func() []netip.AddrPort { ... }}})
 //
 // What is served sees the host's address and not that of who asks, unless Dial gives the connection another.
 package relay
@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/camada/camada/errdefs"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,19 +27,27 @@ type Socket struct {
 	File *os.File
 	// Protocol is "tcp" or "udp".
 	Protocol string
-	// To is asked for each connection; false refuses it.
-	To func() (netip.AddrPort, bool)
+	// To is asked for each connection; none refuses it. The second is tried when the first does not answer.
+	To func() []netip.AddrPort
 	// Dial connects to there for somebody who asks from an address; nil is an ordinary connection of this machine.
 	Dial func(ctx context.Context, protocol string, from, to netip.AddrPort) (net.Conn, error)
 }
 
 // dial connects to where a connection goes.
-func (s Socket) dial(ctx context.Context, protocol string, from, to netip.AddrPort) (net.Conn, error) {
-	if s.Dial != nil {
-		return s.Dial(ctx, protocol, from, to)
+func (s Socket) dial(ctx context.Context, protocol string, from netip.AddrPort) (c net.Conn, err error) {
+	err = errdefs.NotFound("no container is there")
+	for _, to := range s.To() {
+		if s.Dial != nil {
+			c, err = s.Dial(ctx, protocol, from, to)
+		} else {
+			d := net.Dialer{Timeout: dialTimeout}
+			c, err = d.DialContext(ctx, protocol, to.String())
+		}
+		if err == nil {
+			return c, nil
+		}
 	}
-	d := net.Dialer{Timeout: dialTimeout}
-	return d.DialContext(ctx, protocol, to.String())
+	return nil, err
 }
 
 const (
@@ -131,16 +140,11 @@ func pause(ctx context.Context) bool {
 // pass copies both ways until both ends are done.
 func (s Socket) pass(ctx context.Context, from *net.TCPConn) {
 	defer from.Close()
-	addr, ok := s.To()
-	if !ok {
-		_ = from.SetLinger(0)
-		return
-	}
 	var asks netip.AddrPort
 	if a, ok := from.RemoteAddr().(*net.TCPAddr); ok {
 		asks = a.AddrPort()
 	}
-	c, err := s.dial(ctx, "tcp", asks, addr)
+	c, err := s.dial(ctx, "tcp", asks)
 	if err != nil {
 		_ = from.SetLinger(0) // who asks sees a connection that breaks, not one that ends in order
 		return
@@ -208,11 +212,10 @@ func (c *correspondents) find(ctx context.Context, from netip.AddrPort, work *sy
 		_ = to.SetReadDeadline(time.Now().Add(idle))
 		return to
 	}
-	addr, ok := c.To()
-	if !ok || len(c.all) >= maxAtOnce {
+	if len(c.all) >= maxAtOnce {
 		return nil
 	}
-	conn, err := c.dial(ctx, "udp", from, addr)
+	conn, err := c.dial(ctx, "udp", from)
 	if err != nil {
 		return nil
 	}

@@ -66,7 +66,12 @@ func TestTCP(t *testing.T) {
 	var up atomic.Bool
 	up.Store(true)
 	f, at := bound(t, unix.SOCK_STREAM)
-	stop := serve(t, Socket{File: f, Protocol: "tcp", To: func() (netip.AddrPort, bool) { return netip.MustParseAddrPort(server.Addr().String()), up.Load() }})
+	stop := serve(t, Socket{File: f, Protocol: "tcp", To: func() []netip.AddrPort {
+		if !up.Load() {
+			return nil
+		}
+		return []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort(server.Addr().String())}
+	}})
 	ask := func(text string) (string, error) {
 		c, err := net.Dial("tcp4", at)
 		if err != nil {
@@ -106,7 +111,7 @@ func TestTCP(t *testing.T) {
 // TestEnded refuses who comes after the end, though the caller's descriptor of the socket stays open.
 func TestEnded(t *testing.T) {
 	f, at := bound(t, unix.SOCK_STREAM)
-	serve(t, Socket{File: f, Protocol: "tcp", To: func() (netip.AddrPort, bool) { return netip.AddrPort{}, false }})()
+	serve(t, Socket{File: f, Protocol: "tcp", To: func() []netip.AddrPort { return nil }})()
 	c, err := net.DialTimeout("tcp4", at, 10*time.Second)
 	if err == nil {
 		c.Close()
@@ -133,7 +138,7 @@ func TestUDP(t *testing.T) {
 		}
 	}()
 	f, at := bound(t, unix.SOCK_DGRAM)
-	stop := serve(t, Socket{File: f, Protocol: "udp", To: func() (netip.AddrPort, bool) { return netip.MustParseAddrPort(server.LocalAddr().String()), true }})
+	stop := serve(t, Socket{File: f, Protocol: "udp", To: func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort(server.LocalAddr().String())} }})
 	defer stop()
 	for _, who := range []string{"one", "two"} {
 		c, err := net.Dial("udp4", at)

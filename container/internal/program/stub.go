@@ -91,6 +91,12 @@ func (p *Program) AppendExec(e Exec) error {
 		found := p.Label()
 		for _, path := range e.Paths {
 			skip := p.look(path, len(e.Paths) > 1)
+			if len(e.Paths) == 1 { // execve would say so, but only when others believe that all is well
+				file := p.Label()
+				p.Call(unix.SYS_FACCESSAT, Int(unix.AT_FDCWD), p.Str(path+"/."), Int(0)).OnError(file)
+				p.Fail(unix.EACCES)
+				p.Mark(file)
+			}
 			p.Jump(found)
 			p.Mark(skip)
 		}
