@@ -119,6 +119,40 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// TestTokenRedirect: an identity token goes nowhere else, be it only another port.
+func TestTokenRedirect(t *testing.T) {
+	reg := remotetest.Start(t)
+	var there int
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		there++
+		if _, _, ok := r.BasicAuth(); ok || r.FormValue("refresh_token") != "" {
+			t.Error("it was told to somebody else")
+		}
+		_, _ = w.Write([]byte(`{"token":"x"}`))
+	}))
+	defer elsewhere.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, elsewhere.URL+"/token", http.StatusTemporaryRedirect)
+	}))
+	defer server.Close()
+	reg.Before = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Authorization") == "Bearer x" {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Bearer realm="`+server.URL+`/token"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	}
+	_, err := client(t, remote.Options{Credentials: given{IdentityToken: "id"}}).Repository(reg.Ref("app")).Resolve(t.Context(), "1")
+	if !errdefs.IsPermission(err) || there != 0 {
+		t.Errorf("an identity token: %v; %d requests came there", err, there)
+	}
+	_, err = client(t, remote.Options{Credentials: given{Username: "me", Password: "pw"}}).Repository(reg.Ref("app")).Resolve(t.Context(), "1")
+	if !errdefs.IsNotFound(err) || there == 0 {
+		t.Errorf("a password, which stays behind: %v; %d requests came there", err, there)
+	}
+}
+
 // TestTokenServerWithoutTLS must not give a password away.
 func TestTokenServerWithoutTLS(t *testing.T) {
 	reg := remotetest.New()

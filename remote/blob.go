@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
@@ -46,7 +47,7 @@ func (r *Repository) Open(ctx context.Context, desc ocispec.Descriptor) (content
 		}
 		size = info.Size
 	}
-	return &blobReader{ctx: ctx, r: r, digest: desc.Digest, size: size, stop: size}, nil
+	return &blobReader{ctx: ctx, r: r, digest: desc.Digest, size: size, stop: size, urls: foreign(desc)}, nil
 }
 
 // Stat implements content.Statter for blobs; manifests are found by Resolve.
@@ -76,10 +77,20 @@ type blobReader struct {
 	r      *Repository
 	digest digest.Digest
 	size   int64
-	// offset is where the next Read begins, stop where the last one ends.
-	offset, stop int64
-	body         io.ReadCloser
-	failed       int // tries in a row that brought nothing
+	// offset is where the next Read begins, stop where the last one ends, and until where the request under way ends.
+	offset, stop, until int64
+	body                io.ReadCloser
+	skip                int64    // bytes of it that come before offset
+	patience            patience // for tries in a row that bring nothing
+	// wide is not nil while several requests are under way. narrow is set when one has to be enough; strict, when a registry that does not take
+	// ranges is of no use.
+	wide           *wide
+	narrow, strict bool
+	// waited is how long the first bytes took.
+	waited time.Duration
+	// urls are where else it may be, and away the one that has it; nil is the registry.
+	urls []string
+	away *outside
 }
 
 func (b *blobReader) Size() int64 { return b.size }
@@ -94,7 +105,7 @@ func (b *blobReader) Seek(offset int64, whence int) (int64, error) {
 	}
 	if offset != b.offset {
 		b.Close()
-		b.offset = offset
+		b.offset, b.until = offset, 0
 	}
 	return offset, nil
 }
@@ -105,17 +116,32 @@ func (b *blobReader) Read(p []byte) (int, error) {
 		if b.offset >= b.stop {
 			return 0, b.end()
 		}
+		if b.wide != nil {
+			n, err := b.wide.Read(p)
+			b.offset += int64(n)
+			if n > 0 {
+				return n, nil
+			}
+			if b.Close(); b.ctx.Err() != nil {
+				return 0, b.fail(err)
+			}
+			b.narrow = true // one request goes on, and tells what is wrong
+		}
+		if b.body != nil && b.offset == b.until {
+			b.choose()
+			continue
+		}
 		if b.body == nil {
-			body, err := b.r.rangeOf(b.ctx, b.digest, b.offset, b.stop, b.size)
-			if err != nil {
+			if err := b.ask(); err != nil {
 				return 0, err
 			}
-			b.body = body
 		}
-		n, err := b.body.Read(p)
+		begun := time.Now()
+		n, err := b.read(p[:min(int64(len(p)), b.until-b.offset)])
+		b.waited += time.Since(begun)
 		b.offset += int64(n)
 		if n > 0 {
-			b.failed = 0
+			b.patience.failed = 0
 			return n, nil // an error comes again
 		}
 		if err == nil {
@@ -125,13 +151,107 @@ func (b *blobReader) Read(p []byte) (int, error) {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		if b.failed++; b.ctx.Err() != nil || b.failed >= b.r.c.opts.Tries {
-			return 0, fmt.Errorf("registry %s: read blob %s at %d of %d bytes: %w", b.r.Host(), b.digest, b.offset, b.size, b.class(err))
+		if err = b.fail(err); b.ctx.Err() != nil {
+			return 0, err
 		}
-		if err := b.r.c.pause(b.ctx, b.failed-1, 0); err != nil {
+		if b.patience.tries == 0 {
+			b.patience.tries = b.r.c.opts.Tries
+		}
+		if err := b.r.c.wait(b.ctx, &b.patience, b.r.Host(), err); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// read reads on in the answer, and passes over what was not asked for: a registry may send all when a part was asked for.
+func (b *blobReader) read(p []byte) (int, error) {
+	if b.skip > 0 {
+		n, err := io.CopyN(io.Discard, b.body, b.skip)
+		if b.skip -= n; err != nil {
+			return 0, err
+		}
+	}
+	return b.body.Read(p)
+}
+
+// ask begins a request: for all the rest, or for the first part of a big blob, to see how fast it comes.
+func (b *blobReader) ask() error {
+	if b.until <= b.offset {
+		b.until, b.waited = b.stop, 0
+		if t := b.r.c.tuning; !b.narrow && b.stop-b.offset >= t.least {
+			b.until = b.offset + t.first
+		}
+	}
+	for {
+		res, err := b.request()
+		if err != nil {
+			return err
+		}
+		skip, err := b.begins(res)
+		if err == nil {
+			b.body, b.skip = res.Body, skip
+			return nil
+		}
+		res.Body.Close()
+		if !errdefs.IsCorrupt(err) || !b.r.host.doubt(res) {
+			return err
+		}
+	}
+}
+
+// request asks for the bytes from offset up to until.
+func (b *blobReader) request() (*http.Response, error) {
+	c := call{
+		method: http.MethodGet, path: b.r.name + "/blobs/" + b.digest.String(), what: "read blob " + b.digest.String(),
+		scopes: []string{b.r.scope("pull")}, want: []int{http.StatusOK, http.StatusPartialContent},
+	}
+	if b.offset > 0 || b.until < b.size {
+		c.header = http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", b.offset, b.until-1)}}
+	}
+	if b.away != nil {
+		return b.away.ask(b.ctx, c)
+	}
+	res, err := b.r.host.do(b.ctx, c)
+	if errdefs.IsNotFound(err) && len(b.urls) > 0 {
+		return b.outside(b.ctx, c, err)
+	}
+	return res, err
+}
+
+// begins looks whether an answer is of the blob, and how many of its bytes come before what is wanted.
+func (b *blobReader) begins(res *http.Response) (skip int64, err error) {
+	total := res.ContentLength
+	if res.StatusCode == http.StatusPartialContent {
+		start, all, ok := rangeStart(res.Header.Get("Content-Range"))
+		if !ok || start > b.offset {
+			return 0, errdefs.Corrupt("registry %s: blob %s: the answer is another range than the one asked for", b.r.Host(), b.digest)
+		}
+		total, skip = all, b.offset-start
+	} else {
+		if b.strict {
+			return 0, errdefs.Unsupported("registry %s: it does not take ranges of blobs", b.r.Host())
+		}
+		skip, b.until, b.narrow = b.offset, b.stop, true
+	}
+	if total >= 0 && total != b.size {
+		return 0, errdefs.Corrupt("registry %s: blob %s has %d bytes instead of %d", b.r.Host(), b.digest, total, b.size)
+	}
+	return skip, nil
+}
+
+// choose goes on after the first part: with one request when that is fast enough, or with several.
+func (b *blobReader) choose() {
+	t := b.r.c.tuning
+	slow := float64(t.first) < t.below*b.waited.Seconds()
+	b.Close()
+	if slow {
+		b.wide = newWide(b, b.offset)
+	}
+	b.narrow = true
+}
+
+func (b *blobReader) fail(err error) error {
+	return fmt.Errorf("registry %s: read blob %s at %d of %d bytes: %w", b.r.Host(), b.digest, b.offset, b.size, b.class(err))
 }
 
 // end is what follows the last byte: nothing, unless the registry has more than there should be.
@@ -160,7 +280,7 @@ func (b *blobReader) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 || off >= b.size {
 		return 0, io.EOF
 	}
-	part := &blobReader{ctx: b.ctx, r: b.r, digest: b.digest, size: b.size, offset: off, stop: min(b.size, off+int64(len(p)))}
+	part := &blobReader{ctx: b.ctx, r: b.r, digest: b.digest, size: b.size, offset: off, stop: min(b.size, off+int64(len(p))), narrow: true, urls: b.urls, away: b.away}
 	defer part.Close()
 	n := 0
 	for part.offset < part.stop {
@@ -176,8 +296,12 @@ func (b *blobReader) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Close ends the request under way.
+// Close ends the requests under way.
 func (b *blobReader) Close() error {
+	if b.wide != nil {
+		b.wide.close()
+		b.wide = nil
+	}
 	if b.body == nil {
 		return nil
 	}
@@ -186,40 +310,15 @@ func (b *blobReader) Close() error {
 	return err
 }
 
-// rangeOf asks for the bytes from offset up to end of a blob of size bytes.
-func (r *Repository) rangeOf(ctx context.Context, dgst digest.Digest, offset, end, size int64) (io.ReadCloser, error) {
-	c := call{
-		method: http.MethodGet, path: r.name + "/blobs/" + dgst.String(), what: "read blob " + dgst.String(),
-		scopes: []string{r.scope("pull")}, want: []int{http.StatusOK, http.StatusPartialContent},
+// rangeStart reads the first number of "bytes 10-20/30", and the last one, which is -1 when it is not known.
+func rangeStart(v string) (start, total int64, ok bool) {
+	v, ok = strings.CutPrefix(v, "bytes ")
+	first, rest, found := strings.Cut(v, "-")
+	start, err := strconv.ParseInt(strings.TrimSpace(first), 10, 64)
+	_, all, _ := strings.Cut(rest, "/")
+	total, allErr := strconv.ParseInt(strings.TrimSpace(all), 10, 64)
+	if allErr != nil || total < 0 {
+		total = -1
 	}
-	if offset > 0 || end < size {
-		c.header = http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", offset, end-1)}}
-	}
-	res, err := r.host.do(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	skip := offset
-	if res.StatusCode == http.StatusPartialContent {
-		start, ok := rangeStart(res.Header.Get("Content-Range"))
-		if !ok || start > offset {
-			res.Body.Close()
-			return nil, errdefs.Corrupt("registry %s: blob %s: the answer is another range than the one asked for", r.Host(), dgst)
-		}
-		skip = offset - start
-	}
-	// A registry may send all when a part was asked for.
-	if _, err := io.CopyN(io.Discard, res.Body, skip); err != nil {
-		res.Body.Close()
-		return nil, errdefs.With(errdefs.ErrUnavailable, fmt.Errorf("registry %s: read blob %s: %w", r.Host(), dgst, err))
-	}
-	return res.Body, nil
-}
-
-// rangeStart reads the first number of "bytes 10-20/30".
-func rangeStart(v string) (int64, bool) {
-	v, ok := strings.CutPrefix(v, "bytes ")
-	first, _, found := strings.Cut(v, "-")
-	n, err := strconv.ParseInt(strings.TrimSpace(first), 10, 64)
-	return n, ok && found && err == nil && n >= 0
+	return start, total, ok && found && err == nil && start >= 0
 }

@@ -41,36 +41,68 @@ func certificates(dirs []string, host string) (*tls.Config, error) {
 	return conf, nil
 }
 
+// siteCertificates adds what is configured for a site.
+func siteCertificates(conf *tls.Config, s Site) (*tls.Config, error) {
+	if conf == nil && len(s.Authorities)+len(s.Clients) > 0 {
+		conf = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	for _, path := range s.Authorities {
+		if err := addAuthority(conf, path); err != nil {
+			return nil, fmt.Errorf("certificates for %s: %w", s.Name, err)
+		}
+	}
+	for _, pair := range s.Clients {
+		key := pair.Key
+		if key == "" {
+			key = pair.Certificate
+		}
+		if err := addKeyPair(conf, pair.Certificate, key); err != nil {
+			return nil, fmt.Errorf("certificates for %s: %w", s.Name, err)
+		}
+	}
+	return conf, nil
+}
+
 func addCertificate(conf *tls.Config, path string) error {
 	switch filepath.Ext(path) {
 	case ".crt":
-		pem, err := readSmall(path)
-		if err != nil {
-			return err
-		}
-		if conf.RootCAs == nil {
-			if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
-				conf.RootCAs = x509.NewCertPool()
-			}
-		}
-		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return errdefs.Invalid("%s has no certificate in PEM form", path)
-		}
+		return addAuthority(conf, path)
 	case ".cert":
-		cert, err := readSmall(path)
-		if err != nil {
-			return err
-		}
-		key, err := readSmall(strings.TrimSuffix(path, ".cert") + ".key")
-		if err != nil {
-			return err
-		}
-		pair, err := tls.X509KeyPair(cert, key)
-		if err != nil {
-			return errdefs.Invalid("%s: %w", path, err)
-		}
-		conf.Certificates = append(conf.Certificates, pair)
+		return addKeyPair(conf, path, strings.TrimSuffix(path, ".cert")+".key")
 	}
+	return nil
+}
+
+func addAuthority(conf *tls.Config, path string) error {
+	pem, err := readSmall(path)
+	if err != nil {
+		return err
+	}
+	if conf.RootCAs == nil {
+		if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
+			conf.RootCAs = x509.NewCertPool()
+		}
+	}
+	if !conf.RootCAs.AppendCertsFromPEM(pem) {
+		return errdefs.Invalid("%s has no certificate in PEM form", path)
+	}
+	return nil
+}
+
+func addKeyPair(conf *tls.Config, certFile, keyFile string) error {
+	cert, err := readSmall(certFile)
+	if err != nil {
+		return err
+	}
+	key, err := readSmall(keyFile)
+	if err != nil {
+		return err
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return errdefs.Invalid("%s: %w", certFile, err)
+	}
+	conf.Certificates = append(conf.Certificates, pair)
 	return nil
 }
 

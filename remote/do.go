@@ -5,22 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/camada/camada/errdefs"
-)
-
-const (
-	// maxPause bounds the pause between two tries, and what a Retry-After is believed.
-	maxPause = time.Minute
-	// maxGrow bounds the pause that we choose ourselves.
-	maxGrow = 10 * time.Second
 )
 
 // call is one request to a registry, which may be made several times.
@@ -39,8 +30,12 @@ type call struct {
 	scopes []string
 	// want are the statuses that are no errors; empty is 200.
 	want []int
+	// open shows nobody who we are.
+	open bool
 	// once makes no second try: the caller does.
 	once bool
+	// tries is how often it is made at most; 0 is the Client's number.
+	tries int
 }
 
 // do makes a call until it is answered, and returns the answer, whose body the caller closes.
@@ -59,14 +54,21 @@ func (h *host) do(ctx context.Context, c call) (*http.Response, error) {
 }
 
 func (h *host) tries(ctx context.Context, c call) (*http.Response, error) {
-	tries := h.c.opts.Tries
+	p := patience{tries: h.c.opts.Tries}
+	if c.tries > 0 {
+		p.tries = min(p.tries, c.tries)
+	}
 	if c.once {
-		tries = 1
+		p.tries = 1
 	}
 	asked := false // for a token, because of a 401
-	for try := 0; ; try++ {
+	for {
+		if c.tries == 0 { // otherwise another place is asked
+			if err := h.held(ctx); err != nil {
+				return nil, err
+			}
+		}
 		res, err := h.send(ctx, c)
-		var wait time.Duration
 		switch {
 		case ctx.Err() != nil:
 			if err == nil {
@@ -82,58 +84,30 @@ func (h *host) tries(ctx context.Context, c call) (*http.Response, error) {
 				return nil, err
 			}
 			if errors.Is(err, syscall.ECONNREFUSED) {
-				tries = min(tries, 2) // nobody is there, not even a proxy that has to wake somebody
+				p.tries = min(p.tries, 2) // nobody is there, not even a proxy that has to wake somebody
 			}
 		case slices.Contains(c.want, res.StatusCode):
 			return res, nil
-		case res.StatusCode == http.StatusUnauthorized && !asked:
+		case res.StatusCode == http.StatusUnauthorized && !asked && !c.open:
 			asked = true
 			if err := h.answer(ctx, res, c.scopes); err != nil {
 				return nil, err
 			}
-			try--
 			continue
 		default:
-			wait = retryAfter(res.Header.Get("Retry-After"))
 			if err = statusError(res); !errdefs.IsUnavailable(err) {
 				return nil, err
 			}
+			asked = false // a token may end while we wait
+			h.hold(askedFor(err), err)
 		}
-		if try+1 >= tries {
+		if c.once || c.tries > 0 && askedFor(err) > 0 {
+			return nil, err // whoever calls waits, or asks elsewhere
+		}
+		if err := h.c.wait(ctx, &p, h.name, err); err != nil {
 			return nil, err
 		}
-		if err := h.c.pause(ctx, try, wait); err != nil {
-			return nil, err
-		}
 	}
-}
-
-// pause waits before the next try: as long as the server asked, or a time that grows.
-func (c *Client) pause(ctx context.Context, try int, asked time.Duration) error {
-	d := min(c.opts.Backoff<<min(try, 10), maxGrow)
-	d += rand.N(d/2 + 1) // so that many do not come back at the same moment
-	if asked > 0 {
-		d = min(asked, maxPause)
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// retryAfter reads the header of that name (RFC 9110, 10.2.3); 0 when there is none.
-func retryAfter(v string) time.Duration {
-	if s, err := strconv.Atoi(v); err == nil && s > 0 {
-		return time.Duration(min(s, int(maxPause/time.Second))) * time.Second
-	}
-	if t, err := http.ParseTime(v); err == nil {
-		return max(0, time.Until(t))
-	}
-	return 0
 }
 
 // final reports whether another try cannot help.
@@ -154,14 +128,14 @@ func (h *host) send(ctx context.Context, c call) (*http.Response, error) {
 	}
 	u := c.url
 	if u == nil {
-		if u, err = url.Parse(scheme + "://" + h.api + "/v2/" + c.path); err != nil {
+		if u, err = url.Parse(scheme + "://" + h.api + h.base + "/" + c.path); err != nil {
 			return nil, errdefs.With(errdefs.ErrInvalid, err)
 		}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &watch{stall: h.c.opts.Stall, cancel: cancel}
 	w.timer = time.AfterFunc(w.stall, func() {
-		cancel(errdefs.Unavailable("the server was silent for %s", w.stall))
+		cancel(errdefs.Unavailable("the server was silent, or nearly so, for %s", w.stall))
 	})
 	fail := func(err error) (*http.Response, error) {
 		w.end()
@@ -183,13 +157,16 @@ func (h *host) send(ctx context.Context, c call) (*http.Response, error) {
 		if err != nil {
 			return fail(err)
 		}
-		req.Body, req.ContentLength = &watchedBody{body, w}, c.size
+		req.Body, req.ContentLength = &watchedBody{ReadCloser: body, w: w}, c.size
 		if c.size == 0 {
 			body.Close()
 			req.Body = http.NoBody
 		}
 	}
-	if u.Host == h.api {
+	if u.Host == h.api && !c.open {
+		for k, v := range h.site.Header {
+			req.Header[http.CanonicalHeaderKey(k)] = v
+		}
 		if err := h.authorize(ctx, req, c.scopes); err != nil {
 			return fail(err)
 		}
@@ -198,8 +175,9 @@ func (h *host) send(ctx context.Context, c call) (*http.Response, error) {
 	if err != nil {
 		return fail(err)
 	}
+	h.warn(res.Header["Warning"])
 	w.timer.Reset(w.stall)
-	res.Body = &answerBody{watchedBody{res.Body, w}}
+	res.Body = &answerBody{watchedBody{ReadCloser: res.Body, w: w}}
 	return res, nil
 }
 
@@ -215,15 +193,21 @@ func (w *watch) end() {
 	w.cancel(nil)
 }
 
-// watchedBody tells the watch of each read.
+// minRead is how many bytes have to come in the time that a server may be silent: less is as good as silence.
+const minRead = 1 << 10
+
+// watchedBody tells the watch of what is read.
 type watchedBody struct {
 	io.ReadCloser
 	w *watch
+	// n is what was read since the watch was told.
+	n int
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if n > 0 {
+	if b.n += n; b.n >= minRead || errors.Is(err, io.EOF) {
+		b.n = 0
 		b.w.timer.Reset(b.w.stall)
 	}
 	return n, err

@@ -27,7 +27,7 @@ type errorBody struct {
 // statusError makes an error of an answer, and closes it.
 func statusError(res *http.Response) error {
 	defer res.Body.Close()
-	text := res.Status
+	text := short(printable(res.Status))
 	if text == "" {
 		text = http.StatusText(res.StatusCode)
 	}
@@ -36,7 +36,11 @@ func statusError(res *http.Response) error {
 			text += ": " + said
 		}
 	}
-	return errdefs.New(classOf(res.StatusCode), "%s", text)
+	r := &refusal{status: res.StatusCode, err: errdefs.New(classOf(res.StatusCode), "%s", text)}
+	if r.status == http.StatusTooManyRequests || r.status >= http.StatusInternalServerError {
+		r.after = retryAfter(res.Header.Get("Retry-After"))
+	}
+	return r
 }
 
 // saying is what the registry says of an error, in one line; "" when nothing.
@@ -56,9 +60,16 @@ func saying(data []byte) string {
 			break
 		}
 	}
-	line := printable(strings.Join(parts, "; "))
-	if r := []rune(line); len(r) > 300 {
-		line = string(r[:300]) + "…"
+	return short(printable(strings.Join(parts, "; ")))
+}
+
+// maxSaying is how much of what a registry says is told, in characters.
+const maxSaying = 300
+
+// short cuts off what is too long to be told.
+func short(line string) string {
+	if r := []rune(line); len(r) > maxSaying {
+		return string(r[:maxSaying]) + "…"
 	}
 	return line
 }
@@ -85,7 +96,7 @@ func classOf(status int) errdefs.Class {
 		return errdefs.ErrNotFound
 	case http.StatusConflict, http.StatusPreconditionFailed:
 		return errdefs.ErrConflict
-	case http.StatusRequestEntityTooLarge:
+	case http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage:
 		return errdefs.ErrLimit
 	case http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusUnsupportedMediaType, http.StatusNotImplemented:
 		return errdefs.ErrUnsupported

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/tracing"
 	"github.com/camada/camada/reference"
 )
 
@@ -25,7 +26,14 @@ type host struct {
 	c *Client
 	// name is the host of references, api the one that is talked to.
 	name, api string
-	insecure  bool
+	// base is the path of the API, without a slash at its end.
+	base     string
+	insecure bool
+	// site is what is configured for the connection; may be the zero Site.
+	site Site
+
+	// pipe is what is talked over where no network leads; may be nil.
+	pipe *piped
 
 	mu     sync.Mutex
 	client *http.Client
@@ -33,6 +41,15 @@ type host struct {
 	cred   *Credential
 	tokens map[string]token
 	basic  bool
+	// offline asks token servers for identity tokens too.
+	offline bool
+	// restUntil is until when it is better not asked.
+	restUntil time.Time
+	// warned are the texts that the user was told.
+	warned []string
+	// heldUntil is until when it asked not to be asked, and heldWhy the answer that says so.
+	heldUntil time.Time
+	heldWhy   error
 }
 
 // host returns the registry of a name, always the same one.
@@ -41,11 +58,19 @@ func (c *Client) host(name string) *host {
 	defer c.mu.Unlock()
 	h := c.hosts[name]
 	if h == nil {
-		h = &host{c: c, name: name, api: name, insecure: isInsecure(name, c.opts.Insecure), tokens: make(map[string]token)}
-		if name == reference.DefaultHost {
-			h.api = dockerHub
-		}
+		h = c.newHost(name)
 		c.hosts[name] = h
+	}
+	return h
+}
+
+func (c *Client) newHost(name string) *host {
+	h := &host{c: c, name: name, api: name, base: "/v2", insecure: isInsecure(name, c.opts.Insecure), tokens: make(map[string]token)}
+	if name == reference.DefaultHost {
+		h.api = dockerHub
+	}
+	if strings.HasPrefix(name, reference.SSH) {
+		h.usePipe()
 	}
 	return h
 }
@@ -61,18 +86,23 @@ func (h *host) close() {
 // isInsecure reports whether a host may be talked to without certificates: as docker has it, those of
 // this machine, and those that the user named.
 func isInsecure(name string, list []string) bool {
-	bare := name
+	bare := bareHost(name)
+	addr, err := netip.ParseAddr(bare)
+	return bare == "localhost" || err == nil && addr.IsLoopback() || Listed(name, list)
+}
+
+// bareHost is a host without its port and its brackets.
+func bareHost(name string) string {
 	if h, _, err := net.SplitHostPort(name); err == nil {
-		bare = h
+		name = h
 	}
-	bare = strings.Trim(bare, "[]")
-	if bare == "localhost" {
-		return true
-	}
+	return strings.Trim(name, "[]")
+}
+
+// Listed reports whether a host is in a list of hosts, with their ports or of any port, and of networks (CIDR).
+func Listed(name string, list []string) bool {
+	bare := bareHost(name)
 	addr, addrErr := netip.ParseAddr(bare)
-	if addrErr == nil && addr.IsLoopback() {
-		return true
-	}
 	for _, entry := range list {
 		if strings.EqualFold(entry, name) || strings.EqualFold(entry, bare) {
 			return true
@@ -84,11 +114,14 @@ func isInsecure(name string, list []string) bool {
 	return false
 }
 
+// dialTimeout is how long a connection may take to be made.
+const dialTimeout = 15 * time.Second
+
 // transport makes a transport with the given TLS settings.
-func (c *Client) transport(t *tls.Config) *http.Transport {
+func (c *Client) transport(t *tls.Config, dial time.Duration) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:           (&net.Dialer{Timeout: dial, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:       t,
 		TLSHandshakeTimeout:   15 * time.Second,
 		ResponseHeaderTimeout: c.opts.Stall,
@@ -108,29 +141,17 @@ func (h *host) connect(ctx context.Context) (*http.Client, string, error) {
 		return h.client, h.scheme, nil
 	}
 	if h.client == nil {
-		conf, err := certificates(h.c.opts.CertDirs, h.name)
+		t, err := h.transport()
 		if err != nil {
 			return nil, "", err
 		}
-		if h.insecure && conf == nil {
-			// The user named this host, or it is this machine.
-			conf = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} //nolint:gosec // as docker has it
-		}
-		var t *http.Transport
-		if conf != nil {
-			t = h.c.transport(conf)
-		} else {
-			h.c.mu.Lock()
-			if h.c.shared == nil {
-				h.c.shared = h.c.transport(nil)
-			}
-			t = h.c.shared
-			h.c.mu.Unlock()
-		}
-		h.client = &http.Client{Transport: t, CheckRedirect: h.redirect}
+		h.client = &http.Client{Transport: tracing.Transport(t), CheckRedirect: h.redirect}
 	}
-	scheme := "https"
-	if h.insecure {
+	scheme := h.site.Scheme
+	if scheme == "" && !h.insecure {
+		scheme = "https"
+	}
+	if scheme == "" {
 		var err error
 		if scheme, err = h.probe(ctx); err != nil {
 			return nil, "", err
@@ -140,11 +161,42 @@ func (h *host) connect(ctx context.Context) (*http.Client, string, error) {
 	return h.client, scheme, nil
 }
 
+// transport makes the host's, or returns the one that all without certificates of their own share.
+func (h *host) transport() (*http.Transport, error) {
+	conf, err := certificates(h.c.opts.CertDirs, h.name)
+	if err == nil {
+		conf, err = siteCertificates(conf, h.site)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if h.insecure && conf == nil || h.site.Insecure {
+		// The user named this host, or it is this machine.
+		if conf == nil {
+			conf = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		conf.InsecureSkipVerify = true //nolint:gosec // as docker has it
+	}
+	dial := h.site.DialTimeout
+	if conf != nil || dial > 0 {
+		if dial <= 0 {
+			dial = dialTimeout
+		}
+		return h.c.transport(conf, dial), nil
+	}
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	if h.c.shared == nil {
+		h.c.shared = h.c.transport(nil, dialTimeout)
+	}
+	return h.c.shared, nil
+}
+
 // probe finds out whether an insecure registry speaks TLS.
 func (h *host) probe(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+h.api+"/v2/", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+h.api+h.base+"/", nil)
 	if err != nil {
 		return "", errdefs.With(errdefs.ErrInvalid, err)
 	}
@@ -159,13 +211,23 @@ func (h *host) probe(ctx context.Context) (string, error) {
 	return "http", nil
 }
 
-// redirect follows within what is as safe as what was asked. net/http drops Authorization for other hosts.
+// redirect follows within what is as safe as what was asked. What proves who we are goes to no other host or port: net/http would send it to
+// other ports and to subdomains, too ("API").
 func (h *host) redirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= 10 {
 		return errdefs.Limit("more than 10 redirects")
 	}
 	if s := req.URL.Scheme; s != "https" && (s != "http" || via[0].URL.Scheme != "http") {
 		return errdefs.Permission("redirect from %s to %s", via[0].URL.Scheme, s)
+	}
+	if req.URL.Host != via[0].URL.Host {
+		if via[0].Header.Get("Content-Type") == typeForm && req.Body != nil {
+			return errdefs.Permission("redirect of a token from %s to %s", via[0].URL.Host, req.URL.Host)
+		}
+		req.Header.Del("Authorization")
+		for k := range h.site.Header {
+			req.Header.Del(k) // it can be a secret
+		}
 	}
 	return nil
 }

@@ -2,8 +2,6 @@ package remote
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 
@@ -27,7 +25,7 @@ type Target struct {
 
 // Target returns the repository as a destination for root.
 func (r *Repository) Target(tag string, root ocispec.Descriptor) *Target {
-	return &Target{Repository: r, Tag: tag, Root: root}
+	return &Target{Repository: r.direct(), Tag: tag, Root: root}
 }
 
 // Have reports whether a blob or manifest is in the repository, or was put there from another one.
@@ -85,28 +83,34 @@ func (t *Target) Put(ctx context.Context, src content.Provider, desc ocispec.Des
 }
 
 // mount asks for a blob of another repository of the registry ("Mounting a blob from another repository").
-// A registry that does not do so begins an upload, which is given up.
+// A registry that does not do so begins an upload, which is given up. One that fails is not asked for long: the upload that follows says what is wrong.
 func (r *Repository) mount(ctx context.Context, dgst digest.Digest, from string) (bool, error) {
 	res, err := r.host.do(ctx, call{
 		method: http.MethodPost, what: "mount blob " + dgst.String() + " from " + from,
 		path:   r.name + "/blobs/uploads/?mount=" + url.QueryEscape(dgst.String()) + "&from=" + url.QueryEscape(from),
 		scopes: []string{r.scope("pull,push"), "repository:" + from + ":pull"},
-		want:   []int{http.StatusCreated, http.StatusAccepted},
+		want:   []int{http.StatusCreated, http.StatusAccepted}, tries: 2,
 	})
 	if err != nil {
-		return false, ignoreMissing(err)
+		return false, ctx.Err()
 	}
 	res.Body.Close()
 	if res.StatusCode == http.StatusCreated {
 		return true, nil
 	}
 	if u, err := r.location(res); err == nil {
-		if res, err := r.host.do(ctx, call{method: http.MethodDelete, url: u, what: "give up an upload", once: true,
-			scopes: []string{r.scope("pull,push")}, want: []int{http.StatusNoContent, http.StatusOK}}); err == nil {
-			res.Body.Close()
-		}
+		r.giveUp(ctx, u)
 	}
 	return false, nil
+}
+
+// giveUp ends an upload of which nothing will come. A registry that does not do so removes it some day.
+func (r *Repository) giveUp(ctx context.Context, u *url.URL) {
+	res, err := r.host.do(ctx, call{method: http.MethodDelete, url: u, what: "give up an upload", tries: 3,
+		scopes: []string{r.scope("pull,push")}, want: []int{http.StatusNoContent, http.StatusOK, http.StatusAccepted}})
+	if err == nil {
+		res.Body.Close()
+	}
 }
 
 // location is where an upload goes on: absolute, or relative to the request (RFC 9110, 10.2.2).
@@ -123,117 +127,3 @@ func (r *Repository) location(res *http.Response) (*url.URL, error) {
 	}
 	return u, nil
 }
-
-// PutBlob uploads a blob from src, whether it is there or not. The whole upload is made again when it breaks.
-func (r *Repository) PutBlob(ctx context.Context, src content.Provider, desc ocispec.Descriptor) error {
-	for try := 0; ; try++ {
-		err := r.upload(ctx, src, desc)
-		if err == nil || !errdefs.IsUnavailable(err) || ctx.Err() != nil || try+1 >= r.c.opts.Tries {
-			return err
-		}
-		if err := r.c.pause(ctx, try, 0); err != nil {
-			return err
-		}
-	}
-}
-
-func (r *Repository) upload(ctx context.Context, src content.Provider, desc ocispec.Descriptor) error {
-	what := "write blob " + desc.Digest.String()
-	scopes := []string{r.scope("pull,push")}
-	res, err := r.host.do(ctx, call{method: http.MethodPost, path: r.name + "/blobs/uploads/", what: what, scopes: scopes, want: []int{http.StatusAccepted}})
-	if err != nil {
-		return err
-	}
-	res.Body.Close()
-	u, err := r.location(res)
-	if err != nil {
-		return err
-	}
-	end := call{method: http.MethodPut, what: what, scopes: scopes, once: true, want: []int{http.StatusCreated, http.StatusOK, http.StatusNoContent}}
-	end.header = http.Header{"Content-Type": {"application/octet-stream"}}
-	from := &source{src: src, desc: desc}
-	if n := r.c.opts.ChunkSize; n > 0 {
-		if u, err = r.chunks(ctx, u, from, n); err != nil {
-			return from.blame(err)
-		}
-	} else {
-		end.size, end.body = desc.Size, func(ctx context.Context) (io.ReadCloser, error) { return from.part(ctx, 0, desc.Size) }
-	}
-	q := u.Query()
-	q.Set("digest", desc.Digest.String())
-	u.RawQuery = q.Encode()
-	end.url = u
-	if res, err = r.host.do(ctx, end); err != nil {
-		return from.blame(err)
-	}
-	return res.Body.Close()
-}
-
-// chunks uploads the bytes in pieces of n bytes ("Pushing a blob in chunks"), and returns where to end the upload.
-func (r *Repository) chunks(ctx context.Context, u *url.URL, from *source, n int64) (*url.URL, error) {
-	for off := int64(0); off < from.desc.Size; off += n {
-		size := min(n, from.desc.Size-off)
-		res, err := r.host.do(ctx, call{
-			method: http.MethodPatch, url: u, what: "write blob " + from.desc.Digest.String(), scopes: []string{r.scope("pull,push")}, once: true,
-			header: http.Header{"Content-Type": {"application/octet-stream"}, "Content-Range": {fmt.Sprintf("%d-%d", off, off+size-1)}},
-			size:   size, want: []int{http.StatusAccepted, http.StatusNoContent},
-			body: func(ctx context.Context) (io.ReadCloser, error) { return from.part(ctx, off, size) },
-		})
-		if err != nil {
-			return nil, err
-		}
-		res.Body.Close()
-		if u, err = r.location(res); err != nil {
-			return nil, err
-		}
-	}
-	return u, nil
-}
-
-// source opens a blob for an upload and keeps its error, which net/http would take for the connection's.
-type source struct {
-	src  content.Provider
-	desc ocispec.Descriptor
-	err  error
-}
-
-func (s *source) part(ctx context.Context, off, size int64) (io.ReadCloser, error) {
-	s.err = nil
-	r, err := s.src.Open(ctx, s.desc)
-	if err != nil {
-		s.err = err
-		return nil, err
-	}
-	return &part{Reader: io.LimitReader(skipTo(r, off), size), closer: r, s: s}, nil
-}
-
-// skipTo returns a reader of r's bytes from off on.
-func skipTo(r content.Reader, off int64) io.Reader {
-	if off == 0 {
-		return r
-	}
-	return io.NewSectionReader(r, off, r.Size()-off)
-}
-
-func (s *source) blame(err error) error {
-	if s.err != nil {
-		return s.err
-	}
-	return err
-}
-
-type part struct {
-	io.Reader
-	closer io.Closer
-	s      *source
-}
-
-func (p *part) Read(b []byte) (int, error) {
-	n, err := p.Reader.Read(b)
-	if err != nil && err != io.EOF { //nolint:errorlint // the end is the bare value
-		p.s.err = err
-	}
-	return n, err
-}
-
-func (p *part) Close() error { return p.closer.Close() }

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
@@ -45,6 +47,9 @@ func (r *Repository) Referrers(ctx context.Context, subject digest.Digest, artif
 	})
 	if errdefs.IsNotFound(err) || errdefs.IsUnsupported(err) || errdefs.IsInvalid(err) && len(all) == 0 {
 		all, err = r.taggedReferrers(ctx, subject)
+		if errdefs.IsCorrupt(err) || errdefs.IsInvalid(err) || errdefs.IsUnsupported(err) {
+			all, err = nil, nil // what is no index lists nothing ("Listing Referrers")
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -58,12 +63,18 @@ func (r *Repository) Referrers(ctx context.Context, subject digest.Digest, artif
 	return kept, nil
 }
 
-// referrersTag is the tag under which referrers are listed where there is no better way.
+// referrersTag is the tag under which referrers are listed where there is no better way ("Referrers Tag Schema").
 func referrersTag(subject digest.Digest) string {
-	tag := string(subject.Algorithm()) + "-" + subject.Encoded()
-	return tag[:min(len(tag), 128)]
+	cut := func(s string, n int) string { return s[:min(len(s), n)] }
+	return strings.Map(func(c rune) rune {
+		if c < utf8.RuneSelf && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.') {
+			return c
+		}
+		return '-'
+	}, cut(string(subject.Algorithm()), 32)+"-"+cut(subject.Encoded(), 64))
 }
 
+// taggedReferrers reads the list under the subject's tag: none when there is no such tag, ErrCorrupt when something else has the tag.
 func (r *Repository) taggedReferrers(ctx context.Context, subject digest.Digest) ([]ocispec.Descriptor, error) {
 	_, data, err := r.Manifest(ctx, referrersTag(subject))
 	if errdefs.IsNotFound(err) {
@@ -107,12 +118,48 @@ func (r *Repository) addReferrer(ctx context.Context, desc ocispec.Descriptor, d
 	if desc.ArtifactType == "" {
 		desc.ArtifactType = m.Config.MediaType
 	}
-	idx := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: append(list, desc)}
+	return r.tagReferrers(ctx, m.Subject.Digest, append(list, desc))
+}
+
+// tagReferrers writes the list under the subject's tag.
+func (r *Repository) tagReferrers(ctx context.Context, subject digest.Digest, list []ocispec.Descriptor) error {
+	idx := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: list}
 	out, err := json.Marshal(idx)
 	if err != nil {
 		return fmt.Errorf("encode the list of referrers: %w", err)
 	}
-	return r.PutManifest(ctx, referrersTag(m.Subject.Digest), ocispec.Descriptor{MediaType: idx.MediaType, Digest: digest.FromBytes(out), Size: int64(len(out))}, out)
+	return r.PutManifest(ctx, referrersTag(subject), ocispec.Descriptor{MediaType: idx.MediaType, Digest: digest.FromBytes(out), Size: int64(len(out))}, out)
+}
+
+// dropReferrer takes a manifest that was removed out of the list under its subject's tag, where the registry lists none itself ("Deleting Manifests").
+func (r *Repository) dropReferrer(ctx context.Context, subject, dgst digest.Digest) error {
+	err := r.pages(ctx, r.name+"/referrers/"+subject.String(), "list referrers of "+subject.String(), func([]byte) (int, error) { return maxReferrers, nil })
+	if !errdefs.IsNotFound(err) {
+		return nil //nolint:nilerr // it has a list of its own, or cannot be asked; the manifest is removed
+	}
+	list, err := r.taggedReferrers(ctx, subject)
+	if err != nil {
+		return err
+	}
+	left := slices.DeleteFunc(slices.Clone(list), func(d ocispec.Descriptor) bool { return d.Digest == dgst })
+	if len(left) == len(list) {
+		return nil
+	}
+	if left == nil {
+		left = []ocispec.Descriptor{}
+	}
+	return r.tagReferrers(ctx, subject, left)
+}
+
+// subjectOf is what a manifest is about; "" for nothing.
+func subjectOf(manifest []byte) digest.Digest {
+	var m struct {
+		Subject *ocispec.Descriptor `json:"subject"`
+	}
+	if json.Unmarshal(manifest, &m) != nil || m.Subject == nil || content.CheckDigest(m.Subject.Digest) != nil {
+		return ""
+	}
+	return m.Subject.Digest
 }
 
 // Tags lists the tags of the repository, in the registry's order; at most limit, 0 is 100,000.
@@ -139,7 +186,11 @@ func (r *Repository) Tags(ctx context.Context, limit int) ([]string, error) {
 // pages reads a list that comes in pages, each of which names the next one in its Link header. fn
 // returns how many entries there are.
 func (r *Repository) pages(ctx context.Context, path, what string, fn func([]byte) (int, error)) error {
-	c := call{method: http.MethodGet, path: path, what: what, scopes: []string{r.scope("pull")},
+	return r.listing(ctx, path, what, r.scope("pull"), fn)
+}
+
+func (r *Repository) listing(ctx context.Context, path, what, scope string, fn func([]byte) (int, error)) error {
+	c := call{method: http.MethodGet, path: path, what: what, scopes: []string{scope},
 		header: http.Header{"Accept": {ocispec.MediaTypeImageIndex, "application/json"}}}
 	for range maxPages {
 		res, err := r.host.do(ctx, c)
@@ -158,7 +209,7 @@ func (r *Repository) pages(ctx context.Context, path, what string, fn func([]byt
 		if err != nil {
 			return fmt.Errorf("registry %s: %s: %w", r.Host(), what, err)
 		}
-		next := nextLink(res.Header.Get("Link"))
+		next := nextLink(res.Header["Link"])
 		if next == "" {
 			return nil
 		}
@@ -169,15 +220,4 @@ func (r *Repository) pages(ctx context.Context, path, what string, fn func([]byt
 		c.url = u
 	}
 	return errdefs.Limit("registry %s: %s: more than %d pages", r.Host(), what, maxPages)
-}
-
-// nextLink reads <address>; rel="next" (RFC 8288).
-func nextLink(v string) string {
-	for part := range strings.SplitSeq(v, ",") {
-		addr, params, ok := strings.Cut(strings.TrimSpace(part), ">")
-		if ok && strings.HasPrefix(addr, "<") && strings.Contains(strings.ReplaceAll(params, `"`, ""), "rel=next") {
-			return addr[1:]
-		}
-	}
-	return ""
 }

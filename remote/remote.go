@@ -12,6 +12,9 @@
 // descriptors. What is read of a manifest is verified here; a blob is verified by whoever reads
 // it to its end (content.NewVerifyReader, layer.Open, content.Writer.Commit).
 //
+// A host may have mirrors (Options.Sites, package remote/hosts): they are read from in turn, and the host itself last. What is written goes to
+// one place.
+//
 // Requests are made again when the trouble may pass, a read that is interrupted goes on where it stopped,
 // and a server that asks for patience (Retry-After) gets it. Errors have a
 // class of errdefs and name the registry. Tokens and passwords are in no error.
@@ -23,6 +26,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/camada/camada/progress"
 	"github.com/camada/camada/reference"
 )
 
@@ -51,14 +55,24 @@ type Options struct {
 	// CertDirs are directories with a directory for each host, as docker's certs.d: authorities
 	// in *.crt, this client's certificates in *.cert and *.key.
 	CertDirs []string
-	// ChunkSize uploads blobs in pieces of so many bytes; 0 uploads each as a whole.
+	// Sites may be nil: each host is asked itself.
+	Sites Sites
+	// Pipes lead to hosts that begin with reference.SSH; nil to none.
+	Pipes Pipes
+	// ChunkSize uploads blobs in pieces of so many bytes; 0 uploads each as a whole, unless the registry wants or needs pieces.
 	ChunkSize int64
-	// Tries is how often a request is made before it fails; 0 means 5.
+	// Uploads remembers uploads for later processes; may be nil.
+	Uploads Uploads
+	// Progress is told why something waits; may be nil.
+	Progress progress.Sink
+	// Tries is how often a request is made before it fails; 0 means 5. What a registry asks to wait for (Retry-After) counts apart.
 	Tries int
 	// Backoff is the pause before the second try, each further one is twice as long; 0 means 200 ms.
 	Backoff time.Duration
-	// Stall is how long a server may be silent; 0 means 60 seconds.
+	// Stall is how long a server may be silent, or take or give less than a kilobyte; 0 means 60 seconds.
 	Stall time.Duration
+	// Warn is told what registries warn of, each thing once, in a line without control characters; nil drops it. It is called by many goroutines.
+	Warn func(text string)
 	// UserAgent names the program; "" is camada.
 	UserAgent string
 }
@@ -66,6 +80,8 @@ type Options struct {
 // Client talks to registries over connections that it keeps. It is safe for use by many goroutines.
 type Client struct {
 	opts   Options
+	tuning tuning
+	slots  chan struct{} // of parts in memory
 	shared *http.Transport
 
 	mu    sync.Mutex
@@ -86,7 +102,8 @@ func New(o Options) *Client {
 	if o.UserAgent == "" {
 		o.UserAgent = "camada"
 	}
-	return &Client{opts: o, hosts: make(map[string]*host)}
+	t := usual()
+	return &Client{opts: o, tuning: t, slots: make(chan struct{}, t.slots), hosts: make(map[string]*host)}
 }
 
 // Close closes the idle connections.
@@ -104,13 +121,21 @@ func (c *Client) Close() {
 // Repository is one repository of a registry.
 type Repository struct {
 	c    *Client
-	host *host
+	host *route
 	name string
 }
 
 // Repository returns the repository that ref lies in. Tag and digest of ref do not matter.
 func (c *Client) Repository(ref reference.Reference) *Repository {
-	return &Repository{c: c, host: c.host(ref.Host), name: ref.Repository}
+	return &Repository{c: c, host: &route{c: c, name: ref.Host, repo: ref.Repository}, name: ref.Repository}
+}
+
+// direct is the repository where it is written: what a mirror has may not be there.
+func (r *Repository) direct() *Repository {
+	if r.host.direct {
+		return r
+	}
+	return &Repository{c: r.c, host: &route{c: r.c, name: r.host.name, repo: r.name, direct: true}, name: r.name}
 }
 
 // Name is host/repository.

@@ -35,6 +35,7 @@ func sample(t *testing.T, store *imagetest.Memory, n int) ocispec.Descriptor {
 	return imagetest.Write(t, store, imagetest.Config(), imagetest.Layer("small", "s"), imagetest.Layer("big", strings.Repeat("0123456789", n/10)))
 }
 
+// TestPushAndPull: "POST then PUT", "Pushing a blob in chunks".
 func TestPushAndPull(t *testing.T) {
 	for name, o := range map[string]remote.Options{"whole": {}, "chunked": {ChunkSize: 1000}} {
 		t.Run(name, func(t *testing.T) {
@@ -68,6 +69,7 @@ func TestPushAndPull(t *testing.T) {
 	}
 }
 
+// TestMount: "Mounting a blob from another repository"; the upload that a refused one began is given up, which may fail ("Cancel a blob upload").
 func TestMount(t *testing.T) {
 	for name, noMount := range map[string]bool{"mounted": false, "refused": true} {
 		t.Run(name, func(t *testing.T) {
@@ -81,6 +83,12 @@ func TestMount(t *testing.T) {
 				t.Fatal(err)
 			}
 			reg.Forget()
+			reg.Before = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method == http.MethodDelete {
+					remotetest.Fail(w, http.StatusBadRequest, "UNSUPPORTED")
+				}
+				return r.Method == http.MethodDelete
+			}
 			target := c.Repository(reg.Ref("app")).Target("1", desc)
 			target.MountFrom = func(digest.Digest) []string { return []string{"base"} }
 			if err := transfer.Push(ctx, src, target, desc, transfer.Options{}); err != nil {
@@ -88,6 +96,9 @@ func TestMount(t *testing.T) {
 			}
 			if uploads := len(reg.Calls("PUT uploads")); (uploads > 0) != noMount {
 				t.Errorf("%d uploads", uploads)
+			}
+			if given := len(reg.Calls("DELETE uploads")); (given > 0) != noMount {
+				t.Errorf("%d uploads were given up", given)
 			}
 			if _, err := c.Repository(reg.Ref("app")).Resolve(ctx, "1"); err != nil {
 				t.Error(err)
@@ -122,6 +133,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestRetry: trouble that passes, with Retry-After as "Error Codes" has it.
 func TestRetry(t *testing.T) {
 	ctx := context.Background()
 	reg := remotetest.Start(t)
@@ -215,6 +227,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestLies: what differs from its digest is refused ("Pulling manifests", "Pulling blobs").
 func TestLies(t *testing.T) {
 	ctx := context.Background()
 	reg := remotetest.Start(t)
@@ -250,6 +263,9 @@ func TestLies(t *testing.T) {
 	if _, _, err := repo.Manifest(ctx, other.String()); !errdefs.IsCorrupt(err) {
 		t.Errorf("a manifest of another digest: %v", err)
 	}
+	if _, _, err := repo.Manifest(ctx, "1"); !errdefs.IsCorrupt(err) {
+		t.Errorf("a manifest of another digest than the registry says: %v", err)
+	}
 	reg.Before = func(w http.ResponseWriter, r *http.Request) bool {
 		_, _ = io.CopyN(w, zeros{}, 5<<20)
 		return true
@@ -280,6 +296,7 @@ func TestStall(t *testing.T) {
 	}
 }
 
+// TestReferrers: "Listing Referrers", and what is done without the API ("Unavailable Referrers API").
 func TestReferrers(t *testing.T) {
 	for name, api := range map[string]bool{"api": true, "tag": false} {
 		t.Run(name, func(t *testing.T) {

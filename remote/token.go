@@ -19,12 +19,18 @@ const (
 	maxToken = 1 << 20
 	// minLife is how long a token lasts when the server does not say (distribution's token specification).
 	minLife = time.Minute
+	// clientID is what this program is called among a token server's clients.
+	clientID = "camada"
+	// typeForm is the media type of what has an identity token in it.
+	typeForm = "application/x-www-form-urlencoded"
 )
 
 // token is an access token for some scopes.
 type token struct {
 	value string
 	until time.Time
+	// refresh is what the next token is to be asked for with; "" is the same as before.
+	refresh string
 }
 
 // key names a set of scopes.
@@ -88,6 +94,9 @@ func (h *host) answer(ctx context.Context, res *http.Response, scopes []string) 
 		}
 		h.mu.Lock()
 		h.tokens[key(scopes)] = tok
+		if tok.refresh != "" && (h.offline || cred.IdentityToken != "") {
+			h.cred = &Credential{Username: cred.Username, IdentityToken: tok.refresh}
+		}
 		h.mu.Unlock()
 		return nil
 	}
@@ -120,23 +129,25 @@ func (h *host) fetchToken(ctx context.Context, c challenge, cred Credential, sco
 	if len(scopes) == 0 && c.params["scope"] != "" {
 		scopes = strings.Fields(c.params["scope"])
 	}
-	req, err := tokenRequest(ctx, realm, c.params["service"], cred, scopes)
+	req, err := tokenRequest(ctx, realm, c.params["service"], cred, scopes, h.offline)
 	if err != nil {
 		return token{}, err
 	}
 	req.Header.Set("User-Agent", h.c.opts.UserAgent)
-	for try := 0; ; try++ {
+	p := patience{tries: h.c.opts.Tries}
+	for {
 		tok, err := h.askToken(req)
-		if err == nil || final(err) || ctx.Err() != nil || try+1 >= h.c.opts.Tries {
+		if err == nil || final(err) || ctx.Err() != nil {
 			return tok, err
 		}
-		if err := h.c.pause(ctx, try, 0); err != nil {
+		if err := h.c.wait(ctx, &p, realm.Host, err); err != nil {
 			return token{}, err
 		}
 	}
 }
 
-func tokenRequest(ctx context.Context, realm *url.URL, service string, cred Credential, scopes []string) (*http.Request, error) {
+// tokenRequest asks for a token; offline asks for an identity token too, which can be kept in place of a password.
+func tokenRequest(ctx context.Context, realm *url.URL, service string, cred Credential, scopes []string, offline bool) (*http.Request, error) {
 	q := realm.Query()
 	if service != "" {
 		q.Set("service", service)
@@ -144,7 +155,7 @@ func tokenRequest(ctx context.Context, realm *url.URL, service string, cred Cred
 	if cred.IdentityToken != "" {
 		q.Set("grant_type", "refresh_token")
 		q.Set("refresh_token", cred.IdentityToken)
-		q.Set("client_id", "camada")
+		q.Set("client_id", clientID)
 		q.Set("scope", strings.Join(scopes, " "))
 		body := q.Encode()
 		u := *realm
@@ -153,7 +164,7 @@ func tokenRequest(ctx context.Context, realm *url.URL, service string, cred Cred
 		if err != nil {
 			return nil, errdefs.With(errdefs.ErrInvalid, err)
 		}
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Content-Type", typeForm)
 		return req, nil
 	}
 	for _, s := range scopes {
@@ -161,6 +172,10 @@ func tokenRequest(ctx context.Context, realm *url.URL, service string, cred Cred
 	}
 	if cred.Username != "" {
 		q.Set("account", cred.Username)
+	}
+	if offline {
+		q.Set("offline_token", "true")
+		q.Set("client_id", clientID)
 	}
 	u := *realm
 	u.RawQuery = q.Encode()
@@ -203,9 +218,10 @@ func (h *host) askToken(req *http.Request) (token, error) {
 // parseToken reads the answer of a token server.
 func parseToken(data []byte, now time.Time) (token, error) {
 	var body struct {
-		Token       string `json:"token"`
-		AccessToken string `json:"access_token"`
-		ExpiresIn   int64  `json:"expires_in"`
+		Token        string `json:"token"`
+		AccessToken  string `json:"access_token"`
+		RefreshToken string `json:"refresh_token"`
+		ExpiresIn    int64  `json:"expires_in"`
 	}
 	if err := json.Unmarshal(data, &body); err != nil {
 		return token{}, errdefs.Invalid("the token server's answer cannot be read")
@@ -222,5 +238,5 @@ func parseToken(data []byte, now time.Time) (token, error) {
 		life = minLife
 	}
 	// A little earlier, so that it does not end on the way.
-	return token{value: value, until: now.Add(life - min(life/10, 10*time.Second))}, nil
+	return token{value: value, until: now.Add(life - min(life/10, 10*time.Second)), refresh: body.RefreshToken}, nil
 }

@@ -8,7 +8,7 @@
 //	  - $XDG_RUNTIME_DIR/containers/auth.json, then ~/.config/containers/auth.json.
 //
 // The first file that knows the host wins. Helpers are the programs docker-credential-NAME on
-// PATH, asked by docker's protocol.
+// PATH, asked by docker's protocol. Store and Erase change what is kept, as docker login and logout do.
 package auth
 
 import (
@@ -62,17 +62,17 @@ type config struct {
 
 // entry is what a file knows of a registry.
 type entry struct {
-	Auth          string `json:"auth"`
-	Username      string `json:"username"`
-	Password      string `json:"password"`
-	IdentityToken string `json:"identitytoken"`
-	RegistryToken string `json:"registrytoken"`
+	Auth          string `json:"auth,omitempty"`
+	Username      string `json:"username,omitempty"`
+	Password      string `json:"password,omitempty"`
+	IdentityToken string `json:"identitytoken,omitempty"`
+	RegistryToken string `json:"registrytoken,omitempty"`
 }
 
 // Credential implements remote.Credentials. A file that cannot be understood is ErrInvalid.
 func (f Files) Credential(ctx context.Context, host string) (remote.Credential, error) {
-	for _, path := range f.paths() {
-		c, err := read(path)
+	for _, file := range f.files() {
+		c, err := read(file.path)
 		if err != nil {
 			return remote.Credential{}, err
 		}
@@ -87,44 +87,44 @@ func (f Files) Credential(ctx context.Context, host string) (remote.Credential, 
 	return remote.Credential{}, nil
 }
 
-// paths are the files, in the order in which they are asked.
-func (f Files) paths() []string {
-	if p := f.getenv("REGISTRY_AUTH_FILE"); p != "" {
-		return []string{p}
-	}
-	var paths []string
-	home := f.getenv("HOME")
-	if dir := f.getenv("DOCKER_CONFIG"); dir != "" {
-		paths = append(paths, filepath.Join(dir, "config.json"))
-	} else if home != "" {
-		paths = append(paths, filepath.Join(home, ".docker", "config.json"))
-	}
-	if dir := f.getenv("XDG_RUNTIME_DIR"); dir != "" {
-		paths = append(paths, filepath.Join(dir, "containers", "auth.json"))
-	}
-	if dir := f.getenv("XDG_CONFIG_HOME"); dir != "" {
-		paths = append(paths, filepath.Join(dir, "containers", "auth.json"))
-	} else if home != "" {
-		paths = append(paths, filepath.Join(home, ".config", "containers", "auth.json"))
-	}
-	return paths
+// file is one of the files.
+type file struct {
+	path string
+	// docker tells docker's own file, in which docker.io has the name that docker gave it.
+	docker bool
 }
 
-// read reads a file; an empty config when it is not there.
+// files are the user's, in the order in which they are asked.
+func (f Files) files() []file {
+	if p := f.getenv("REGISTRY_AUTH_FILE"); p != "" {
+		return []file{{path: p}}
+	}
+	var files []file
+	home := f.getenv("HOME")
+	if dir := f.getenv("DOCKER_CONFIG"); dir != "" {
+		files = append(files, file{filepath.Join(dir, "config.json"), true})
+	} else if home != "" {
+		files = append(files, file{filepath.Join(home, ".docker", "config.json"), true})
+	}
+	if dir := f.getenv("XDG_RUNTIME_DIR"); dir != "" {
+		files = append(files, file{path: filepath.Join(dir, "containers", "auth.json")})
+	}
+	if dir := f.getenv("XDG_CONFIG_HOME"); dir != "" {
+		files = append(files, file{path: filepath.Join(dir, "containers", "auth.json")})
+	} else if home != "" {
+		files = append(files, file{path: filepath.Join(home, ".config", "containers", "auth.json")})
+	}
+	return files
+}
+
+// read reads a file; an empty config when it is not there or not for us.
 func read(path string) (config, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+	data, _, err := readFile(path)
+	if errors.Is(err, fs.ErrPermission) {
 		return config{}, nil
 	}
-	if err == nil && (info.Size() > maxFile || !info.Mode().IsRegular()) {
-		return config{}, errdefs.Limit("%s is not a file of at most %d bytes", path, maxFile)
-	}
-	var data []byte
-	if err == nil {
-		data, err = os.ReadFile(path)
-	}
 	if err != nil {
-		return config{}, fmt.Errorf("read credentials: %w", err)
+		return config{}, err
 	}
 	c, err := parse(data)
 	if err != nil {
@@ -133,16 +133,43 @@ func read(path string) (config, error) {
 	return c, nil
 }
 
+// readFile returns nothing when there is no file.
+func readFile(path string) ([]byte, fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err == nil && (info.Size() > maxFile || !info.Mode().IsRegular()) {
+		return nil, nil, errdefs.Limit("%s is not a file of at most %d bytes", path, maxFile)
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read credentials: %w", err)
+	}
+	return data, info, nil
+}
+
 func parse(data []byte) (config, error) {
 	var c config
-	if len(strings.TrimSpace(string(data))) == 0 {
-		return c, nil
-	}
-	if err := json.Unmarshal(data, &c); err != nil {
-		// The error of package json could cite a password.
-		return config{}, errdefs.Invalid("the file of credentials is not JSON as docker writes it")
+	if err := parseInto(data, &c); err != nil {
+		return config{}, err
 	}
 	return c, nil
+}
+
+// parseInto reads JSON, and no JSON as nothing.
+func parseInto(data []byte, v any) error {
+	if len(strings.TrimSpace(string(data))) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		// The error of package json could cite a password.
+		return errdefs.Invalid("the file of credentials is not JSON as docker writes it")
+	}
+	return nil
 }
 
 // find looks for a host: first with the helper that is meant for it, then among the entries, then with
@@ -182,17 +209,22 @@ func (c config) entry(host string) (entry, bool) {
 		}
 	}
 	for key, e := range c.Auths {
-		rest, isURL := strings.CutPrefix(key, "https://")
-		if !isURL {
-			rest, isURL = strings.CutPrefix(key, "http://")
-		}
-		name, path, _ := strings.Cut(rest, "/")
-		// A key with a path and no scheme is for some repositories of the host only.
-		if (isURL || path == "") && name == host {
+		if isFor(key, host) {
 			return e, true
 		}
 	}
 	return entry{}, false
+}
+
+// isFor reports whether a key of a file is an address of a host. A key with a path and no scheme is for some repositories of the
+// host only.
+func isFor(key, host string) bool {
+	rest, isURL := strings.CutPrefix(key, "https://")
+	if !isURL {
+		rest, isURL = strings.CutPrefix(key, "http://")
+	}
+	name, path, _ := strings.Cut(rest, "/")
+	return (isURL || path == "") && name == host
 }
 
 // credential reads "auth", which is base64 of user:password.

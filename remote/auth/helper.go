@@ -25,28 +25,44 @@ const (
 
 // ask asks the helper NAME for the credential of a server. The zero Credential when it has none.
 func ask(ctx context.Context, name, server string) (remote.Credential, error) {
+	out, none, err := helper(ctx, name, "get", []byte(server))
+	if err != nil || none {
+		return remote.Credential{}, err
+	}
+	return parseAnswer("docker-credential-"+name, out)
+}
+
+// tell has the helper NAME store or erase something. It reports whether the helper had what it was told of.
+func tell(ctx context.Context, name, verb string, input []byte) (bool, error) {
+	_, none, err := helper(ctx, name, verb, input)
+	return err == nil && !none, err
+}
+
+// helper runs the helper NAME. What it is told goes to its standard input, where no other process sees it; none says that it has no such
+// credential. What it answers is in no error: that could be a secret.
+func helper(ctx context.Context, name, verb string, input []byte) (answer []byte, none bool, err error) {
 	if name == "" || strings.ContainsAny(name, "/\\\x00") {
-		return remote.Credential{}, errdefs.Invalid("credential helper %.100q: not a name", name)
+		return nil, false, errdefs.Invalid("credential helper %.100q: not a name", name)
 	}
 	program := "docker-credential-" + name
 	ctx, cancel := context.WithTimeout(ctx, helperTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, "get") //nolint:gosec // the user chose the program
-	cmd.Stdin = strings.NewReader(server)
+	cmd := exec.CommandContext(ctx, program, verb) //nolint:gosec // the user chose the program
+	cmd.Stdin = bytes.NewReader(input)
 	cmd.WaitDelay = time.Second
 	var out bytes.Buffer
 	cmd.Stdout = &limited{w: &out, n: maxAnswer}
-	err := cmd.Run()
-	if err != nil && isNone(out.String()) {
-		return remote.Credential{}, nil
+	err = cmd.Run()
+	if err != nil && verb != "store" && isNone(out.String()) {
+		return nil, true, nil
 	}
 	if errors.Is(err, exec.ErrNotFound) {
-		return remote.Credential{}, errdefs.NotFound("%s, which the configuration names, is not installed", program)
+		return nil, false, errdefs.NotFound("%s, which the configuration names, is not installed", program)
 	}
 	if err != nil {
-		return remote.Credential{}, errdefs.Unavailable("%s get: %w", program, err)
+		return nil, false, errdefs.Unavailable("%s %s: %w", program, verb, err)
 	}
-	return parseAnswer(program, out.Bytes())
+	return out.Bytes(), false, nil
 }
 
 // isNone reports whether what a helper says means that it has nothing.

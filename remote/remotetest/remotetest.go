@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -32,9 +33,17 @@ type Registry struct {
 	Referrers bool
 	// NoMount refuses to mount blobs.
 	NoMount bool
+	// NoTagDelete refuses to remove tags: manifests are removed by their digests.
+	NoTagDelete bool
+	// MinPiece is the least size of a piece that uploads are told.
+	MinPiece int64
+	// MaxBody is how many bytes a request may have; 0 is any number.
+	MaxBody int64
+	// Forgetful keeps no bytes of an upload that was cut off.
+	Forgetful bool
 	// Page is how many tags a page has; 0 is all.
 	Page int
-	// Before sees each request first; when it returns true it has answered.
+	// Before sees each request first; when it returns true it has answered. Once there were requests it is changed by Meet.
 	Before func(http.ResponseWriter, *http.Request) bool
 	// Address is host:port.
 	Address string
@@ -120,18 +129,30 @@ func (r *Registry) Remove(name string) {
 	}
 }
 
+// Meet changes Before, also while requests come.
+func (r *Registry) Meet(before func(http.ResponseWriter, *http.Request) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Before = before
+}
+
 // ServeHTTP implements http.Handler.
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	path := strings.TrimPrefix(req.URL.Path, "/v2/")
 	repo, kind, name := split(path)
 	r.mu.Lock()
 	r.calls = append(r.calls, req.Method+" "+strings.TrimSuffix(kind+"/"+name, "/"))
+	before := r.Before
 	r.mu.Unlock()
-	if r.Before != nil && r.Before(w, req) {
+	if before != nil && before(w, req) {
 		return
 	}
 	switch kind {
 	case "":
+		if repo == "_catalog" {
+			r.catalog(w)
+			return
+		}
 		w.WriteHeader(http.StatusOK)
 	case "manifests":
 		r.manifest(w, req, repo, name)
@@ -177,7 +198,7 @@ func (r *Registry) manifest(w http.ResponseWriter, req *http.Request, repo, name
 		var m ocispec.Manifest
 		if json.Unmarshal(data, &m) == nil {
 			for _, b := range append(m.Layers, m.Config) {
-				if b.Digest != "" && r.blobs[repo][b.Digest.String()] == nil {
+				if b.Digest != "" && len(b.URLs) == 0 && r.blobs[repo][b.Digest.String()] == nil {
 					Fail(w, http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN")
 					return
 				}
@@ -200,12 +221,30 @@ func (r *Registry) manifest(w http.ResponseWriter, req *http.Request, repo, name
 		Fail(w, http.StatusNotFound, "MANIFEST_UNKNOWN")
 		return
 	}
+	if req.Method == http.MethodDelete {
+		r.remove(w, repo, name)
+		return
+	}
 	w.Header().Set("Content-Type", doc.mediaType)
 	w.Header().Set("Docker-Content-Digest", digest.FromBytes(doc.data).String())
 	w.Header().Set("Content-Length", strconv.Itoa(len(doc.data)))
 	if req.Method == http.MethodGet {
 		_, _ = w.Write(doc.data)
 	}
+}
+
+// remove removes a tag, or a manifest with all its tags.
+func (r *Registry) remove(w http.ResponseWriter, repo, name string) {
+	if !strings.Contains(name, ":") && r.NoTagDelete {
+		Fail(w, http.StatusMethodNotAllowed, "UNSUPPORTED")
+		return
+	}
+	for at, doc := range r.manifests[repo] {
+		if at == name || digest.FromBytes(doc.data).String() == name {
+			delete(r.manifests[repo], at)
+		}
+	}
+	w.WriteHeader(http.StatusAccepted)
 }
 
 func (r *Registry) blob(w http.ResponseWriter, req *http.Request, repo, name string) {
@@ -221,13 +260,33 @@ func (r *Registry) blob(w http.ResponseWriter, req *http.Request, repo, name str
 }
 
 func (r *Registry) upload(w http.ResponseWriter, req *http.Request, repo, name string) {
-	data, err := io.ReadAll(req.Body)
-	if err != nil {
+	if r.MaxBody > 0 && req.ContentLength > r.MaxBody {
+		Fail(w, http.StatusRequestEntityTooLarge, "SIZE_INVALID")
 		return
 	}
 	r.mu.Lock()
+	have, known := r.uploads[name]
+	r.mu.Unlock()
+	if name != "" && !known {
+		Fail(w, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
+		return
+	}
+	if first, _, ok := strings.Cut(req.Header.Get("Content-Range"), "-"); ok && first != strconv.Itoa(len(have)) {
+		Fail(w, http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID")
+		return
+	}
+	data, err := io.ReadAll(req.Body)
+	r.mu.Lock()
 	defer r.mu.Unlock()
+	all := append(slices.Clone(have), data...)
+	if err != nil {
+		if name != "" && !r.Forgetful {
+			r.uploads[name] = all
+		}
+		panic(http.ErrAbortHandler) // nobody hears an answer
+	}
 	q := req.URL.Query()
+	status := http.StatusAccepted
 	switch req.Method {
 	case http.MethodPost:
 		if b, ok := r.blobs[q.Get("from")][q.Get("mount")]; ok && !r.NoMount {
@@ -235,22 +294,18 @@ func (r *Registry) upload(w http.ResponseWriter, req *http.Request, repo, name s
 			w.WriteHeader(http.StatusCreated)
 			return
 		}
-		name = fmt.Sprintf("u%d", len(r.calls))
-		r.uploads[name] = []byte{}
-	case http.MethodPatch:
-		want := strconv.Itoa(len(r.uploads[name])) + "-"
-		if !strings.HasPrefix(req.Header.Get("Content-Range"), want) {
-			Fail(w, http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID")
-			return
+		name, all = fmt.Sprintf("u%d", len(r.calls)), []byte{}
+		if r.MinPiece > 0 {
+			w.Header().Set("OCI-Chunk-Min-Length", strconv.FormatInt(r.MinPiece, 10))
 		}
-		r.uploads[name] = append(r.uploads[name], data...)
+	case http.MethodGet:
+		status = http.StatusNoContent
 	case http.MethodPut:
-		all := append(r.uploads[name], data...)
+		delete(r.uploads, name)
 		if digest.FromBytes(all).String() != q.Get("digest") {
 			Fail(w, http.StatusBadRequest, "DIGEST_INVALID")
 			return
 		}
-		delete(r.uploads, name)
 		r.store(repo, q.Get("digest"), all)
 		w.WriteHeader(http.StatusCreated)
 		return
@@ -259,8 +314,35 @@ func (r *Registry) upload(w http.ResponseWriter, req *http.Request, repo, name s
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
+	r.uploads[name] = all
+	w.Header().Set("Range", fmt.Sprintf("0-%d", max(len(all)-1, 0)))
 	w.Header().Set("Location", "/v2/"+repo+"/blobs/uploads/"+name+"?state="+url.QueryEscape("a b"))
-	w.WriteHeader(http.StatusAccepted)
+	w.WriteHeader(status)
+}
+
+// Uploads is how many uploads were begun and did not end.
+func (r *Registry) Uploads() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.uploads)
+}
+
+// ForgetUploads removes all uploads that did not end.
+func (r *Registry) ForgetUploads() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.uploads)
+}
+
+// DamageUploads changes a byte of each upload that did not end.
+func (r *Registry) DamageUploads() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.uploads {
+		if len(b) > 0 {
+			b[0] ^= 1
+		}
+	}
 }
 
 func (r *Registry) store(repo, dgst string, data []byte) {
@@ -268,6 +350,12 @@ func (r *Registry) store(repo, dgst string, data []byte) {
 		r.blobs[repo] = map[string][]byte{}
 	}
 	r.blobs[repo][dgst] = data
+}
+
+func (r *Registry) catalog(w http.ResponseWriter) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_ = json.NewEncoder(w).Encode(map[string]any{"repositories": slices.Sorted(maps.Keys(r.manifests))})
 }
 
 func (r *Registry) tags(w http.ResponseWriter, req *http.Request, repo string) {
