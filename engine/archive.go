@@ -143,15 +143,19 @@ func (e *Engine) Load(ctx context.Context, opts LoadOptions, sink progress.Sink)
 // nameless keeps an image that has no name in its archive: under its bare tag word when it has one, else under its
 // digest, so that it can be found and is not collected.
 func (e *Engine) nameless(ctx context.Context, l tarball.Loaded) ([]string, error) {
-	name := "loaded:" + l.Descriptor.Digest.Encoded()[:12]
-	if reference.ValidTag(l.RefName) {
-		name = "loaded:" + l.RefName
-	}
-	ref, err := reference.Parse(name)
+	ref, err := reference.Parse(loadedName(l.Descriptor.Digest, l.RefName))
 	if err != nil {
 		return nil, err
 	}
 	return e.setTags(ctx, []reference.Reference{ref}, l.Descriptor, "load", "the archive gave no name")
+}
+
+// loadedName is what an image is called that has at most a bare word for a name.
+func loadedName(d digest.Digest, refName string) string {
+	if reference.ValidTag(refName) {
+		return "loaded:" + refName
+	}
+	return "loaded:" + d.Encoded()[:12]
 }
 
 func (e *Engine) loadDir(ctx context.Context, path string, sink progress.Sink) ([]tarball.Loaded, error) {

@@ -3,10 +3,8 @@ package engine
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/camada/camada/attest"
@@ -14,7 +12,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/inventory"
-	"github.com/camada/camada/platform"
+	"github.com/camada/camada/inventory/language"
 	"github.com/docker/go-units"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -156,7 +154,15 @@ func readInventory(ctx context.Context, dir string) (inventory.Inventory, error)
 		return inventory.Inventory{}, fmt.Errorf("open the root file system: %w", err)
 	}
 	defer root.Close()
-	return inventory.Read(ctx, root.FS())
+	inv, err := inventory.Read(ctx, root.FS())
+	if err != nil {
+		return inv, err
+	}
+	pkgs, unread, err := language.ReadTree(ctx, root.FS())
+	if err != nil {
+		return inv, err
+	}
+	return inv, inv.Join(pkgs, unread)
 }
 
 // attach stores a statement about subject beside it, unless same says that one of those that are there already tells as much. It
@@ -237,51 +243,6 @@ func (e *Engine) statements(ctx context.Context, subject ocispec.Descriptor, pre
 	return out, nil
 }
 
-// SBOM returns the SPDX document of an image, as JSON: the one that is attached, or else (and with fresh always) one that is made now.
-func (e *Engine) SBOM(ctx context.Context, name, want string, fresh bool) ([]byte, error) {
-	img, f, err := e.open(ctx, name, want)
-	if err != nil {
-		return nil, err
-	}
-	if !fresh {
-		have, err := e.statements(ctx, img.Descriptor, attest.PredicateSPDX)
-		if err != nil {
-			return nil, err
-		}
-		if len(have) > 0 {
-			return attest.Indented(have[len(have)-1].Predicate)
-		}
-	}
-	inv, err := e.inventoryOf(ctx, img)
-	if err != nil {
-		return nil, err
-	}
-	full := ""
-	if f.ref.Repository != "" {
-		full = f.ref.String()
-	}
-	doc := attest.SPDX(attest.Image{Name: full, Digest: img.Descriptor.Digest, Platform: platform.Format(img.Config.Platform)}, inv,
-		attest.SPDXOptions{Version: e.version, Created: time.Now()})
-	data, err := doc.Encode()
-	if err != nil {
-		return nil, err
-	}
-	return attest.Indented(data)
-}
-
-// inventoryOf lists the packages of an image.
-func (e *Engine) inventoryOf(ctx context.Context, img *image.Image) (inv inventory.Inventory, err error) {
-	snaps, err := e.snapshots(ctx)
-	if err != nil {
-		return inv, err
-	}
-	err = e.withLayers(ctx, snaps, img.Layers, img.DiffIDs, func(dir string) error {
-		inv, err = readInventory(ctx, dir)
-		return err
-	})
-	return inv, err
-}
-
 // Provenance returns the statements about how an image was built, as JSON; ErrNotFound when there are none.
 func (e *Engine) Provenance(ctx context.Context, name, want string) ([][]byte, error) {
 	img, _, err := e.open(ctx, name, want)
@@ -315,34 +276,4 @@ func newInvocation() string {
 	_, _ = rand.Read(b[:]) // never fails
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-// PackageRow is one package of an SBOM.
-type PackageRow struct {
-	Name, Version, License, Supplier, PURL string
-}
-
-// PackagesOf lists the packages of an SPDX document that SBOM returned.
-func PackagesOf(doc []byte) ([]PackageRow, error) {
-	var d attest.Document
-	if err := json.Unmarshal(doc, &d); err != nil {
-		return nil, errdefs.Corrupt("read the SBOM: %w", err)
-	}
-	rows := []PackageRow{}
-	for _, p := range d.Packages {
-		if p.Purpose == "CONTAINER" || p.Purpose == "OPERATING-SYSTEM" {
-			continue
-		}
-		row := PackageRow{Name: p.Name, Version: p.Version, License: p.LicenseDeclared, Supplier: strings.TrimPrefix(p.Supplier, "Organization: ")}
-		if row.License == "NOASSERTION" || row.License == "" {
-			row.License = strings.TrimPrefix(p.LicenseComments, "The package says: ")
-		}
-		for _, r := range p.ExternalRefs {
-			if r.Type == "purl" {
-				row.PURL = r.Locator
-			}
-		}
-		rows = append(rows, row)
-	}
-	return rows, nil
 }

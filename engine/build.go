@@ -14,6 +14,7 @@ import (
 // Build builds an image, for one platform or several, and makes what the outputs say of it: without any, it is stored and
 // named. The names move only when all of the image is durable.
 func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sink) (BuildResult, error) {
+	defer e.waits.show(sink)()
 	sink = progress.Or(sink)
 	plan, err := e.planBuild(&opts)
 	if err != nil {

@@ -27,7 +27,7 @@ type buildPlan struct {
 func (e *Engine) planBuild(opts *BuildOptions) (*buildPlan, error) {
 	p := &buildPlan{refs: make([]reference.Reference, len(opts.Tags)), options: build.Options{
 		Target:    opts.Target,
-		BuildArgs: opts.BuildArgs, NoCache: opts.NoCache, NoCacheStages: opts.NoCacheFilter, Pull: opts.Pull, Labels: opts.Labels,
+		BuildArgs: opts.BuildArgs, NoCache: opts.NoCache, NoCacheStages: opts.NoCacheFilter, Pull: opts.Pull, Labels: opts.Labels, Lint: opts.Lint,
 		Zstd: slices.ContainsFunc(opts.Outputs, func(o BuildOutput) bool { return o.Zstd }),
 	}}
 	var err error

@@ -93,7 +93,7 @@ func (c *cacheSpec) place(flag string, attrs map[string]string) error {
 		if attrs["ref"] == "" {
 			return errdefs.Invalid("ref=NAME is missing")
 		}
-		if c.ref, err = reference.Parse(attrs["ref"]); err == nil && flag == "--cache-to" && c.ref.Digest != "" {
+		if c.ref, err = reference.ParseRemote(attrs["ref"]); err == nil && flag == "--cache-to" && c.ref.Digest != "" {
 			err = errdefs.Invalid("a digest cannot be written to")
 		}
 	case cacheLocal:

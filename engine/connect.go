@@ -82,7 +82,8 @@ func inUserNamespace() bool {
 // bridged connects one container to its networks and writes its network files.
 type bridged struct {
 	stateDir, id, files, hostname string
-	hosts                         []op.Host // more lines of /etc/hosts
+	driver                        network.Driver // network.Auto is what suits this machine
+	hosts                         []op.Host      // more lines of /etc/hosts
 	ports                         []network.PortMapping
 	endpoints                     []network.Endpoint
 	options                       NetOptions
@@ -99,7 +100,7 @@ type bridged struct {
 }
 
 func (n *bridged) connect(ctx context.Context, pid int) error {
-	res, err := network.Setup(ctx, network.Options{StateDir: n.stateDir, ContainerID: n.id, Pid: pid, Ports: n.ports, Endpoints: n.endpoints})
+	res, err := network.Setup(ctx, network.Options{Driver: n.driver, StateDir: n.stateDir, ContainerID: n.id, Pid: pid, Ports: n.ports, Endpoints: n.endpoints})
 	if err != nil {
 		return err
 	}
@@ -190,20 +191,22 @@ func (n *bridged) resolve(all []network.Connection) error {
 	return rewrite(filepath.Join(n.files, "resolv.conf"), network.ResolvConf(host, conf))
 }
 
-// relay serves the published ports where the host has rules for what comes in.
+// relay serves the published ports that the rules do not translate.
 func (n *bridged) relay() (err error) {
-	if !n.result.Relayed {
-		return nil
-	}
 	var sockets []relay.Socket
-	for i, p := range n.result.Ports {
-		s := relay.Socket{File: n.result.Reserved[i], Protocol: p.Protocol, To: func() (netip.AddrPort, bool) { return network.Target(n.stateDir, n.id, p) }}
+	for _, r := range n.result.Reserved {
+		if !r.Relayed {
+			continue
+		}
+		s := relay.Socket{File: r.File, Protocol: r.Port.Protocol, To: func() []netip.AddrPort { return network.Targets(n.stateDir, n.id, r.Port) }}
 		if n.outward != nil {
 			s.Dial = n.outward.Dial
 		}
 		sockets = append(sockets, s)
 	}
-	n.stopRelay, err = relay.Serve(sockets)
+	if len(sockets) > 0 {
+		n.stopRelay, err = relay.Serve(sockets)
+	}
 	return err
 }
 
@@ -236,8 +239,8 @@ func (n *bridged) disconnect() {
 	if n.stopRelay != nil {
 		n.stopRelay()
 	}
-	for _, f := range n.result.Reserved {
-		f.Close()
+	for _, r := range n.result.Reserved {
+		r.File.Close()
 	}
 	if n.outward != nil {
 		n.outward.Stop()

@@ -19,24 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func portsText(c *record.Container) string {
-	if !c.Running() {
-		return ""
-	}
-	var texts []string
-	for _, p := range c.State.Ports {
-		host, inside := "", p
-		if i := strings.LastIndexByte(p, ':'); i >= 0 {
-			host, inside = p[:i], p[i+1:]
-		}
-		if !strings.Contains(host, ":") {
-			host = "0.0.0.0:" + host
-		}
-		texts = append(texts, host+"->"+inside)
-	}
-	return strings.Join(texts, ", ")
-}
-
 // usedBy returns the name of a container that was made from an image, or "".
 func (e *Engine) usedBy(ctx context.Context, d digest.Digest) (string, error) {
 	list, err := e.records.List(ctx)

@@ -96,6 +96,9 @@ func (e *Engine) CopyOut(ctx context.Context, o CopyOptions) (int64, error) {
 		if err != nil {
 			return err
 		}
+		if fi, err := os.Stat(to); err == nil && !fi.Mode().IsRegular() && !fi.IsDir() {
+			return errdefs.Invalid("invalid output path: %q must be a directory or a regular file", o.Host) // it would be replaced
+		}
 		dst, err := host.Target(to)
 		if err != nil {
 			return err

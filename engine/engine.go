@@ -74,6 +74,7 @@ type Engine struct {
 	insecure []string
 	remoteMu sync.Mutex
 	remote   *remote.Client
+	waits    waits
 }
 
 // Open opens the store, making its directory when it is not there.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/camada/camada/base"
 	"github.com/camada/camada/build/op"
@@ -19,6 +20,7 @@ import (
 	"github.com/camada/camada/container/spec"
 	"github.com/camada/camada/internal/hostile"
 	"github.com/camada/camada/mount"
+	"github.com/camada/camada/network"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/userns"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -37,10 +39,36 @@ type executor struct {
 	carried *carriedMounts
 	// cacheDir has the cache mounts; "" is the store's.
 	cacheDir string
+	// onHost says that the default network of steps is the host's: an ordinary user's where no other can be made.
+	onHost atomic.Bool
 }
+
+// unconnected is the error of a step that was not begun, as no network could be made for it.
+type unconnected struct{ error }
+
+func (u unconnected) Unwrap() error { return u.error }
 
 // Run implements op.Executor.
 func (x *executor) Run(ctx context.Context, req op.RunRequest) error {
+	if req.Network == "" {
+		req.Network = op.NetworkDefault
+	}
+	if req.Network == op.NetworkDefault && x.onHost.Load() {
+		req.Network = op.NetworkHost
+	}
+	err := x.run(ctx, req)
+	var u unconnected
+	if !errors.As(err, &u) {
+		return err
+	}
+	if x.onHost.CompareAndSwap(false, true) {
+		x.e.notice(fmt.Sprintf("RUN steps have the host's network: %v", u))
+	}
+	req.Network = op.NetworkHost
+	return x.run(ctx, req)
+}
+
+func (x *executor) run(ctx context.Context, req op.RunRequest) error {
 	id := record.NewID()
 	if err := x.e.lease.Pin(ctx, cgroupResource(id)); err != nil {
 		return err
@@ -146,7 +174,7 @@ func (x *executor) spec(id string, req op.RunRequest, files string, step *stepMo
 	mounts = append(visible(mounts, step.mounts), step.mounts...)
 	s, err := spec.New(spec.Options{
 		Args: req.Args, Env: env, Cwd: req.Cwd, User: user, Hostname: req.Hostname, Mounts: mounts,
-		HostNetwork: req.Network == op.NetworkHost || req.Network == op.NetworkDefault && x.hostOnly(),
+		HostNetwork: req.Network == op.NetworkHost,
 		CgroupsPath: x.e.cgroupsPathIn(req.Settings.CgroupParent, id), UserNamespace: inUserNamespace(), Privileged: req.Insecure,
 	})
 	if err != nil {
@@ -181,16 +209,23 @@ func mountedUser(req op.RunRequest) (spec.User, error) {
 	return spec.ResolveUser(hostile.FS(dir), req.User)
 }
 
-// hostOnly tells that the default network of steps is the host's: for an ordinary user, who can make no bridge.
-func (x *executor) hostOnly() bool { return userns.Rootless() }
-
-// network connects the step when it is to be; disconnect is never nil.
+// network connects the step when it is to be; disconnect is never nil. Those of an ordinary user have each a network of their own.
 func (x *executor) network(id string, req op.RunRequest, files string) (connect func(context.Context, int) error, disconnect func(), err error) {
-	if req.Network != op.NetworkDefault && req.Network != "" || x.hostOnly() {
+	if req.Network != op.NetworkDefault {
 		return nil, func() {}, nil
 	}
 	n := &bridged{stateDir: x.e.networkDir(), id: id, files: files, hostname: req.Hostname, hosts: req.Settings.Hosts, notice: x.e.notice}
-	return n.connect, n.disconnect, nil
+	if !userns.Rootless() {
+		return n.connect, n.disconnect, nil
+	}
+	n.stateDir, n.driver = filepath.Join(files, "network"), network.Embedded
+	return func(ctx context.Context, pid int) error {
+		err := n.connect(ctx, pid)
+		if err != nil && ctx.Err() == nil {
+			err = unconnected{err}
+		}
+		return err
+	}, n.disconnect, nil
 }
 
 // outputs makes pipes whose other ends are copied to the writers; finish waits for the copies' end.

@@ -7,7 +7,9 @@ import (
 
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
+	"github.com/camada/camada/mount"
 	"github.com/camada/camada/reference"
+	"github.com/camada/camada/unpack"
 	"github.com/docker/go-units"
 )
 
@@ -107,8 +109,17 @@ func (e *Engine) History(ctx context.Context, name string) ([]HistoryRow, error)
 	return rows, nil
 }
 
+// ImageInspect is all that is known of an image.
+type ImageInspect struct {
+	image.Inspection
+	// Parent is what the classic builder of Docker notes; images of others have none.
+	Parent string
+	// GraphDriver tells where the files are once the image was unpacked.
+	GraphDriver GraphDriver
+}
+
 // inspectImage reads all that is known of an image.
-func (e *Engine) inspectImage(ctx context.Context, name string) (*image.Inspection, error) {
+func (e *Engine) inspectImage(ctx context.Context, name string) (*ImageInspect, error) {
 	f, err := e.resolve(ctx, name)
 	if err != nil {
 		return nil, err
@@ -121,8 +132,22 @@ func (e *Engine) inspectImage(ctx context.Context, name string) (*image.Inspecti
 	if err != nil {
 		return nil, err
 	}
-	in := image.Inspect(img, f.descriptor, tags)
-	return &in, nil
+	return &ImageInspect{Inspection: image.Inspect(img, f.descriptor, tags), GraphDriver: e.imageFiles(ctx, img)}, nil
+}
+
+// imageFiles tells where the files of an image are, as far as that can be found out: of an overlay UpperDir is the highest layer.
+func (e *Engine) imageFiles(ctx context.Context, img *image.Image) GraphDriver {
+	return e.graphDriver(ctx, func(snaps snapshots) (mount.Mount, error) {
+		s, err := snaps.Lookup(ctx, unpack.ChainID(img.DiffIDs))
+		if err != nil {
+			return mount.Mount{}, err
+		}
+		m, err := snaps.Mount(ctx, s.ID)
+		if m.Kind == mount.Overlay && len(m.Lower) > 1 {
+			m.Upper, m.Lower = m.Lower[0], m.Lower[1:]
+		}
+		return m, err
+	})
 }
 
 // RemoveImage removes the tag that name is, or the tags of the image whose ID it is, and returns

@@ -56,7 +56,7 @@ type ContainerState struct {
 	Health *record.Health `json:",omitempty"`
 }
 
-// GraphDriver tells where the files of a container are.
+// GraphDriver tells where the files of a container or an image are.
 type GraphDriver struct {
 	// Data are LowerDir, UpperDir and WorkDir of an overlay, or Dir.
 	Data map[string]string
@@ -96,7 +96,7 @@ func (e *Engine) inspectContainer(ctx context.Context, name string, size bool) (
 	v := &ContainerInspect{
 		ID: cfg.ID, Created: stamp(cfg.Created), Args: []string{}, State: stateOf(c), Image: cfg.ImageID, Name: "/" + cfg.Name, RestartCount: c.State.RestartCount,
 		Platform: "linux", ResolvConfPath: fileOf(c, "resolv.conf"), HostnamePath: fileOf(c, "hostname"), HostsPath: fileOf(c, "hosts"), LogPath: c.LogPath(),
-		GraphDriver: e.graphDriver(ctx, c), Snapshot: cfg.Snapshot,
+		GraphDriver: e.graphDriver(ctx, func(s snapshots) (mount.Mount, error) { return s.Mount(ctx, cfg.Snapshot) }), Snapshot: cfg.Snapshot,
 	}
 	v.Driver = v.GraphDriver.Name
 	if len(cfg.Command) > 0 {
@@ -138,8 +138,8 @@ func fileOf(c *record.Container, name string) string {
 	return p
 }
 
-// graphDriver tells where the files of a container are, as far as that can be found out.
-func (e *Engine) graphDriver(ctx context.Context, c *record.Container) GraphDriver {
+// graphDriver tells where the files of a snapshot are, as far as that can be found out.
+func (e *Engine) graphDriver(ctx context.Context, find func(snapshots) (mount.Mount, error)) GraphDriver {
 	d := GraphDriver{Data: map[string]string{}}
 	ch, err := e.choose(ctx)
 	if err != nil {
@@ -150,11 +150,16 @@ func (e *Engine) graphDriver(ctx context.Context, c *record.Container) GraphDriv
 	if err != nil {
 		return d
 	}
-	m, err := snaps.Mount(ctx, c.Config.Snapshot)
+	m, err := find(snaps)
 	switch {
 	case err != nil:
 	case m.Kind == mount.Overlay:
-		d.Data["LowerDir"], d.Data["UpperDir"], d.Data["WorkDir"] = joinPaths(m.Lower), m.Upper, m.Work
+		d.Data["LowerDir"], d.Data["UpperDir"] = joinPaths(m.Lower), m.Upper
+		if m.Work != "" {
+			d.Data["WorkDir"] = m.Work
+		}
+	case d.Name == DriverOverlay && m.ReadOnly:
+		d.Data["UpperDir"] = m.Source // the only layer
 	default:
 		d.Data["Dir"] = m.Source
 	}

@@ -62,7 +62,7 @@ func (e *Engine) networkSettings(c *record.Container, exposed map[string]struct{
 		return s
 	}
 	s.SandboxID, s.SandboxKey = c.Config.ID, "/proc/"+strconv.Itoa(c.State.Pid)+"/ns/net"
-	if c.Config.Network != networkHost {
+	if c.Config.Network != networkHost && c.Config.Network != networkNone {
 		for p := range exposed {
 			s.Ports[p] = nil
 		}

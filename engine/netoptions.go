@@ -111,6 +111,9 @@ func checkRequest(r network.Request, all int) error {
 func (l *launch) checkNames(mode string) error {
 	o := &l.opts.Net
 	joined := strings.HasPrefix(mode, networkContainer)
+	if len(l.opts.Publish) > 0 && mode == networkHost && l.opts.Warn != nil {
+		l.opts.Warn("Published ports are discarded when using host network mode")
+	}
 	for _, p := range l.opts.Publish {
 		ports, err := network.ParsePort(p)
 		if err != nil {

@@ -104,12 +104,14 @@ type NetworkRow struct {
 	IPv6      bool
 	Internal  bool
 	CreatedAt time.Time
-	Labels    map[string]string
-	builtin   bool
+	// Labels are NAME=VALUE,... .
+	Labels  string
+	labels  map[string]string
+	builtin bool
 }
 
 // Label gives the value of a label, for templates.
-func (r NetworkRow) Label(name string) string { return r.Labels[name] }
+func (r NetworkRow) Label(name string) string { return r.labels[name] }
 
 // builtinNetworks are there without being made.
 func builtinNetworks() []NetworkRow {
@@ -125,7 +127,7 @@ func builtinNetworks() []NetworkRow {
 }
 
 func networkRow(n network.Network) NetworkRow {
-	return NetworkRow{ID: n.ID, Name: n.Name, Driver: string(n.Kind), Scope: "local", IPv4: n.Kind != network.KindNone, IPv6: n.IPv6, Internal: n.Internal, CreatedAt: n.Created, Labels: n.Labels}
+	return NetworkRow{ID: n.ID, Name: n.Name, Driver: string(n.Kind), Scope: "local", IPv4: n.Kind != network.KindNone, IPv6: n.IPv6, Internal: n.Internal, CreatedAt: n.Created, Labels: labelsText(n.Labels), labels: n.Labels}
 }
 
 // Networks lists networks by their names. Filters are name=, id=, driver=, label=, type=custom|builtin, scope=local and dangling=true|false.
@@ -166,7 +168,7 @@ func (e *Engine) networkFilter(ctx context.Context, text string) (func(NetworkRo
 	case k == "label":
 		name, value, _ := strings.Cut(v, "=")
 		return func(r NetworkRow) bool {
-			got, ok := r.Labels[name]
+			got, ok := r.labels[name]
 			return ok && (value == "" || got == value)
 		}, nil
 	case k == "dangling" && (v == "true" || v == "1" || v == "false" || v == "0"):
@@ -223,15 +225,15 @@ func (e *Engine) RemoveNetwork(ctx context.Context, name string, force bool) err
 }
 
 // PruneNetworks removes the networks that no container names, made before a time when that is not zero, and returns their names.
-func (e *Engine) PruneNetworks(ctx context.Context, filters []string, before time.Time) ([]string, error) {
-	rows, err := e.Networks(ctx, append([]string{"dangling=true"}, filters...))
+func (e *Engine) PruneNetworks(ctx context.Context, f PruneFilter) ([]string, error) {
+	rows, err := e.Networks(ctx, []string{"dangling=true"})
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	var errs []error
 	for _, r := range rows {
-		if !before.IsZero() && !r.CreatedAt.Before(before) {
+		if !f.matches(r.CreatedAt, r.labels) {
 			continue
 		}
 		if err := e.RemoveNetwork(ctx, r.Name, true); err != nil {

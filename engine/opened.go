@@ -157,27 +157,15 @@ func (e *Engine) findRemote(ctx context.Context, name, platform string) (located
 
 // findLayout opens PATH or PATH:NAME of an OCI layout; without a name there must be one image only.
 func (e *Engine) findLayout(ctx context.Context, name, platform string) (located, error) {
-	path, word := name, ""
-	for i := range name { // the name has colons too, and so may the path
-		if _, err := os.Stat(path); err == nil {
-			break
-		}
-		if _, err := os.Stat(name[:i]); err == nil && name[i] == ':' {
-			path, word = name[:i], name[i+1:]
-		}
-	}
-	dir, err := layoutdir.Open(path)
+	dir, desc, err := openLayout(name)
 	if err != nil {
 		return located{}, err
 	}
-	desc, err := oneOf(path, word, dir.Images())
-	if err == nil {
-		var img *image.Image
-		if img, err = e.openImage(ctx, dir, desc, platform); err == nil {
-			return located{provider: dir, image: img, close: dir.Close}, nil
-		}
+	img, err := e.openImage(ctx, dir, desc, platform)
+	if err != nil {
+		return located{}, errors.Join(err, dir.Close())
 	}
-	return located{}, errors.Join(err, dir.Close())
+	return located{provider: dir, image: img, close: dir.Close}, nil
 }
 
 // oneOf chooses an image of a layout by a name or a bare word; "" is the only one.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/camada/camada/dockerfile"
+	"github.com/camada/camada/dockerfile/lint"
 	"github.com/camada/camada/progress"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -45,6 +46,8 @@ type BuildOptions struct {
 	Annotations []string
 	// Run is what RUN steps get.
 	Run BuildRun
+	// Lint says what the linter looks for besides the build checks, and from which severity a build tells it; nil is nothing.
+	Lint *lint.Config
 	// Outputs are what is made of the result; none stores and tags it.
 	Outputs []BuildOutput
 	// SBOM attaches a list of the image's packages, Provenance how it was built: ProvenanceNone, Min or Max.
@@ -112,6 +115,10 @@ type PullOptions struct {
 	Image string
 	// Platform is os/arch[/variant]; "" is the host's.
 	Platform string
+	// Packed leaves the layers as they are; otherwise they are unpacked while they come, if this machine can run the image.
+	Packed bool
+	// NoDelta fetches layers as a whole, even where the registry tells how to make them from layers that are here.
+	NoDelta bool
 }
 
 // PullResult is what Pull fetched.

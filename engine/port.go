@@ -68,7 +68,7 @@ func publishedPorts(c *record.Container) ([]network.PortMapping, error) {
 	return all, nil
 }
 
-// hostSide is where a port is on the host: all addresses are 0.0.0.0.
+// hostSide is where a port is on the host: all addresses are 0.0.0.0 and [::].
 func hostSide(p network.PortMapping) string {
 	host := p.HostIP
 	if !host.IsValid() {

@@ -57,11 +57,31 @@ func (e *Engine) Containers(ctx context.Context, filter ContainerFilter) ([]Cont
 	return rows, nil
 }
 
+// networksOf are the names of the networks that a container is on when it runs.
+func (e *Engine) networksOf(c *record.Container) []string {
+	rs, err := e.requestsOf(c)
+	if err != nil {
+		return []string{c.Config.Network}
+	}
+	names := make([]string, 0, len(rs))
+	for _, r := range rs {
+		names = append(names, r.Network)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// onNetwork tells whether a container is on the network with an ID.
+func (e *Engine) onNetwork(c *record.Container, id string) bool {
+	n, err := e.definitions().Get(id)
+	return err == nil && slices.Contains(e.networksOf(c), n.Name)
+}
+
 func (e *Engine) row(ctx context.Context, st *statuses, c *record.Container, f ContainerFilter) ContainerRow {
 	r := ContainerRow{
 		ID: c.Config.ID, Image: c.Config.ImageName, Command: commandText(c.Config.Command), CreatedAt: c.Config.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
 		RunningFor: HumanDuration(time.Since(c.Config.Created)) + " ago", Ports: portsText(c), State: st.of(c), Status: statusText(st, c), Size: "0B",
-		Names: c.Config.Name, Labels: labelsText(c.Config.Labels), Networks: c.Config.Network, LocalVolumes: "0", labels: c.Config.Labels,
+		Names: c.Config.Name, Labels: labelsText(c.Config.Labels), Networks: strings.Join(e.networksOf(c), ","), LocalVolumes: "0", labels: c.Config.Labels,
 	}
 	if !f.NoTrunc {
 		r.ID = r.ID[:12]

@@ -76,17 +76,17 @@ func (e *Engine) containerTest(list []*record.Container, name, v string) (test, 
 	case "before", "since":
 		return timeTest(list, name, v)
 	case "network":
-		return func(c *record.Container) bool { return c.Config.Network == v }, nil
+		return func(c *record.Container) bool { return slices.Contains(e.networksOf(c), v) || e.onNetwork(c, v) }, nil
 	case "volume":
 		return func(c *record.Container) bool {
 			return slices.ContainsFunc(c.Config.Mounts, func(m record.Mount) bool { return m.Name == v || m.Source == v || m.Destination == v })
 		}, nil
 	case "health":
 		return healthTest(v)
-	case "publish":
-		return publishTest(v)
+	case "publish", "expose":
+		return publishTest(name, v)
 	}
-	return nil, errdefs.Invalid("--filter %q: want id, name, label, exited, status, ancestor, before, since, volume, network, health or publish", name+"="+v)
+	return nil, errdefs.Invalid("--filter %q: want id, name, label, exited, status, ancestor, before, since, volume, network, health, publish or expose", name+"="+v)
 }
 
 func statusTest(v string) (test, error) {
@@ -113,8 +113,8 @@ func healthTest(v string) (test, error) {
 
 // ofImage reports whether a container was made of the image of this name, ID or digest.
 func ofImage(c *record.Container, v string) bool {
-	name := c.Config.ImageName
-	return name == v || strings.TrimSuffix(name, ":latest") == v || strings.HasPrefix(c.Config.ImageID, "sha256:"+v) || c.Config.ImageID == v || c.Config.Image.Digest.String() == v
+	tagged := func(s string) string { return strings.TrimSuffix(s, ":latest") }
+	return tagged(c.Config.ImageName) == tagged(v) || strings.HasPrefix(c.Config.ImageID, "sha256:"+v) || c.Config.ImageID == v || c.Config.Image.Digest.String() == v
 }
 
 // timeTest chooses what was made before, or after, the container that v names.
@@ -134,8 +134,8 @@ func timeTest(list []*record.Container, name, v string) (test, error) {
 	return func(c *record.Container) bool { return c.Config.Created.After(at) }, nil
 }
 
-// publishTest chooses by a published port of the container: PORT[-PORT][/PROTOCOL].
-func publishTest(v string) (test, error) {
+// publishTest chooses by a published port, of the container or of the host, or by one that is exposed: PORT[-PORT][/PROTOCOL].
+func publishTest(name, v string) (test, error) {
 	ports, protocol, _ := strings.Cut(v, "/")
 	low, high, isRange := strings.Cut(ports, "-")
 	if !isRange {
@@ -144,17 +144,18 @@ func publishTest(v string) (test, error) {
 	a, err1 := strconv.ParseUint(low, 10, 16)
 	b, err2 := strconv.ParseUint(high, 10, 16)
 	if err1 != nil || err2 != nil || a > b {
-		return nil, errdefs.Invalid("--filter publish=%s: want PORT[-PORT][/PROTOCOL]", v)
+		return nil, errdefs.Invalid("--filter %s=%s: want PORT[-PORT][/PROTOCOL]", name, v)
+	}
+	within := func(p network.PortMapping) bool {
+		has := func(n uint16) bool { return uint64(n) >= a && uint64(n) <= b }
+		return p.Protocol == orElse(protocol, "tcp") && (has(p.ContainerPort) || name == "publish" && has(p.HostPort))
 	}
 	return func(c *record.Container) bool {
+		var all []network.PortMapping
 		for _, text := range c.Config.Ports {
 			list, _ := network.ParsePort(text)
-			for _, p := range list {
-				if n := uint64(p.ContainerPort); n >= a && n <= b && p.Protocol == orElse(protocol, "tcp") {
-					return true
-				}
-			}
+			all = append(all, list...)
 		}
-		return false
+		return slices.ContainsFunc(all, within) || name == "expose" && slices.ContainsFunc(onlyExposed(c, nil), within)
 	}, nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/camada/camada/content"
+	"github.com/camada/camada/delta"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/image/tarball"
@@ -63,7 +65,12 @@ func (e *Engine) referrersOf(ctx context.Context, subject digest.Digest, artifac
 // about lists all that is about an image, about the manifests of it that are in the store, and about those in turn:
 // subjects before what refers to them, each once. It is what is copied along with the image.
 func (e *Engine) about(ctx context.Context, root ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	queue, err := e.manifests(ctx, root)
+	return aboutOf(ctx, e.content, root, func(d digest.Digest) ([]ocispec.Descriptor, error) { return e.referrersOf(ctx, d, "") })
+}
+
+// aboutOf is about for an image wherever it lies; of lists what refers to a manifest.
+func aboutOf(ctx context.Context, src content.Provider, root ocispec.Descriptor, of func(digest.Digest) ([]ocispec.Descriptor, error)) ([]ocispec.Descriptor, error) {
+	queue, err := manifestsOf(ctx, src, root)
 	if err != nil {
 		return nil, err
 	}
@@ -72,12 +79,11 @@ func (e *Engine) about(ctx context.Context, root ocispec.Descriptor) ([]ocispec.
 	for _, d := range queue {
 		seen[d.Digest] = true
 	}
-	for len(queue) > 0 {
-		list, err := e.referrersOf(ctx, queue[0].Digest, "")
+	for ; len(queue) > 0; queue = queue[1:] {
+		list, err := of(queue[0].Digest)
 		if err != nil {
 			return nil, err
 		}
-		queue = queue[1:]
 		for _, d := range list {
 			if seen[d.Digest] {
 				continue
@@ -176,7 +182,7 @@ func (e *Engine) FetchReferrers(ctx context.Context, name string, sink progress.
 			return n, err
 		}
 		for _, d := range list {
-			if seen[d.Digest] {
+			if seen[d.Digest] || d.ArtifactType == delta.ArtifactType { // which is of no use to who has the image
 				continue
 			}
 			if n++; n > maxAbout {
@@ -197,9 +203,14 @@ func (e *Engine) FetchReferrers(ctx context.Context, name string, sink progress.
 
 // manifests are the indexes and manifests of an image that are in the store.
 func (e *Engine) manifests(ctx context.Context, root ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	return manifestsOf(ctx, e.content, root)
+}
+
+// manifestsOf is manifests for an image wherever it lies.
+func manifestsOf(ctx context.Context, src content.Provider, root ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	var out []ocispec.Descriptor
 	missing := image.WalkOptions{Missing: func(ocispec.Descriptor) error { return nil }}
-	err := image.Walk(ctx, e.content, root, missing, func(d ocispec.Descriptor) error {
+	err := image.Walk(ctx, src, root, missing, func(d ocispec.Descriptor) error {
 		if image.IsIndex(d.MediaType) || image.IsManifest(d.MediaType) {
 			out = append(out, d)
 		}

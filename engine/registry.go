@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/camada/camada/content"
@@ -14,8 +15,10 @@ import (
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/reference"
 	"github.com/camada/camada/remote"
-	"github.com/camada/camada/remote/auth"
+	"github.com/camada/camada/remote/hosts"
+	"github.com/camada/camada/remote/ssh"
 	"github.com/camada/camada/transfer"
+	"github.com/camada/camada/userns"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -28,11 +31,27 @@ func (e *Engine) registries() *remote.Client {
 	e.remoteMu.Lock()
 	defer e.remoteMu.Unlock()
 	if e.remote == nil {
-		insecure := append([]string{}, e.insecure...)
-		insecure = append(insecure, strings.FieldsFunc(e.getenv("CAMADA_INSECURE_REGISTRIES"), func(r rune) bool { return r == ',' || r == ' ' })...)
-		e.remote = remote.New(remote.Options{Credentials: auth.Open(auth.Options{Getenv: e.getenv}), Insecure: insecure, CertDirs: e.certDirs()})
+		e.remote = remote.New(e.remoteOptions())
 	}
 	return e.remote
+}
+
+// remoteOptions are those of the user's environment.
+func (e *Engine) remoteOptions() remote.Options {
+	insecure := append([]string{}, e.insecure...)
+	insecure = append(insecure, strings.FieldsFunc(e.getenv("CAMADA_INSECURE_REGISTRIES"), func(r rune) bool { return r == ',' || r == ' ' })...)
+	return remote.Options{Credentials: e.credentials(), Insecure: insecure, CertDirs: e.certDirs(), Sites: e.sites(), Pipes: e.pipes(),
+		Warn: e.notice, Uploads: e.uploads(), Progress: &e.waits}
+}
+
+// pipes are by way of ssh. CAMADA_SSH is the program with arguments, as GIT_SSH_COMMAND is git's.
+func (e *Engine) pipes() remote.Pipes {
+	d := ssh.Dialer{Command: strings.Fields(e.getenv("CAMADA_SSH"))}
+	if userns.Rootless() {
+		uid, gid := userns.OuterID()
+		d.Owner = &ssh.Owner{UID: uid, GID: gid}
+	}
+	return d
 }
 
 // certDirs are where docker, podman and their like look for the certificates of registries.
@@ -46,6 +65,13 @@ func (e *Engine) certDirs() []string {
 		dirs = append(dirs, filepath.Join(config, "docker/certs.d"), filepath.Join(config, "containers/certs.d"))
 	}
 	return dirs
+}
+
+// sites are what podman and containerd are told of registries. What the user says goes before what the machine does.
+func (e *Engine) sites() remote.Sites {
+	dirs := e.certDirs()
+	dirs = append(slices.Clone(dirs[2:]), "/etc/containerd/certs.d", dirs[0], dirs[1])
+	return hosts.Open(hosts.Options{Getenv: e.getenv, Dirs: dirs})
 }
 
 func (e *Engine) closeRegistries() {
@@ -104,13 +130,21 @@ type pulled struct {
 	ref  reference.Reference
 	repo *remote.Repository
 	docs *documents
+	// here is what it is called in the store.
+	here reference.Reference
 	// top is what the tag stands for: an index, or the manifest.
 	top   ocispec.Descriptor
 	image *image.Image
+	// layers are those of the store; nil before they are looked up.
+	layers map[digest.Digest]localLayer
 }
 
 // lookUp asks the image's registry for it, and reads manifest and config for a platform. Nothing is stored.
 func (e *Engine) lookUp(ctx context.Context, ref reference.Reference, p ocispec.Platform) (*pulled, error) {
+	here, err := ref.Here()
+	if err != nil {
+		return nil, err
+	}
 	repo := e.registries().Repository(ref)
 	at := ref.Tag
 	if ref.Digest != "" {
@@ -125,7 +159,7 @@ func (e *Engine) lookUp(ctx context.Context, ref reference.Reference, p ocispec.
 	if err != nil {
 		return nil, pullError(ref, err)
 	}
-	return &pulled{ref: ref, repo: repo, docs: docs, top: top, image: img}, nil
+	return &pulled{ref: ref, here: here, repo: repo, docs: docs, top: top, image: img}, nil
 }
 
 // pullError says what docker says when a registry does not give an image: many do not tell apart what is not there and what is not allowed.
@@ -136,9 +170,16 @@ func pullError(ref reference.Reference, err error) error {
 	return err
 }
 
-// Pull fetches an image from its registry and names it. It returns the name and what it points to.
+// Pull fetches an image from its registry, or a file or directory as copy has them, and names it. It returns the name and what it points to.
 func (e *Engine) Pull(ctx context.Context, opts PullOptions, sink progress.Sink) (PullResult, error) {
-	ref, err := reference.Parse(opts.Image)
+	if t, ok, err := placeOf(opts.Image); ok || err != nil {
+		if err != nil {
+			return PullResult{}, err
+		}
+		return e.pullAt(ctx, t, opts, sink)
+	}
+	defer e.waits.show(sink)()
+	ref, err := reference.ParseRemote(opts.Image)
 	if err != nil {
 		return PullResult{}, err
 	}
@@ -151,15 +192,22 @@ func (e *Engine) Pull(ctx context.Context, opts PullOptions, sink progress.Sink)
 		return PullResult{}, err
 	}
 	fresh := !e.isWhole(ctx, found.image)
-	o := transfer.Options{Concurrency: transfers, Resume: true, Progress: renamed{progress.Or(sink), "pull-", "pull"}}
-	if err := transfer.Copy(ctx, found.repo, e.content, found.image.Descriptor, o); err != nil {
+	if !opts.NoDelta {
+		if err := e.remakeLayers(ctx, found, progress.Or(sink)); err != nil {
+			return PullResult{}, err
+		}
+		if err := e.fetchDeltas(ctx, found, progress.Or(sink)); err != nil {
+			return PullResult{}, err
+		}
+	}
+	if err := e.fetchImage(ctx, found, opts.Packed, progress.Or(sink)); err != nil {
 		return PullResult{}, pullError(ref, err)
 	}
 	moved, err := e.namePulled(ctx, found)
 	if err == nil {
-		e.noteImage(ctx, "pull", ref.Familiar(), ref.Familiar())
+		e.noteImage(ctx, "pull", found.here.Familiar(), found.here.Familiar())
 	}
-	return PullResult{Name: ref.Familiar(), FullName: ref.String(), Digest: found.top.Digest, New: fresh || moved}, err
+	return PullResult{Name: found.here.Familiar(), FullName: found.here.String(), Digest: found.top.Digest, New: fresh || moved}, err
 }
 
 // isWhole reports whether all layers of an image are in the store.
@@ -190,9 +238,9 @@ func (e *Engine) namePulled(ctx context.Context, found *pulled) (moved bool, err
 		}
 	}
 	if err := e.content.Sync(ctx, blobs...); err != nil {
-		return false, fmt.Errorf("make %s durable: %w", found.ref.Familiar(), err)
+		return false, fmt.Errorf("make %s durable: %w", found.here.Familiar(), err)
 	}
-	ref := found.ref
+	ref := found.here
 	if ref.Digest != "" {
 		ref = ref.WithTag(string(ref.Digest.Algorithm()) + "-" + ref.Digest.Encoded()[:12])
 	}
@@ -203,21 +251,39 @@ func (e *Engine) namePulled(ctx context.Context, found *pulled) (moved bool, err
 	return err == nil, err
 }
 
-// Push sends the image that a name points to, and what refers to it, to its registry.
+// Push sends the image that a name points to, and what refers to it, to its registry, or to a file or directory as copy has them.
 func (e *Engine) Push(ctx context.Context, name string, sink progress.Sink) (PushResult, error) {
-	ref, err := tagOnly(name)
-	if err != nil {
-		return PushResult{}, err
+	if t, ok, err := placeOf(name); ok || err != nil {
+		if err != nil {
+			return PushResult{}, err
+		}
+		return e.pushAt(ctx, t, sink)
 	}
-	tag, err := e.refs.Get(ctx, ref)
-	if errdefs.IsNotFound(err) {
-		return PushResult{}, errdefs.NotFound("no such image: %s", ref.Familiar())
-	}
+	defer e.waits.show(sink)()
+	ref, tag, err := e.toPush(ctx, name)
 	if err != nil {
 		return PushResult{}, err
 	}
 	return PushResult{Name: ref.Familiar(), Digest: tag.Descriptor.Digest, Size: tag.Descriptor.Size},
 		e.push(ctx, e.content, []reference.Reference{ref}, tag.Descriptor, sink)
+}
+
+// toPush finds where an image goes that is called so in a registry, and what it is here.
+func (e *Engine) toPush(ctx context.Context, name string) (ref reference.Reference, tag image.Tag, err error) {
+	if ref, err = reference.ParseRemote(name); err != nil {
+		return ref, tag, err
+	}
+	if ref.Digest != "" {
+		return ref, tag, errdefs.Invalid("%s: a digest cannot be tagged; write NAME:TAG", name)
+	}
+	here, err := ref.Here()
+	if err != nil {
+		return ref, tag, err
+	}
+	if tag, err = e.refs.Get(ctx, here); errdefs.IsNotFound(err) {
+		err = errdefs.NotFound("no such image: %s", here.Familiar())
+	}
+	return ref, tag, err
 }
 
 // push sends an image from src, and what is known to refer to it, to the registries of its names.
@@ -239,7 +305,9 @@ func (e *Engine) push(ctx context.Context, src content.Provider, refs []referenc
 		if err != nil {
 			return fmt.Errorf("push %s: %w", ref.Familiar(), err)
 		}
-		e.noteImage(ctx, "push", ref.Familiar(), ref.Familiar())
+		if here, err := ref.Here(); err == nil {
+			e.noteImage(ctx, "push", here.Familiar(), here.Familiar())
+		}
 	}
 	return nil
 }
@@ -248,8 +316,15 @@ func (e *Engine) pushOne(ctx context.Context, src content.Provider, ref referenc
 	repo := e.registries().Repository(ref)
 	o := transfer.Options{Concurrency: transfers, Partial: true, Progress: sink}
 	target := repo.Target(ref.Tag, desc)
+	target.MountFrom = e.mountable(ctx, ref)
 	if s, ok := src.(mounter); ok {
-		target.MountFrom = func(d digest.Digest) []string { return s.repositories(d, repo.Host()) }
+		named := target.MountFrom
+		target.MountFrom = func(d digest.Digest) []string {
+			if known := s.repositories(d, repo.Host()); len(known) > 0 {
+				return known
+			}
+			return named(d)
+		}
 	}
 	if err := transfer.Push(ctx, src, target, desc, o); err != nil {
 		return err

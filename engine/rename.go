@@ -1,12 +1,23 @@
 package engine
 
-import "context"
+import (
+	"context"
 
-// Rename gives a container another name.
+	"github.com/camada/camada/network"
+)
+
+// Rename gives a container another name, by which others on its networks find it from now on.
 func (e *Engine) Rename(ctx context.Context, name, to string) error {
 	c, err := e.records.Get(ctx, name)
 	if err != nil {
 		return err
 	}
-	return e.records.Rename(ctx, c, to)
+	from := c.Config.Name
+	if err := e.records.Rename(ctx, c, to); err != nil {
+		return err
+	}
+	if !c.Running() {
+		return nil
+	}
+	return network.Rename(e.networkDir(), c.Config.ID, from, to)
 }

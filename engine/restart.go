@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/camada/camada/container/record"
 	"github.com/camada/camada/errdefs"
@@ -52,8 +53,8 @@ func (e *Engine) StartAll(ctx context.Context) ([]Restored, error) {
 	var done []Restored
 	for i := len(list) - 1; i >= 0; i-- { // the oldest first: others may need it
 		c := list[i]
-		if !shouldRun(c) {
-			continue
+		if err := awaitOrphan(ctx, c); err != nil || !shouldRun(c) {
+			continue // what cannot be read any more was removed meanwhile
 		}
 		_, err := e.Start(ctx, c.Config.ID, StartOptions{})
 		if err != nil {
@@ -62,6 +63,26 @@ func (e *Engine) StartAll(ctx context.Context) ([]Restored, error) {
 		done = append(done, Restored{Name: c.Config.Name, Err: err})
 	}
 	return done, ctx.Err()
+}
+
+// awaitOrphan waits for the end of a container that nobody looks after any more: it ends with who did, but a little later. One that is paused
+// cannot end.
+func awaitOrphan(ctx context.Context, c *record.Container) error {
+	const (
+		patience = 5 * time.Second
+		pause    = 5 * time.Millisecond
+	)
+	for until := time.Now().Add(patience); c.Running() && !c.Kept() && !paused(c) && time.Now().Before(until); {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+		if err := c.Refresh(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func shouldRun(c *record.Container) bool {

@@ -191,7 +191,7 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 		return nil, err
 	}
 	opts.Timings.Mark("flags")
-	img, f, err := e.openToRun(ctx, opts)
+	img, err := e.openToRun(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -228,9 +228,6 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	}
 	for _, p := range l.Ports {
 		cfg.Ports = append(cfg.Ports, p.String())
-	}
-	if f.ref.Repository != "" {
-		cfg.ImageName = f.ref.Familiar()
 	}
 	cfg.Hostname = e.hostname(ctx, l, cfg.ID)
 	cfg.Env = l.env(cfg)

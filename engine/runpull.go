@@ -17,19 +17,20 @@ const (
 )
 
 // openToRun opens an image, and fetches it before when it is not here, or when that is asked for.
-func (e *Engine) openToRun(ctx context.Context, opts RunOptions) (*image.Image, found, error) {
+func (e *Engine) openToRun(ctx context.Context, opts RunOptions) (*image.Image, error) {
 	switch opts.Pull {
 	case "", PullMissing, PullNever:
-		img, f, err := e.open(ctx, opts.Image, opts.Platform)
+		img, _, err := e.open(ctx, opts.Image, opts.Platform)
 		if opts.Pull == PullNever || !errdefs.IsNotFound(err) {
-			return img, f, err
+			return img, err
 		}
 	case PullAlways:
 	default:
-		return nil, found{}, errdefs.Invalid("invalid pull option: '%s': must be one of 'always', 'missing' or 'never'", opts.Pull)
+		return nil, errdefs.Invalid("invalid pull option: '%s': must be one of 'always', 'missing' or 'never'", opts.Pull)
 	}
 	if _, _, ok := logEntry(opts.Image); ok { // of a tag's history, which is nobody's but this store's
-		return e.open(ctx, opts.Image, opts.Platform)
+		img, _, err := e.open(ctx, opts.Image, opts.Platform)
+		return img, err
 	}
 	pull := func(sink progress.Sink) error {
 		_, err := e.Pull(ctx, PullOptions{Image: opts.Image, Platform: opts.Platform}, sink)
@@ -42,7 +43,8 @@ func (e *Engine) openToRun(ctx context.Context, opts RunOptions) (*image.Image, 
 		err = pull(nil)
 	}
 	if err != nil {
-		return nil, found{}, fmt.Errorf("no such image here: %s, and it could not be pulled: %w", opts.Image, err)
+		return nil, fmt.Errorf("no such image here: %s, and it could not be pulled: %w", opts.Image, err)
 	}
-	return e.open(ctx, opts.Image, opts.Platform)
+	img, _, err := e.open(ctx, opts.Image, opts.Platform)
+	return img, err
 }

@@ -14,9 +14,9 @@ import (
 const maxSecret = 500 << 10
 
 // secrets are those of one build, by ID. Their content is in memory only, and never part of an error.
-type secrets map[string]*secret
+type secrets map[string]*buildSecret
 
-type secret struct {
+type buildSecret struct {
 	BuildSecret
 	once sync.Once
 	data []byte
@@ -40,7 +40,7 @@ func newSecrets(list []BuildSecret) (secrets, error) {
 		} else if len(b.Value) > maxSecret {
 			return nil, errdefs.Limit("secret %s has more than %d bytes", b.ID, maxSecret)
 		}
-		out[b.ID] = &secret{BuildSecret: b}
+		out[b.ID] = &buildSecret{BuildSecret: b}
 	}
 	return out, nil
 }

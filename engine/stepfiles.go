@@ -21,8 +21,7 @@ func (x *executor) stepFiles(req op.RunRequest, files string) ([]specs.Mount, er
 	if req.Network == op.NetworkNone && len(req.Settings.Hosts) == 0 {
 		return nil, nil
 	}
-	host := req.Network == op.NetworkHost || req.Network != op.NetworkNone && x.hostOnly()
-	mounts, err := networkFiles(files, req.Hostname, host, NetOptions{})
+	mounts, err := networkFiles(files, req.Hostname, req.Network == op.NetworkHost, NetOptions{})
 	if err != nil {
 		return nil, err
 	}

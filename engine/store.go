@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/camada/camada/anatomy"
 	"github.com/camada/camada/build/cache"
 	"github.com/camada/camada/build/history"
 	"github.com/camada/camada/content/local"
@@ -16,6 +17,7 @@ import (
 	"github.com/camada/camada/gc/fsck"
 	"github.com/camada/camada/layer/index"
 	"github.com/camada/camada/lease"
+	"github.com/camada/camada/remote/unfinished"
 )
 
 // collectable is the store as a collector sees it: nothing that it looks at gets pinned.
@@ -41,6 +43,11 @@ func (e *Engine) collectable(ctx context.Context, opts GCOptions) (gc.Store, sna
 // indexes are the lists of what is in each layer.
 func (e *Engine) indexes() *index.Store {
 	return index.Open(filepath.Join(e.root, "cache", "layers"))
+}
+
+// packageLists are the package lists of each layer.
+func (e *Engine) packageLists() *anatomy.ListStore {
+	return anatomy.OpenLists(filepath.Join(e.root, "cache", "packages"))
 }
 
 func (e *Engine) buildCache() *cache.Cache {
@@ -97,6 +104,18 @@ func (e *Engine) GC(ctx context.Context, opts GCOptions) (GCResult, error) {
 		return GCResult{}, err
 	}
 	if _, err := e.indexes().Expire(time.Now().Add(-opts.KeepCache), opts.DryRun); err != nil {
+		return GCResult{}, err
+	}
+	if _, err := e.packageLists().Expire(time.Now().Add(-opts.KeepCache), opts.DryRun); err != nil {
+		return GCResult{}, err
+	}
+	if _, err := e.scans().Expire(time.Now().Add(-opts.KeepCache), opts.DryRun); err != nil {
+		return GCResult{}, err
+	}
+	if _, err := e.secretFinds("").Expire(time.Now().Add(-opts.KeepCache), opts.DryRun); err != nil {
+		return GCResult{}, err
+	}
+	if _, err := e.uploads().Expire(time.Now().Add(-unfinished.MaxAge), opts.DryRun); err != nil {
 		return GCResult{}, err
 	}
 	builds, err := e.history().Prune(ctx, history.DefaultKeep(), opts.DryRun)
@@ -199,7 +218,7 @@ func (e *Engine) Reset(ctx context.Context) error {
 	if err := e.removeNetworks(ctx); err != nil {
 		return err
 	}
-	for _, d := range []string{"refs", "reflog", "referrers", "index.json", "oci-layout", "blobs", "ingest", "snapshots", "cache", "history", "containers", "events", "volumes", "leases", membersName, "network", "networks", "tmp", "lost+found"} {
+	for _, d := range []string{"refs", "reflog", "referrers", "index.json", "oci-layout", "blobs", "ingest", "snapshots", "cache", "history", "containers", "events", "volumes", "leases", advisoriesName, membersName, "network", "networks", "tmp", "lost+found"} {
 		if err := os.RemoveAll(filepath.Join(e.root, d)); err != nil {
 			return fmt.Errorf("reset the store: %w", err)
 		}

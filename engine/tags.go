@@ -6,6 +6,7 @@ import (
 
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
+	"github.com/camada/camada/image/layout"
 	"github.com/camada/camada/reference"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -60,8 +61,11 @@ func (e *Engine) setTags(ctx context.Context, refs []reference.Reference, desc o
 	return names, nil
 }
 
-// Untag removes a tag and returns its familiar name. Its log stays.
+// Untag removes a tag, of the store or of a registry as Rollback has it, and returns its familiar name. Its log stays.
 func (e *Engine) Untag(ctx context.Context, name string) (string, error) {
+	if t, ok, err := registryName(name); ok || err != nil {
+		return e.remoteUntag(ctx, t, err)
+	}
 	ref, err := tagOnly(name)
 	if err != nil {
 		return "", err
@@ -73,15 +77,18 @@ func (e *Engine) Untag(ctx context.Context, name string) (string, error) {
 	return ref.Familiar(), nil
 }
 
-// Log returns what a tag pointed to, the newest first.
+// Log returns what a tag pointed to, the newest first: one of the store, or of a registry as Rollback has it.
 func (e *Engine) Log(ctx context.Context, name string) ([]LogRow, error) {
+	if t, ok, err := registryName(name); ok || err != nil {
+		return e.remoteLog(ctx, t, err)
+	}
 	ref, err := reference.Parse(name)
 	if err != nil {
 		return nil, err
 	}
 	entries, err := e.refs.Log(ctx, ref)
 	if err != nil {
-		return nil, err
+		return nil, e.askRegistry(ctx, ref, err)
 	}
 	rows := make([]LogRow, len(entries))
 	for i, l := range entries {
@@ -91,14 +98,47 @@ func (e *Engine) Log(ctx context.Context, name string) ([]LogRow, error) {
 	return rows, nil
 }
 
-// Rollback makes a tag point to what it pointed to n moves ago and returns that.
-func (e *Engine) Rollback(ctx context.Context, name string, n int) (digest.Digest, error) {
+// RollbackOptions say how far a rollback goes.
+type RollbackOptions struct {
+	// Moves is how many, 1 or more. It does not matter when To is given.
+	Moves int
+	// To is a digest that the tag had, or its beginning.
+	To string
+}
+
+// Rollback makes a tag point to what it pointed to before and returns that. The tag is one of the store, or of a registry when it is written
+// docker://NAME or ssh://HOST/NAME.
+func (e *Engine) Rollback(ctx context.Context, name string, o RollbackOptions) (digest.Digest, error) {
+	if t, ok, err := registryName(name); ok || err != nil {
+		return e.remoteRollback(ctx, t, o, err)
+	}
 	ref, err := tagOnly(name)
 	if err != nil {
 		return "", err
 	}
-	tag, err := e.refs.Rollback(ctx, ref, n, e.whole)
-	return tag.Descriptor.Digest, err
+	if o.To != "" {
+		return e.rollbackTo(ctx, ref, o.To)
+	}
+	tag, err := e.refs.Rollback(ctx, ref, o.Moves, e.whole)
+	return tag.Descriptor.Digest, e.askRegistry(ctx, ref, err)
+}
+
+// rollbackTo makes a tag of the store point to something that it was.
+func (e *Engine) rollbackTo(ctx context.Context, ref reference.Reference, to string) (digest.Digest, error) {
+	log, err := e.refs.Log(ctx, ref)
+	if err != nil {
+		return "", fmt.Errorf("rollback: %w", err)
+	}
+	desc, err := wasOnce(log, to)
+	if err == nil {
+		err = e.whole(ctx, desc)
+	}
+	if err != nil {
+		return "", fmt.Errorf("rollback %s to %s: %w", ref.Familiar(), to, err)
+	}
+	now := log[0].To.Digest
+	err = e.refs.Set(ctx, ref, desc, image.SetOptions{Verb: layout.VerbRollback, Note: "to " + to, Expect: &now})
+	return desc.Digest, err
 }
 
 // whole checks that all blobs of an image are in the store, and pins them.

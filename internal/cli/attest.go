@@ -51,47 +51,6 @@ its subject. They belong to the image's digest, never change it, and go where it
 	return cmd
 }
 
-func (a *app) sbomCommand() *cobra.Command {
-	var how, platform, output string
-	var fresh bool
-	cmd := &cobra.Command{
-		Use: "sbom [OPTIONS] IMAGE", Short: "Show what packages are in an image, as SPDX",
-		Long: `Show the software bill of materials of an image: the SPDX document that is attached to it, or one that is made now from the
-package databases in the image (dpkg, apk).`,
-		Example: `  camada sbom app > app.spdx.json
-  camada sbom --format table app
-  camada sbom --format '{{.Name}} {{.Version}} {{.PURL}}' app`,
-		Args: args(1, 1), Annotations: map[string]string{inNamespace: "yes"},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), func(e *engine.Engine) error {
-				doc, err := e.SBOM(cmd.Context(), args[0], platform, fresh)
-				if err != nil {
-					return err
-				}
-				if how == "" || how == "spdx" {
-					return a.document(output, doc)
-				}
-				rows, err := engine.PackagesOf(doc)
-				if err != nil {
-					return err
-				}
-				return format.Table[engine.PackageRow]{Columns: []format.Column[engine.PackageRow]{
-					{Header: "NAME", Value: func(r engine.PackageRow) string { return r.Name }},
-					{Header: "VERSION", Value: func(r engine.PackageRow) string { return r.Version }},
-					{Header: "LICENSE", Value: func(r engine.PackageRow) string { return shorten(r.License, 40, false) }},
-					{Header: "PURL", Value: func(r engine.PackageRow) string { return r.PURL }},
-				}}.Write(a.stdout, how, rows)
-			})
-		},
-	}
-	f := cmd.Flags()
-	f.StringVar(&how, "format", "", "spdx (the whole document), table, json or a Go `template` for each package")
-	f.StringVarP(&output, "output", "o", "", "write the document to a `file`")
-	f.StringVar(&platform, "platform", "", "`platform` of the image")
-	f.BoolVar(&fresh, "fresh", false, "make it from the image, also when one is attached")
-	return cmd
-}
-
 func (a *app) provenanceCommand() *cobra.Command {
 	var how, platform, output string
 	cmd := &cobra.Command{

@@ -41,6 +41,7 @@ type buildOptions struct {
 	attest        attestations
 	call          string
 	check         bool
+	lint          string
 	// inline is the text of the Dockerfile, as bake files can have it.
 	inline string
 	// images are named contexts: what other targets of a bake file made.
@@ -114,6 +115,7 @@ func buildFlags(f *pflag.FlagSet, o *buildOptions) {
 	f.Lookup("explain").NoOptDefVal = explainText
 	f.StringVar(&o.call, "call", "", "`method` to evaluate the build with: build, check, outline or targets, with \",format=json\"")
 	f.BoolVar(&o.check, "check", false, "run the build checks only, as --call=check does")
+	f.StringVar(&o.lint, "lint", "warning", "tell findings of the linter from this `severity` on: error, warning, info, style, or none")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print the image's ID only")
 }
 
@@ -155,6 +157,9 @@ func (a *app) build(cmd *cobra.Command, o buildOptions, dir string) (res engine.
 		return res, err
 	} else if call.name != callBuild {
 		return res, a.callBuild(cmd, call, opts)
+	}
+	if opts.Lint, err = a.linter(cmd, &o, dir); err != nil {
+		return res, err
 	}
 	mode := o.progress
 	if o.quiet {

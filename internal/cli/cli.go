@@ -55,14 +55,11 @@ func Main(version string) int {
 		userns.TieToParent()
 	}
 	if args, ok := runtimeArgs(os.Args); ok {
-		if !a.room("runtime") {
-			return codeUsage
-		}
 		return a.runtimeMain(args)
 	}
 	cmd := a.command(os.Args[1:]...)
-	if !a.room(verbOf(cmd, os.Args[1:])) {
-		return codeUsage
+	if err := room(verbOf(cmd, os.Args[1:])); err != nil {
+		return a.report(cmd, &exitError{code: codeUsage, err: err})
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -73,20 +70,17 @@ func Main(version string) int {
 	return a.report(cmd, err)
 }
 
-// room reports whether a verb can have the threads and processes that it needs at once, and says so when it cannot: those that wait for the kernel, and as
-// many as the machine executes side by side. What ends containers needs fewer, because it is what makes room.
-func (a *app) room(verb string) bool {
+// room returns an error when a verb, one of a runtime's too, cannot have the threads and processes that it needs at once: those that wait for the kernel,
+// and as many as the machine executes side by side. What ends containers needs fewer, because it is what makes room.
+func room(verb string) error {
 	const starts, looks, most = 8, 3, 16
 	need := starts
 	switch verb {
-	case "stop", "kill", "rm", "ps", "logs", "inspect", "wait", "top", "stats", "port", "events", "pause", "unpause", "images", "info", "df", "gc", "version":
+	case "stop", "kill", "rm", "ps", "logs", "inspect", "wait", "top", "stats", "port", "events", "pause", "unpause", "images", "info", "df", "gc", "version",
+		"state", "delete", "list", "resume", "features", "spec":
 		need = looks
 	}
-	err := tasks.Room(need + min(runtime.GOMAXPROCS(0), most))
-	if err != nil {
-		fmt.Fprintf(a.stderr, "camada: %v\n", err)
-	}
-	return err == nil
+	return tasks.Room(need + min(runtime.GOMAXPROCS(0), most))
 }
 
 // report prints err, once and with its hint, and returns the exit code.

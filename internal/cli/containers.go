@@ -72,7 +72,7 @@ func (a *app) psCommand() *cobra.Command {
 	f.BoolVar(&o.NoTrunc, "no-trunc", false, "do not shorten")
 	f.BoolVarP(&o.Size, "size", "s", false, "show what the files of each take")
 	f.StringVar(&how, "format", "", "table, json or a Go `template`")
-	listFlag(f, &o.Filters, "filter", "f", "`name=`, id=, label=, status=, exited=, ancestor=, before=, since=, volume=, network= or publish=")
+	listFlag(f, &o.Filters, "filter", "f", "`name=`, id=, label=, status=, exited=, ancestor=, before=, since=, volume=, network=, health=, publish= or expose=")
 	return cmd
 }
 
@@ -214,15 +214,6 @@ func (a *app) outputFile(cmd *cobra.Command, name string) (f *os.File, finish fu
 
 // createFile makes a file that gets its name only when finish is called without an error.
 func createFile(name string) (*os.File, func(error) error, error) {
-	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
-		f, err := os.OpenFile(name, os.O_WRONLY, 0) // a device or a pipe is written as it is
-		return f, func(err error) error {
-			if cerr := f.Close(); err == nil {
-				err = cerr
-			}
-			return err
-		}, err
-	}
 	f, err := newFile(name)
 	if err != nil {
 		return nil, nil, fmt.Errorf("create %s: %w", name, err)

@@ -2,12 +2,8 @@ package cli
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/camada/camada/engine"
-	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/cli/format"
 	"github.com/camada/camada/network"
 	"github.com/spf13/cobra"
@@ -101,6 +97,9 @@ func (a *app) networkLs() *cobra.Command {
 						fmt.Fprintln(a.stdout, shorten(r.ID, 12, noTrunc))
 					}
 					return nil
+				}
+				for i := range rows {
+					rows[i].ID = shorten(rows[i].ID, 12, noTrunc)
 				}
 				return format.Table[engine.NetworkRow]{Columns: networkColumns(noTrunc)}.Write(a.stdout, how, rows)
 			})
@@ -213,7 +212,7 @@ func (a *app) networkPrune() *cobra.Command {
 		Use: "prune [OPTIONS]", Short: "Remove the networks that no container names",
 		Example: "  camada network prune --force --filter until=24h", Args: args(0, 0), Annotations: map[string]string{inNamespace: shared},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			rest, before, err := until(filters)
+			filter, err := engine.ParsePruneFilter(filters)
 			if err != nil {
 				return err
 			}
@@ -221,39 +220,23 @@ func (a *app) networkPrune() *cobra.Command {
 				return nil
 			}
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
-				names, err := e.PruneNetworks(cmd.Context(), rest, before)
+				names, err := e.PruneNetworks(cmd.Context(), filter)
 				if len(names) > 0 {
 					fmt.Fprintln(a.stdout, "Deleted Networks:")
 				}
 				for _, n := range names {
 					fmt.Fprintln(a.stdout, n)
 				}
+				if len(names) > 0 {
+					fmt.Fprintln(a.stdout)
+				}
 				return err
 			})
 		},
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "do not ask")
-	listFlag(cmd.Flags(), &filters, "filter", "", "`until=TIME` or label=NAME[=VALUE]")
+	listFlag(cmd.Flags(), &filters, "filter", "", "`until=`TIME or age, label=NAME[=VALUE], label!=NAME[=VALUE]")
 	return cmd
-}
-
-// until takes until=TIME out of filters: a duration before now, seconds since 1970, or a time.
-func until(filters []string) (rest []string, before time.Time, err error) {
-	for _, f := range filters {
-		text, ok := strings.CutPrefix(f, "until=")
-		if !ok {
-			rest = append(rest, f)
-			continue
-		}
-		if d, err := time.ParseDuration(text); err == nil {
-			before = time.Now().Add(-d)
-		} else if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-			before = time.Unix(n, 0)
-		} else if before, err = time.Parse(time.RFC3339, text); err != nil {
-			return nil, before, errdefs.Invalid("--filter %s: want a duration such as 24h, seconds since 1970, or a time such as 2006-01-02T15:04:05Z", f)
-		}
-	}
-	return rest, before, nil
 }
 
 // confirm asks on the terminal whether to go on.

@@ -18,10 +18,16 @@ type outFile struct {
 	name string
 	// temporary is what it is called meanwhile, "" for nothing.
 	temporary string
+	// there tells of a device or a pipe, which has its name and keeps it.
+	there bool
 }
 
-// newFile makes a file that is to be name. The caller writes it, calls publish, and discard in any case.
+// newFile makes a file that is to be name, or opens the device or the pipe that it is. The caller writes it, calls publish, and discard in any case.
 func newFile(name string) (*outFile, error) {
+	if fi, err := os.Stat(name); err == nil && !fi.Mode().IsRegular() && !fi.IsDir() {
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		return &outFile{File: f, name: name, there: true}, err
+	}
 	dir := filepath.Dir(name)
 	if f, err := os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o666); err == nil {
 		return &outFile{File: f, name: name}, nil
@@ -35,6 +41,9 @@ func newFile(name string) (*outFile, error) {
 
 // publish gives the file its name, in place of what had it.
 func (f *outFile) publish() error {
+	if f.there {
+		return nil
+	}
 	if err := f.Chmod(0o644); err != nil {
 		return err
 	}

@@ -32,9 +32,16 @@ type runtimeApp struct {
 
 // runtimeMain runs the runtime's command line without making the rest of it: args are those behind the name.
 func (a *app) runtimeMain(args []string) int {
+	rt := &runtimeApp{app: a}
+	cmd := rt.command()
+	if err := room(verbOf(cmd, args)); err != nil {
+		f := cmd.PersistentFlags()
+		f.SetInterspersed(false)
+		_ = f.Parse(args) // for the log, as far as it goes
+		return a.report(cmd, rt.failed(1, err))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	cmd := a.runtimeCommand()
 	cmd.SilenceUsage, cmd.SilenceErrors = true, true
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.Version = a.version
@@ -57,8 +64,9 @@ func runtimeArgs(args []string) ([]string, bool) {
 	return nil, false
 }
 
-func (a *app) runtimeCommand() *cobra.Command {
-	rt := &runtimeApp{app: a}
+func (a *app) runtimeCommand() *cobra.Command { return (&runtimeApp{app: a}).command() }
+
+func (rt *runtimeApp) command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runtime",
 		Short: "Run OCI bundles, as engines call their runtime",

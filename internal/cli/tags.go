@@ -36,7 +36,8 @@ no TARGET) can never be moved or removed afterwards.`,
 func (a *app) untagCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "untag NAME...", Short: "Remove tags; their history stays",
-		Example: "  camada untag app:old", Args: args(1, -1),
+		Long:    `Remove tags of the store, or of a registry that is named as docker://HOST/NAME:TAG or ssh://HOST/NAME:TAG.`,
+		Example: "  camada untag app:old\n  camada untag docker://registry.example.com/app:old", Args: args(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				return a.each(args, func(name string) error {
@@ -56,7 +57,11 @@ func (a *app) logCommand() *cobra.Command {
 	var noTrunc bool
 	cmd := &cobra.Command{
 		Use: "log [OPTIONS] NAME", Short: "Show what a tag pointed to, when, and what moved it",
-		Example: "  camada log app", Args: args(1, 1),
+		Long: `Show what a tag pointed to, the newest first. docker://HOST/NAME:TAG and ssh://HOST/NAME:TAG are tags of a registry, which keeps a history
+when it is camada serve.`,
+		Example: `  camada log app
+  camada log docker://registry.example.com/app:1
+  camada log ssh://me@server/app:1`, Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				rows, err := e.Log(cmd.Context(), args[0])
@@ -80,23 +85,31 @@ func (a *app) logCommand() *cobra.Command {
 }
 
 func (a *app) rollbackCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "rollback NAME [N]", Short: "Make a tag point to what it pointed to before",
+	var o engine.RollbackOptions
+	cmd := &cobra.Command{
+		Use: "rollback [OPTIONS] NAME [N]", Short: "Make a tag point to what it pointed to before",
 		Long: `Make a tag point to what it pointed to N moves before (1 when N is not given), as "camada log" counts them. The rollback is
-an entry of the log too, so it can be taken back.`,
+an entry of the log too, so it can be taken back. --to names what it was by its digest instead. A tag that was removed comes back.
+
+docker://HOST/NAME:TAG and ssh://HOST/NAME:TAG are tags of a registry, which can do so when it is camada serve.`,
 		Example: `  camada rollback app
-  camada rollback app:1.2 3`,
+  camada rollback app:1.2 3
+  camada rollback --to 58af37050c6b app:1.2
+  camada rollback docker://registry.example.com/app:1`,
 		Args: args(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			n := 1
+			o.Moves = 1
 			if len(args) == 2 {
 				var err error
-				if n, err = strconv.Atoi(args[1]); err != nil || n < 1 {
+				if o.Moves, err = strconv.Atoi(args[1]); err != nil || o.Moves < 1 {
 					return usage(cmd, "%q is not a number of moves", args[1])
+				}
+				if o.To != "" {
+					return usage(cmd, "a number of moves, or --to: not both")
 				}
 			}
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
-				d, err := e.Rollback(cmd.Context(), args[0], n)
+				d, err := e.Rollback(cmd.Context(), args[0], o)
 				if err == nil {
 					fmt.Fprintf(a.stdout, "%s is %s again\n", args[0], d)
 				}
@@ -104,4 +117,6 @@ an entry of the log too, so it can be taken back.`,
 			})
 		},
 	}
+	cmd.Flags().StringVar(&o.To, "to", "", "`digest` of what it was, or the first digits of it")
+	return cmd
 }

@@ -23,7 +23,7 @@ func (a *app) verbs() []struct {
 		verbs     []verb
 	}{
 		{"build", "Build", []verb{
-			{"build", a.buildCommand}, {"bake", a.bakeCommand}, {"builds", a.buildsCommand}, {"explain", a.explainCommand}, {"advise", a.adviseCommand}, {"base", a.baseCommand},
+			{"build", a.buildCommand}, {"bake", a.bakeCommand}, {"builds", a.buildsCommand}, {"explain", a.explainCommand}, {"advise", a.adviseCommand}, {"lint", a.lintCommand}, {"base", a.baseCommand},
 		}},
 		{"run", "Run", []verb{
 			{"run", a.runCommand}, {"create", a.createCommand}, {"start", a.startCommand}, {"restart", a.restartCommand}, {"attach", a.attachCommand}, {"exec", a.execCommand},
@@ -31,14 +31,20 @@ func (a *app) verbs() []struct {
 			{"pause", a.pauseCommand}, {"unpause", a.unpauseCommand}, {"top", a.topCommand}, {"stats", a.statsCommand}, {"port", a.portCommand}, {"rename", a.renameCommand},
 			{"update", a.updateCommand}, {"cp", a.cpCommand}, {"commit", a.commitCommand}, {"generate", a.generateCommand}, {"container", a.containerGroup}, {"volume", a.volumeGroup},
 		}},
+		{"registry", "Registries", []verb{{"serve", a.serveCommand}}},
 		{"images", "Images", []verb{
 			{"images", a.imagesCommand}, {"image", a.imageGroup}, {"inspect", a.inspectCommand}, {"history", a.historyCommand}, {"rmi", a.rmiCommand}, {"pull", a.pullCommand},
 			{"push", a.pushCommand}, {"save", a.saveCommand}, {"load", a.loadCommand}, {"import", a.importCommand}, {"export", a.exportCommand},
+		}},
+		{"registries", "Registries", []verb{
+			{"copy", a.copyCommand}, {"sync", a.syncCommand}, {"login", a.loginCommand}, {"logout", a.logoutCommand},
+			{"search", a.searchCommand}, {"tags", a.remoteTagsCommand}, {"manifest", a.manifestCommand}, {"artifact", a.artifactCommand},
 		}},
 		{"network", "Networks", []verb{{"network", a.networkCommand}}},
 		{"inside", "What is in an image", []verb{
 			{"why", a.whyCommand}, {"diff", a.diffCommand}, {"layers", a.layersCommand}, {"sbom", a.sbomCommand}, {"provenance", a.provenanceCommand}, {"referrers", a.referrersCommand},
 		}},
+		{"guard", "What is wrong with an image", []verb{{"scan", a.scanCommand}, {"secrets", a.secretsCommand}, {"db", a.dbCommand}}},
 		{"tags", "Tags and their history", []verb{{"tag", a.tagCommand}, {"untag", a.untagCommand}, {"log", a.logCommand}, {"rollback", a.rollbackCommand}}},
 		{"store", "The store", []verb{
 			{"gc", a.gcCommand}, {"fsck", a.fsckCommand}, {"df", a.dfCommand}, {"info", a.infoCommand}, {"system", a.systemCommand}, {"version", a.versionCommand},

@@ -15,10 +15,10 @@ const module = "github.com/camada/camada"
 // floors, and its own parents on its own floor. A folder stands for the packages below it
 // unless they are listed themselves.
 var floors = [][]string{
-	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/rotated", "internal/hostile", "internal/tasks", "internal/fsid"},
-	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory", "bake", "event"},
-	3: {"layer", "snapshot", "image", "container", "volume", "remote", "attest"},
-	4: {"transfer", "unpack", "base", "gc", "fetch", "anatomy"},
+	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/rotated", "internal/hostile", "internal/tasks", "internal/fsid", "internal/semver", "internal/tracing"},
+	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory", "bake", "event", "secret"},
+	3: {"layer", "snapshot", "image", "container", "volume", "remote", "attest", "vuln"},
+	4: {"transfer", "unpack", "registry", "base", "gc", "fetch", "anatomy", "delta"},
 	5: {"build"},
 	6: {"engine"},
 	7: {"internal/cli"},
@@ -33,6 +33,8 @@ var sameFloor = map[string]string{
 	"internal/sshagent -> errdefs":       "a key that cannot be read is an error with a class",
 	"internal/yamltree -> errdefs":       "a text that cannot be read is an error with a class",
 	"internal/rotated -> internal/flock": "many processes append to one file",
+	"internal/semver -> errdefs":         "a range that is none is an error with a class",
+	"internal/tracing -> errdefs":        "a variable that cannot be read is an error with a class",
 	"internal/hostile -> errdefs":        "what is no regular file is an error with a class",
 	"internal/tasks -> errdefs":          "a limit that is reached is an error with a class",
 	"platform -> errdefs":                "a name that cannot be parsed is an error with a class",
@@ -48,6 +50,7 @@ var parts = map[string]string{
 	"container -> container/cgroup/systemd": "the other way to come by a group",
 	"container -> container/namespace":      "names of namespaces; knows nothing of containers",
 	"container -> container/seccomp":        "a pure function from a profile to a filter",
+	"vuln -> vuln/version":                  "pure functions that compare two texts",
 }
 
 // wall says that the packages below From must not reach To, however indirectly.
@@ -66,9 +69,15 @@ var walls = []wall{
 		"the language is parsed without a store, so that lint and editors can use it"},
 	{"inventory", []string{module + "/content", module + "/image", module + "/snapshot", "net/http"},
 		"packages are found in a file system; where it comes from is the caller's matter"},
+	{"secret", []string{module + "/content", module + "/image", module + "/snapshot", "net/http"},
+		"secrets are found in streams and file systems; where they come from is the caller's matter"},
+	{"vuln", []string{module + "/content", module + "/image", module + "/snapshot", "net/http"},
+		"advisories and packages are given; who has them and where they come from is the caller's matter"},
 	{"content", []string{"net/http"}, "the store knows no registries"},
 	{"transfer", []string{module + "/image/layout", module + "/image/tarball", "net/http"},
 		"a transfer is a graph copy over small interfaces that stores, archives and registries satisfy"},
+	{"registry", []string{module + "/container", module + "/snapshot", module + "/remote", "github.com/spf13/cobra"},
+		"a registry keeps bytes and tags; it runs nothing, unpacks nothing and asks no other registry by itself"},
 	{"build", []string{module + "/container", "net/http"},
 		"build declares the Executor that it needs, so that builds are tested without root"},
 }

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -17,13 +19,32 @@ func (p *Peers) StartDocker() {
 	p.startDocker(nil)
 }
 
+// StartDockerAlone starts a Docker daemon with networks in a network namespace of its own, stops it at the end of the test, and returns the daemon's
+// process.
+func (p *Peers) StartDockerAlone() (pid string) {
+	p.t.Helper()
+	const host = `mount -t tmpfs run /run && ip link set lo up && exec "$0" "$@"`
+	p.startDocker(map[string]any{"bridge": "", "iptables": true}, "unshare", "--net", "--mount", "sh", "-c", host)
+	text, err := os.ReadFile(p.Path("pid"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
 // StartDockerWith is StartDocker for a daemon that runs containers with another runtime, which has a name and a path.
 func (p *Peers) StartDockerWith(name, path string) {
 	p.t.Helper()
 	p.startDocker(map[string]any{"default-runtime": name, "runtimes": map[string]any{name: map[string]string{"path": path}}})
 }
 
-func (p *Peers) startDocker(more map[string]any) {
+// StartDockerWithMirror is StartDocker for a daemon that asks a mirror, by its URL, for what docker.io has.
+func (p *Peers) StartDockerWithMirror(url string) {
+	p.t.Helper()
+	p.startDocker(map[string]any{"registry-mirrors": []string{url}})
+}
+
+func (p *Peers) startDocker(more map[string]any, within ...string) {
 	p.t.Helper()
 	settings := map[string]any{
 		"data-root": p.Path("data"), "exec-root": p.Path("exec"), "pidfile": p.Path("pid"),
@@ -37,7 +58,8 @@ func (p *Peers) startDocker(more map[string]any) {
 	}
 	p.Write("docker.json", string(config))
 	p.docker = "unix://" + p.Path("sock")
-	p.start(p.Path("data"), p.works("docker", "--host", p.docker, "version"), "dockerd", "--config-file", p.Path("docker.json"))
+	command := slices.Concat(within, []string{"dockerd", "--config-file", p.Path("docker.json")})
+	p.start(p.Path("data"), p.works("docker", "--host", p.docker, "version"), command[0], command[1:]...)
 }
 
 // StartContainerd starts a containerd of our own and stops it at the end of the test. Its containers are started by the client's wish.
@@ -74,8 +96,19 @@ func (p *Peers) StartRegistry() string {
 // its third major version. users, a file of htpasswd, lets in only those; "" lets in all.
 func (p *Peers) StartDistribution(program, users string) string {
 	p.t.Helper()
+	return p.startDistribution(program, users, "")
+}
+
+// StartDistributionRemoving is StartDistribution for a registry that may remove manifests.
+func (p *Peers) StartDistributionRemoving(program, users string) string {
+	p.t.Helper()
+	return p.startDistribution(program, users, ", delete: {enabled: true}")
+}
+
+func (p *Peers) startDistribution(program, users, storage string) string {
+	p.t.Helper()
 	address := p.freeAddress()
-	config := "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: " + p.Path(program) + "}}\nhttp: {addr: " + address + "}\n"
+	config := "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: " + p.Path(program) + "}" + storage + "}\nhttp: {addr: " + address + "}\n"
 	if users != "" {
 		config += "auth: {htpasswd: {realm: test, path: " + users + "}}\n"
 	}
@@ -111,7 +144,13 @@ func listens(address string) func() bool {
 // cgroups, no privileges): then the test is skipped.
 func (p *Peers) start(data string, answers func() bool, program string, args ...string) {
 	p.t.Helper()
-	log, err := os.Create(p.Path(program + ".log"))
+	p.startAs(program, data, answers, program, args...)
+}
+
+// startAs is start for a program whose log has another name.
+func (p *Peers) startAs(name, data string, answers func() bool, program string, args ...string) {
+	p.t.Helper()
+	log, err := os.Create(p.Path(name + ".log"))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -132,6 +171,10 @@ func (p *Peers) start(data string, answers func() bool, program string, args ...
 			p.t.Errorf("%s does not end", program)
 			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 			<-ended
+		}
+		if p.t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			p.t.Logf("%s said last: %s", program, text[max(0, len(text)-64<<10):])
 		}
 		if data != "" {
 			_ = syscall.Unmount(data, syscall.MNT_DETACH) // dockerd binds its directory onto itself

@@ -1,6 +1,7 @@
 package yamltree
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -86,4 +87,16 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("no class: %v", err)
 		}
 	})
+}
+
+func TestLines(t *testing.T) {
+	text := "# first\na: 1\nb:\n  c: x\n  d:\n    - e: 1\n      f: 2\n    - [1, 2]\ng: {h: 3}\ni: &x\n  j: 1\nk: *x\n"
+	want := map[string]int{"a": 2, "b": 3, "b.c": 4, "b.d": 5, "b.d[0]": 6, "b.d[0].e": 6, "b.d[0].f": 7, "b.d[1]": 8, "b.d[1][0]": 8, "b.d[1][1]": 8,
+		"g": 9, "g.h": 9, "i": 10, "i.j": 11, "k": 12}
+	if got := Lines([]byte(text)); !maps.Equal(got, want) {
+		t.Errorf("lines %v, want %v", got, want)
+	}
+	if got := Lines([]byte("a: [")); len(got) != 0 {
+		t.Errorf("lines of what is no YAML: %v", got)
+	}
 }

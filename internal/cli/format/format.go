@@ -51,7 +51,7 @@ func (t Table[T]) Write(w io.Writer, how string, rows []T) error {
 		tw := tabwriter.NewWriter(w, 0, 4, 3, ' ', 0)
 		defer tw.Flush()
 		out = tw
-		fmt.Fprintln(out, headerOf(text))
+		fmt.Fprintln(out, t.headerOf(text))
 	}
 	for _, r := range rows {
 		if err := execute(out, tmpl, r); err != nil {
@@ -184,8 +184,8 @@ func execute(w io.Writer, tmpl *template.Template, v any) error {
 	return err
 }
 
-// headerOf makes headers from a template's fields: "{{.ID}}\t{{.Names}}" gives "ID\tNAMES".
-func headerOf(text string) string {
+// headerOf makes headers from a template's fields, in docker's words: "{{.ID}}\t{{.Names}}" gives "CONTAINER ID\tNAMES".
+func (t Table[T]) headerOf(text string) string {
 	text = strings.ReplaceAll(text, `\t`, "\t")
 	var cells []string
 	for cell := range strings.SplitSeq(text, "\t") {
@@ -193,9 +193,38 @@ func headerOf(text string) string {
 		if i := strings.LastIndexAny(cell, ". "); i >= 0 {
 			cell = cell[i+1:]
 		}
-		cells = append(cells, strings.ToUpper(cell))
+		cells = append(cells, t.header(cell))
 	}
 	return strings.Join(cells, "\t")
+}
+
+// header is that of a field. The table's own have a word more: IMAGE ID, VOLUME NAME.
+func (t Table[T]) header(field string) string {
+	switch field {
+	case "ID", "Name":
+		for _, c := range t.Columns {
+			if strings.HasSuffix(c.Header, " "+strings.ToUpper(field)) {
+				return c.Header
+			}
+		}
+	case "CreatedAt":
+		return "CREATED AT"
+	case "CreatedSince", "RunningFor":
+		return "CREATED"
+	case "LocalVolumes":
+		return "LOCAL VOLUMES"
+	case "CPUPerc":
+		return "CPU %"
+	case "MemPerc":
+		return "MEM %"
+	case "MemUsage":
+		return "MEM USAGE / LIMIT"
+	case "NetIO":
+		return "NET I/O"
+	case "BlockIO":
+		return "BLOCK I/O"
+	}
+	return strings.ToUpper(field)
 }
 
 // clean keeps foreign text from moving the cursor or breaking a row.
