@@ -9,17 +9,16 @@ import (
 	"syscall"
 )
 
-// bigArchive makes the archive that is loaded, once.
-func (b *bench) bigArchive(ctx context.Context) (string, error) {
-	name := b.path("big.tar")
+// bigArchive makes the image of 1.3 GB and the archive of it that is loaded, once.
+func (b *bench) bigArchive(ctx context.Context) error {
+	name := b.path("ship.tar")
 	if _, err := os.Stat(name); err == nil {
-		return name, nil
+		return nil
 	}
-	store := b.ours("archive")
-	if err := b.command(ctx, nil, b.camada, append(store, "build", "-q", "-t", "big", b.path("context"))...); err != nil {
-		return "", err
+	if err := b.makeShip(ctx, "gzip"); err != nil {
+		return err
 	}
-	return name, b.command(ctx, nil, b.camada, append(store, "save", "-o", name, "big")...)
+	return b.command(ctx, nil, b.camada, append(b.ours("ship"), "save", "-o", name, "ship-gzip")...)
 }
 
 // archiveContenders save the big image, or load it into an empty store.
@@ -29,7 +28,7 @@ func archiveContenders(save bool) func(*bench) []contender {
 		prepare := func(load func(context.Context) error) func(context.Context, int) error {
 			return func(ctx context.Context, round int) error {
 				_ = os.Remove(out)
-				if _, err := b.bigArchive(ctx); err != nil || !save || round > 0 {
+				if err := b.bigArchive(ctx); err != nil || !save || round > 0 {
 					return err
 				}
 				return load(ctx)
@@ -43,38 +42,38 @@ func archiveContenders(save bool) func(*bench) []contender {
 		}
 		cs := []contender{{name: "camada", before: prepare(func(context.Context) error { return nil }), do: func(ctx context.Context, round int) error {
 			if save {
-				return b.command(ctx, nil, b.camada, append(b.ours("archive"), "save", "-o", out, "big")...)
+				return b.command(ctx, nil, b.camada, append(b.ours("ship"), "save", "-o", out, "ship-gzip")...)
 			}
-			return b.command(ctx, nil, b.camada, append(b.ours(fresh("load", round)), "load", "-q", "-i", b.path("big.tar"))...)
+			return b.command(ctx, nil, b.camada, append(b.ours(fresh("load", round)), "load", "-q", "-i", b.path("ship.tar"))...)
 		}}}
 		if b.up(context.Background(), "docker") != nil {
 			load := func(ctx context.Context) error {
-				return b.command(ctx, nil, dockerClient(), b.docker("load", "-q", "-i", b.path("big.tar"))...)
+				return b.command(ctx, nil, dockerClient(), b.docker("load", "-q", "-i", b.path("ship.tar"))...)
 			}
 			before := prepare(load)
 			cs = append(cs, contender{name: "docker", daemon: "docker", before: func(ctx context.Context, round int) error {
 				if !save {
-					_ = b.command(ctx, nil, dockerClient(), b.docker("rmi", "-f", "big")...)
+					_ = b.command(ctx, nil, dockerClient(), b.docker("rmi", "-f", "ship-gzip")...)
 				}
 				return before(ctx, round)
 			}, do: func(ctx context.Context, _ int) error {
 				if !save {
 					return load(ctx)
 				}
-				return b.command(ctx, nil, dockerClient(), b.docker("save", "-o", out, "big")...)
+				return b.command(ctx, nil, dockerClient(), b.docker("save", "-o", out, "ship-gzip")...)
 			}})
 		}
 		if b.has("podman", "podman") {
 			env := b.podmanEnv()
 			load := func(ctx context.Context, store string) error {
-				return b.command(ctx, env, "podman", append(b.podmanArgs(store), "load", "-q", "-i", b.path("big.tar"))...)
+				return b.command(ctx, env, "podman", append(b.podmanArgs(store), "load", "-q", "-i", b.path("ship.tar"))...)
 			}
 			cs = append(cs, contender{name: "podman", before: prepare(func(ctx context.Context) error { return load(ctx, "podman-archive") }),
 				do: func(ctx context.Context, round int) error {
 					if !save {
 						return load(ctx, fresh("podman-archive", round))
 					}
-					return b.command(ctx, env, "podman", append(b.podmanArgs("podman-archive"), "save", "-q", "-o", out, "docker.io/library/big:latest")...)
+					return b.command(ctx, env, "podman", append(b.podmanArgs("podman-archive"), "save", "-q", "-o", out, "docker.io/library/ship-gzip:latest")...)
 				}})
 		}
 		return cs

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,17 +77,12 @@ func cacheContenders(b *bench) []contender {
 		return nil
 	}
 	ctx := context.Background()
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	server, err := b.registry(ctx, "crane, in memory", "")
 	if err != nil {
 		b.absent["registry"] = err.Error()
 		return nil
 	}
-	address := l.Addr().String()
-	l.Close()
-	if err := b.serve(ctx, address); err != nil {
-		b.absent["registry"] = err.Error()
-		return nil
-	}
+	address := server.address
 	dir := b.source(cold)
 	cs := []contender{{name: "camada", before: once(func(ctx context.Context) error {
 		return b.command(ctx, nil, b.camada, append(b.ours("cache-made"), "build", "-q", "--cache-to", "type=registry,mode=max,ref="+address+"/ours", dir)...)

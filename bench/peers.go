@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -190,23 +189,4 @@ func (b *bench) podmanEnv() []string {
 // podmanArgs are podman's or buildah's arguments for a store of its own.
 func (b *bench) podmanArgs(store string) []string {
 	return []string{"--root", filepath.Join(b.dir, store, "root"), "--runroot", filepath.Join(b.short, store), "--storage-driver", "overlay"}
-}
-
-// serve starts crane's registry and waits until it answers.
-func (b *bench) serve(ctx context.Context, address string) error {
-	cmd := exec.CommandContext(ctx, "crane", "registry", "serve", "--address", address)
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	if b.daemons == nil {
-		b.daemons = map[string]*daemon{}
-	}
-	b.daemons["registry "+address] = &daemon{cmd: cmd}
-	for range 100 {
-		if c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address); err == nil {
-			return c.Close()
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return errors.New("the registry does not answer")
 }

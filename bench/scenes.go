@@ -30,9 +30,17 @@ func scenes() []scene {
 		{name: "build-layers", title: "build, cold: sixty small steps", contenders: buildContenders(layers), rounds: 1},
 		{name: "build-ten-stages", title: "build, cold: ten independent stages that wait one second each", contenders: buildContenders(tenStages), rounds: 3},
 		{name: "build-cache", title: "build on an empty machine, with the cache of the cold build in a registry", contenders: cacheContenders, rounds: 3},
-		{name: "save", title: "save the image of the cold build", contenders: archiveContenders(true), rounds: 5},
-		{name: "load", title: "load the image of the cold build", contenders: archiveContenders(false), rounds: 5},
+		{name: "save", title: "save a 1.3 GB image of 59,000 files", contenders: archiveContenders(true), rounds: 5},
+		{name: "load", title: "load a 1.3 GB image of 59,000 files, until it can run", contenders: archiveContenders(false), rounds: 5},
 		{name: "store", title: "disk that each further version of an image takes, one file of 5,000 changed", contenders: storeContenders, rounds: 1},
+		{name: "pull", title: "pull a 1.3 GB image of 59,000 files, gzip, until it can run", contenders: pullContenders("gzip"), rounds: 3},
+		{name: "pull-zstd", title: "the same with zstd layers", contenders: pullContenders("zstd"), rounds: 3},
+		{name: "push", title: "push the 1.3 GB image to an empty registry", contenders: pushContenders, rounds: 3},
+		{name: "registry-manifest", title: "5,000 times the manifest of a tag, eight connections", contenders: registryContenders("", putImage, getManifests)},
+		{name: "registry-manifest-auth", title: "the same, with user and password", contenders: registryContenders("basic", putImage, getManifests)},
+		{name: "registry-blob", title: "5,000 times a blob of 4 KiB", contenders: registryContenders("", putImage, getBlobs)},
+		{name: "registry-large", title: "50 times a blob of 16 MiB", contenders: registryContenders("", putImage, getLarge)},
+		{name: "registry-put", title: "500 uploads of 10 KiB, eight clients", contenders: registryContenders("", putImage, putBlobs)},
 	}
 }
 

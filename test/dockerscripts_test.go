@@ -32,7 +32,7 @@ for v in 'rm --nosuch' 'ps --nosuch' 'kill --nosuch' 'exec --nosuch' 'volume cre
 		{"ps", `
 D create --name one --network none -l kind=web -l n=1 img:1 true >/dev/null; D run --name two --network none -l kind=db img:1 sh -c 'exit 3'; D run -d --name three --network none img:1 >/dev/null
 f='{{.Names}} {{.Image}} {{.Command}} {{.State}} {{.Label "kind"}} {{.Networks}} {{.LocalVolumes}} {{.Ports}}'
-D ps --format "$f"; D ps -a --format "$f"; D ps -a --no-trunc --format '{{.Command}}'; D ps -a --format 'table {{.Names}}\t{{.State}}' | sed 's/  */ /g'
+D ps --format "$f"; D ps -a --format "$f"; D ps -a --no-trunc --format '{{.Command}}'; D ps -a --format 'table {{.ID}}\t{{.Names}}\t{{.State}}\t{{.LocalVolumes}}' | sed 's/  */ /g'
 for f in name=t name=^/two status=exited status=created exited=3 label=kind label=kind=db label=a=1 before=three since=one ancestor=img:1 network=none health=none volume=/image; do echo "== $f"; D ps -a --filter $f --format '{{.Names}}'; done
 D ps -n 2 --format '{{.Names}}'; D ps -l --format '{{.Names}}'; D ps -aq | wc -l; D ps | sed '2,$d;s/  */ /g'
 D container prune -f --filter label=kind=db | sed 's/: .*//'; D rm -f -v one three >/dev/null; D ps -aq`, false},

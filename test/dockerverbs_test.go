@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,7 +15,7 @@ import (
 
 // TestVerbsAsDocker runs the same scripts with docker and with camada, and compares exit codes, standard output, and what is left. The words of
 // errors are each one's own: that they are there, and on standard error, is compared. In a script, "in" is a directory of files, and
-// the current directory is empty. Published ports are left out, as the daemon has no bridge here.
+// the current directory is empty. The daemon has no networks here: see TestNetworksAsDocker.
 func TestVerbsAsDocker(t *testing.T) {
 	c, p := withPeers(t, "dockerd", "docker")
 	p.StartDocker()
@@ -37,8 +38,8 @@ func TestVerbsAsDocker(t *testing.T) {
 				t.Skip("CAMADA_TEST_LONG is not set: this takes many calls of docker cp; cp.txtar has the same rules")
 			}
 			theirs := make(chan string)
-			go func() { theirs <- script(t, docker, files, v.text) }()
-			ours := script(t, camada, files, v.text)
+			go func() { theirs <- script(t, nil, docker, files, v.text) }()
+			ours := script(t, nil, camada, files, v.text)
 			if diff := cmp.Diff(<-theirs, ours); diff != "" {
 				t.Errorf("-docker +camada\n%s", diff)
 			}
@@ -46,8 +47,9 @@ func TestVerbsAsDocker(t *testing.T) {
 	}
 }
 
-// script runs a shell script in a new directory and returns what it printed, with what is different by nature made the same.
-func script(t *testing.T, program, files, text string) string {
+// script runs a shell script in a new directory, within a command that takes it as its last argument, and returns what it printed, with what is
+// different by nature made the same.
+func script(t *testing.T, within []string, program, files, text string) string {
 	dir := t.TempDir()
 	work := filepath.Join(dir, "work")
 	const tell = "D \"$@\" >\"$0.out\" 2>\"$0.err\"; echo \"exit code $?, $(wc -l <\"$0.out\") lines,$(test -s \"$0.err\" && echo ' an error')\"; rm \"$0.out\" \"$0.err\"\n"
@@ -59,7 +61,11 @@ func script(t *testing.T, program, files, text string) string {
 			return err.Error()
 		}
 	}
-	cmd := exec.Command("sh", "-c", text)
+	if within == nil {
+		within = []string{"sh", "-c"}
+	}
+	command := slices.Concat(within, []string{text})
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Dir = work
 	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "LC_ALL=C", "NO_COLOR=1")
 	var messages strings.Builder

@@ -215,7 +215,14 @@ func (e *engine) gone(id, pid string) {
 func (e *engine) nothingLeft(before []string) {
 	t := e.t
 	t.Helper()
-	until(t, "nothing is left of containers", func() bool { return len(e.kept("*")) == 0 }) // dockerd deletes tasks behind its client's back
+	left := []string{"?"}
+	defer func() { // dockerd deletes tasks behind its client's back
+		for _, file := range left {
+			state, err := os.ReadFile(file)
+			t.Logf("left: %s %v\n%s", file, err, state)
+		}
+	}()
+	until(t, "nothing is left of containers", func() bool { left = e.kept("*"); return len(left) == 0 })
 	for _, m := range e.mounts() {
 		if !slices.Contains(before, m) {
 			t.Errorf("a mount is left: %s", m)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/camada/camada/container/cgroup"
 )
@@ -43,6 +44,7 @@ func TestFewTasks(t *testing.T) {
 		m.write("ctx/Dockerfile", "FROM scratch\nCOPY rootfs /\nCMD [\"echo\", \"it works\"]\n")
 		m.camada("build", "-q", "-t", "app", "ctx")
 		m.camada("run", "--rm", "-p", "80", "app") // what stays of the first one is there
+		m.env = append(m.env, "GOMAXPROCS=2")      // more need more
 		(&hardship{m: m}).fewTasks(dir)
 	})
 }
@@ -60,7 +62,9 @@ func (h *hardship) fewTasks(dir string) {
 	h.fails(125, []string{says, "is 9, of which "}, "run", "--rm", "-p", "80", "app")
 	h.fails(125, []string{says}, "run", "--rm", "-d", "app")
 	h.fails(125, []string{says}, "build", "-q", "ctx")
+	limit("12")
 	h.works("", "ps", "-aq")
+	h.runtimeOf(says, limit)
 	for _, n := range []string{"12", "14", "16", "18", "20"} {
 		limit(n)
 		h.either("cannot be started: pids.max of "+dir, "run", "--rm", "-p", "80", "app")
@@ -91,6 +95,36 @@ func (h *hardship) fewTasks(dir string) {
 	m.accounted("with room again")
 }
 
+// runtimeOf makes a container of the OCI runtime with room, and looks at it and ends it with nearly none.
+func (h *hardship) runtimeOf(says string, limit func(string)) {
+	m := h.m
+	m.write("bundle/config.json", `{"ociVersion": "1.2.0", "root": {"path": "`+m.path("ctx/rootfs")+`", "readonly": true}, "process": {"cwd": "/", "args": ["sleep", "1000"]},
+		"linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}]}, "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}]}`)
+	limit("60")
+	create := m.command("runtime", "create", "--bundle", m.path("bundle"), "web") // what it starts would keep a pipe open
+	m.must(create.Run())
+	h.works("", "runtime", "start", "web")
+	limit("12")
+	h.fails(1, []string{says}, "runtime", "--log-format", "json", "--log", m.path("log"), "create", "--bundle", m.path("bundle"), "other")
+	if log, err := os.ReadFile(m.path("log")); err != nil || !strings.Contains(string(log), says) {
+		m.t.Errorf("the log says %q (%v), want %q", log, err, says)
+	}
+	if r := h.run("runtime", "state", "web"); !strings.Contains(r.out, `"running"`) {
+		m.t.Errorf("%s: %v", h.when, r)
+	}
+	h.works("", "runtime", "kill", "web", "KILL")
+	for range 500 {
+		if r := h.run("runtime", "state", "web"); r.code != 0 || strings.Contains(r.out, `"stopped"`) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	h.works("", "runtime", "delete", "web")
+	h.works("[]", "runtime", "list", "--format", "json")
+	m.must(os.Remove(m.path("log")))
+	m.must(os.RemoveAll(m.path("bundle")))
+}
+
 // TestFewMemory runs containers under a low limit of memory of the caller's control group: the kernel kills commands and monitors at any point.
 // What ps says of a container is so, and nothing is left that gc and rm -f do not remove.
 func TestFewMemory(t *testing.T) {
@@ -111,7 +145,8 @@ func TestFewMemory(t *testing.T) {
 			m.must(os.WriteFile(dir+"/"+file, fmt.Append(nil, kib<<10), 0))
 			for i, args := range [][]string{{"run", "--rm", "-p", "80", "app"}, {"run", "-d", "-p", "80", "--name", fmt.Sprint("box", kib), "app", "sleep", "1000"}} {
 				r := h.run(args...)
-				if r.code == -1 || strings.Contains(r.errors, "ended before it started") {
+				// The kernel kills, or refuses a new process the memory for its tables.
+				if r.code == -1 || strings.Contains(r.errors, "ended before it started") || r.code == 125 && strings.Contains(r.errors, "cannot allocate memory") {
 					killed++
 				} else if r.code != 0 || i == 0 && r.out != "it works\n" {
 					t.Errorf("with %d KiB: %v", kib, r)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/camada/camada/internal/peers"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,7 +27,7 @@ type otherRuntime struct {
 	context string
 }
 
-// TestOtherRuntimes has camada's containers run by the runtimes of others.
+// TestOtherRuntimes has camada's containers run by the runtimes of others. With CAMADA_TEST_LONG=1 that of gVisor is built when it is missing.
 func TestOtherRuntimes(t *testing.T) {
 	c, p := withPeers(t)
 	dir := system(t, p.Path("ctx"))
@@ -34,10 +35,13 @@ func TestOtherRuntimes(t *testing.T) {
 	c.run("build", "-q", "-t", "img:1", dir)
 	for _, name := range []string{"runc", "crun", "runsc"} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath(name); err != nil {
+			program := name
+			if name == "runsc" {
+				program = peers.Runsc(t)
+			} else if _, err := exec.LookPath(name); err != nil {
 				t.Skipf("%s is not installed", name)
 			}
-			r := &otherRuntime{t: t, c: c.in(t), name: name, flags: []string{"--runtime", name, "--network", "none"}, context: dir}
+			r := &otherRuntime{t: t, c: c.in(t), name: name, flags: []string{"--runtime", program, "--network", "none"}, context: dir}
 			if _, messages, code := r.try("", append(append([]string{"run", "--rm"}, r.flags...), "img:1", "sh", "-c", ":")...); code != 0 {
 				t.Skipf("%s does not run here: %s", name, messages)
 			}

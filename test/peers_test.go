@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,17 +26,37 @@ type ours struct {
 	root string
 }
 
-// shipped builds the program as it is shipped, static, and returns its path.
+// shipped builds the program as it is shipped, static, once for all tests, and returns its path.
 func shipped(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "camada")
-	cmd := exec.Command("go", "build", "-o", path, "../cmd/camada")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build camada: %v\n%s", err, out)
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
+
+// program is what shipped builds. It lies where other users can execute it, and TestMain removes it.
+var program = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "camada-tested-")
+	if err != nil {
+		return "", err
+	}
+	builtIn = dir
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "camada")
+	cmd := exec.Command("go", "build", "-o", path, "../cmd/camada")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build camada: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// builtIn is the directory of the program; "" before it was built.
+var builtIn string
 
 // withPeers skips the test when a program is missing; else it returns camada and the peers.
 func withPeers(t *testing.T, programs ...string) (*ours, *peers.Peers) {
@@ -78,7 +100,16 @@ func (c *ours) try(args ...string) (string, int) {
 // talk returns both outputs, without the last newline, and the exit code.
 func (c *ours) talk(args ...string) (stdout, stderr string, code int) {
 	c.t.Helper()
+	return c.feed("", args...)
+}
+
+// feed is talk with something on the standard input.
+func (c *ours) feed(stdin string, args ...string) (stdout, stderr string, code int) {
+	c.t.Helper()
 	cmd := exec.Command(c.bin, args...)
+	if stdin != "" {
+		cmd.Stdin = strings.NewReader(stdin)
+	}
 	cmd.Env = append(os.Environ(), "CAMADA_ROOT="+c.root, "NO_COLOR=1", "SOURCE_DATE_EPOCH=1700000000")
 	var message strings.Builder
 	cmd.Stderr = &message

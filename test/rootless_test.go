@@ -224,8 +224,14 @@ func TestRootlessBridge(t *testing.T) {
 				t.Errorf("%s: interfaces %q", helper, out)
 			}
 			for range 2 { // the port is free again at once
-				u.camada("run", "-d", "--name", "web", "-p", "127.0.0.1:18963:80", "app", "httpd", "-f", "-h", "/www")
+				u.camada("run", "-d", "--name", "web", "-p", "127.0.0.1:18963:80", "-p", "18964:80", "app", "httpd", "-f", "-h", "/www")
 				u.served("http://127.0.0.1:18963/")
+				u.served("http://127.0.0.1:18964/")
+				u.camada("network", "create", "mine")
+				u.refused(1, []string{"its network is that of pasta, which connects to nothing else; start it with --network"}, "network", "connect", "mine", "web")
+				u.refused(1, []string{"its network is that of pasta"}, "network", "disconnect", "bridge", "web")
+				u.says("served", "exec", "web", "cat", "/www/index.html")
+				u.camada("network", "rm", "mine")
 				u.camada("rm", "-f", "web")
 			}
 			if left := u.processes(); len(left) > 0 {

@@ -99,6 +99,8 @@ func TestRootlessEmbedded(t *testing.T) {
 			u.camada("run", "-d", "--name", "web", "-p", "18963:80", "app", "httpd", "-f", "-v", "-h", "/www")
 			u.served("http://127.0.0.1:18963/")
 			u.served("http://198.51.100.1:18963/")
+			u.served("http://[::1]:18963/")
+			u.served("http://[2001:db8::1]:18963/")
 			if logs := u.run("logs", "web"); !strings.Contains(logs.out+logs.errors, "198.51.100.1") {
 				t.Errorf("the container does not see who asks: %v", logs)
 			}

@@ -23,7 +23,11 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 3 && os.Args[1] == "without" {
 		os.Exit(without(os.Args[2], os.Args[3:]))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if builtIn != "" {
+		_ = os.RemoveAll(builtIn)
+	}
+	os.Exit(code)
 }
 
 // measure runs a program, writes the most memory that it had, in KiB, to descriptor 3 and returns its exit code.

@@ -74,12 +74,18 @@ func asUser(t *testing.T, where place, fn func(u *user)) {
 	u.gone()
 }
 
-// open lets everybody through to a directory that testing made.
+// open lets everybody through to a directory that testing made. The one above can be the machine's, which keeps the rights that it has.
 func open(t *testing.T, dir string) string {
 	t.Helper()
 	for _, d := range []string{filepath.Dir(dir), dir} {
-		if err := os.Chmod(d, 0o755); err != nil {
+		info, err := os.Stat(d)
+		if err != nil {
 			t.Fatal(err)
+		}
+		if mode := info.Mode(); mode&0o055 != 0o055 {
+			if err := os.Chmod(d, mode|0o755); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	return dir

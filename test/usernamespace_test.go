@@ -77,6 +77,55 @@ RUN mkdir /data && touch /data/a && chown 33:44 /data/a && chown app /data && cp
 	})
 }
 
+// TestUserNamespacesManyLayers gives an ordinary user's container other ids for an image of 35 layers: files that lie over others, files and
+// directories that are gone, and one that came back.
+func TestUserNamespacesManyLayers(t *testing.T) {
+	asUser(t, place{subIDs: ranges}, func(u *user) {
+		file := []string{"FROM scratch", "COPY rootfs /", "COPY f0 /gone/f0"}
+		const layers = 30
+		for i := range layers {
+			to := fmt.Sprint("f", i)
+			if i%5 == 2 {
+				to = "last"
+			}
+			file = append(file, fmt.Sprintf("COPY --chown=%d:%d f%d /d/%s", i, 2*i, i, to))
+		}
+		file = append(file, "RUN rm /d/f3 && rm -r /gone && mkdir /d/new && chown 33:44 /d/new", "RUN chown 1000 /d/f4 && rm -r /d/new && mkdir /d/new && touch /d/new/file && echo more >> /d/f5",
+			"COPY --chown=7:8 f3 /d/f3", "USER app")
+		names := []string{"Dockerfile", strings.Join(file, "\n")}
+		for i := range layers {
+			names = append(names, fmt.Sprint("f", i), fmt.Sprintln("text", i))
+		}
+		u.camada("build", "-q", "-t", "img", u.context(filepath.Join(u.dir, "ctx"), "ctx", names...))
+		if n := u.camada("inspect", "--type", "image", "-f", "{{len .RootFS.Layers}}", "img"); n != fmt.Sprint(layers+5) {
+			t.Fatalf("the image has %s layers", n)
+		}
+		const look = `cd /d; stat -c '%n %u:%g' * new/*; cat f* last; test ! -e /gone; ls -ld /d | cut -c1-10`
+		run := func(how ...string) []string {
+			return append(append([]string{"run", "--rm", "--network", "none"}, how...), "img", "sh", "-c", look)
+		}
+		want := u.camada(run()...)
+		for _, part := range []string{"f3 7:8\n", "f4 1000:8\n", "f29 29:58\n", "last 27:54\n", "new 0:0\n", "new/file 0:0\n", "text 5\nmore\n"} {
+			if !strings.Contains(want, part) {
+				t.Fatalf("want %q in %s", part, want)
+			}
+		}
+		for range 2 { // a copy is made, and used again
+			u.says(want, run("--userns", "keep-id")...)
+			u.says(want, run("--userns", "keep-id:uid=1000,gid=1000")...)
+			u.says(want, run("--userns", "auto")...)
+		}
+		id := fmt.Sprint(userID)
+		u.says(id+"\nmine\n"+id, "run", "--rm", "--network", "none", "--userns", "keep-id", "-u", id, "--tmpfs", "/t", "img", "sh", "-c", "id -u; echo mine > /t/file; cat /t/file; stat -c %u /t/file")
+		u.says("0:0", "run", "--rm", "--network", "none", "--userns", "keep-id", "-u", "0", "img", "sh", "-c", "echo x >> /d/f5; chown 0:0 /d/f5 && rm /d/f6 && stat -c %u:%g /d/f5")
+		u.camada("gc", "--keep", "0s")
+		u.says(want, run("--userns", "keep-id")...)
+		if out := u.camada("fsck"); !strings.Contains(out, "no problems") {
+			t.Error(out)
+		}
+	})
+}
+
 // belongs checks whose file it is outside.
 func (u *user) belongs(name string, uid int) {
 	u.t.Helper()
