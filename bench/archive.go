@@ -21,8 +21,10 @@ func (b *bench) bigArchive(ctx context.Context) error {
 	return b.command(ctx, nil, b.camada, append(b.ours("ship"), "save", "-o", name, "ship-gzip")...)
 }
 
-// archiveContenders save the big image, or load it into an empty store.
+// archiveContenders save the big image, or load it into an empty store and run it: loading alone would leave out
+// what some do not do before they must.
 func archiveContenders(save bool) func(*bench) []contender {
+	runShip := []string{"run", "--rm", "--network", "none", "ship-gzip", "/bin/true"}
 	return func(b *bench) []contender {
 		out := b.path("saved.tar")
 		prepare := func(load func(context.Context) error) func(context.Context, int) error {
@@ -44,7 +46,11 @@ func archiveContenders(save bool) func(*bench) []contender {
 			if save {
 				return b.command(ctx, nil, b.camada, append(b.ours("ship"), "save", "-o", out, "ship-gzip")...)
 			}
-			return b.command(ctx, nil, b.camada, append(b.ours(fresh("load", round)), "load", "-q", "-i", b.path("ship.tar"))...)
+			store := b.ours(fresh("load", round))
+			if err := b.command(ctx, nil, b.camada, append(store, "load", "-q", "-i", b.path("ship.tar"))...); err != nil {
+				return err
+			}
+			return b.command(ctx, nil, b.camada, append(store, runShip...)...)
 		}}}
 		if b.up(context.Background(), "docker") != nil {
 			load := func(ctx context.Context) error {
@@ -58,7 +64,10 @@ func archiveContenders(save bool) func(*bench) []contender {
 				return before(ctx, round)
 			}, do: func(ctx context.Context, _ int) error {
 				if !save {
-					return load(ctx)
+					if err := load(ctx); err != nil {
+						return err
+					}
+					return b.command(ctx, nil, dockerClient(), b.docker(runShip...)...)
 				}
 				return b.command(ctx, nil, dockerClient(), b.docker("save", "-o", out, "ship-gzip")...)
 			}})
@@ -70,8 +79,11 @@ func archiveContenders(save bool) func(*bench) []contender {
 			}
 			cs = append(cs, contender{name: "podman", before: prepare(func(ctx context.Context) error { return load(ctx, "podman-archive") }),
 				do: func(ctx context.Context, round int) error {
-					if !save {
-						return load(ctx, fresh("podman-archive", round))
+					if store := fresh("podman-archive", round); !save {
+						if err := load(ctx, store); err != nil {
+							return err
+						}
+						return b.command(ctx, env, "podman", append(b.podmanArgs(store), runShip...)...)
 					}
 					return b.command(ctx, env, "podman", append(b.podmanArgs("podman-archive"), "save", "-q", "-o", out, "docker.io/library/ship-gzip:latest")...)
 				}})

@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 )
 
 // Create opens the layout in a directory, and makes an empty one where there
@@ -197,6 +198,8 @@ type writer struct {
 	alg    digest.Algorithm
 	hash   hash.Hash
 	offset int64
+	// begun is up to where the disk was told to write.
+	begun  int64
 	noSync bool
 	done   bool
 }
@@ -212,7 +215,21 @@ func (w *writer) Write(p []byte) (int, error) {
 	if err != nil {
 		return n, class("write blob", err)
 	}
+	w.settle()
 	return n, nil
+}
+
+// settleEvery is after how many bytes the disk is told to begin with them.
+const settleEvery = 8 << 20
+
+// settle has the disk write while further bytes come, so that little is left to wait for at Commit. It is
+// advice: whether the bytes are on the disk is what Commit finds out.
+func (w *writer) settle() {
+	if w.noSync || w.offset-w.begun < settleEvery {
+		return
+	}
+	_ = unix.SyncFileRange(int(w.file.Fd()), w.begun, w.offset-w.begun, unix.SYNC_FILE_RANGE_WRITE)
+	w.begun = w.offset
 }
 
 // Offset is how many bytes were written.
@@ -233,7 +250,7 @@ func (w *writer) Truncate() error {
 		return class("truncate blob", err)
 	}
 	w.hash.Reset()
-	w.offset = 0
+	w.offset, w.begun = 0, 0
 	return nil
 }
 
