@@ -83,6 +83,8 @@ type Base struct {
 	Config []byte
 	// Layers are the layers, the lowest first, as many as the config has diffIDs.
 	Layers []ocispec.Descriptor
+	// Annotations are those of the manifest. What they describe of the image is kept: see package dockerfile.
+	Annotations map[string]string
 }
 
 // Resolver finds images by the names that FROM and COPY --from use.
@@ -171,7 +173,7 @@ type Options struct {
 	Allow graph.Entitlements
 	// Labels are added to the image.
 	Labels map[string]string
-	// Annotations are those of the image's manifest.
+	// Annotations are those of the image's manifest, besides those that the comments of the Dockerfile make.
 	Annotations map[string]string
 	// Prefix stands before the names of steps; builds of one Builder that run side by side have different ones.
 	Prefix string

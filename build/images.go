@@ -32,7 +32,7 @@ func (i *images) Base(ctx context.Context, name string, p ocispec.Platform) (*gr
 
 // use makes of an image what the graph knows of it, and keeps it until the end of the build.
 func (i *images) use(ctx context.Context, name string, b Base) (*graph.Base, error) {
-	base := &graph.Base{Name: b.Name, Manifest: b.Manifest, Layers: b.Layers}
+	base := &graph.Base{Name: b.Name, Manifest: b.Manifest, Layers: b.Layers, Annotations: b.Annotations}
 	if len(b.Config) > maxConfig {
 		return nil, errdefs.Limit("image %s: its config has %d bytes", name, len(b.Config))
 	}

@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -221,7 +222,7 @@ func (r *run) export(ctx context.Context, lint <-chan []dockerfile.Warning) (*Re
 	}
 	r.sink.Emit(ev)
 	out, err := exporter.Write(ctx, r.p.Content, r.p.Pins, exporter.Input{
-		Config: r.graph.Image, Layers: layers, Epoch: r.epoch, NewHistory: r.graph.NewHistory, Annotations: r.opts.Annotations,
+		Config: r.graph.Image, Layers: layers, Epoch: r.epoch, NewHistory: r.graph.NewHistory, Annotations: r.annotations(),
 	})
 	if err != nil {
 		ev.State, ev.Err = progress.Failed, err
@@ -236,6 +237,16 @@ func (r *run) export(ctx context.Context, lint <-chan []dockerfile.Warning) (*Re
 		res.Layers[i] = l.Descriptor
 	}
 	return res, nil
+}
+
+// annotations are those of the manifest: what comments describe, and what the user says.
+func (r *run) annotations() map[string]string {
+	if len(r.graph.Docs) == 0 {
+		return r.opts.Annotations
+	}
+	out := maps.Clone(r.graph.Docs)
+	maps.Copy(out, r.opts.Annotations)
+	return out
 }
 
 // event is the beginning of each event of a vertex.

@@ -54,7 +54,7 @@ func (b *bases) Resolve(ctx context.Context, name string, p ocispec.Platform, pu
 		return build.Base{}, fmt.Errorf("%w; make it with camada base, build, load or import first, or name one that a registry has: %w", err, remoteErr)
 	}
 	img := found.image
-	return build.Base{Name: ref.String(), Manifest: img.Descriptor, Config: img.ConfigBytes, Layers: img.Layers}, nil
+	return build.Base{Name: ref.String(), Manifest: img.Descriptor, Config: img.ConfigBytes, Layers: img.Layers, Annotations: img.Manifest.Annotations}, nil
 }
 
 // inStore finds an image of the store; fits tells that it is for the platform.
@@ -71,7 +71,7 @@ func (b *bases) inStore(ctx context.Context, name string, p ocispec.Platform) (b
 	if f.ref.Repository != "" {
 		full = f.ref.String()
 	}
-	return build.Base{Name: full, Manifest: img.Descriptor, Config: img.ConfigBytes, Layers: img.Layers}, platform.Match(p, img.Config.Platform), nil
+	return build.Base{Name: full, Manifest: img.Descriptor, Config: img.ConfigBytes, Layers: img.Layers, Annotations: img.Manifest.Annotations}, platform.Match(p, img.Config.Platform), nil
 }
 
 // ask asks the registry, and remembers where the layers are.

@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/camada/camada/anatomy"
 	"github.com/camada/camada/anatomy/imagelint"
 	"github.com/camada/camada/build/history"
-	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/dockerfile/lint"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/reference"
-	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -114,59 +111,46 @@ func (e *Engine) namesOf(ctx context.Context, manifest digest.Digest) ([]string,
 func (e *Engine) lintBase(ctx context.Context, a *anatomy.Image, in *imagelint.Input) error {
 	notes := a.Manifest.Annotations
 	in.Base, in.BasePinned = notes[ocispec.AnnotationBaseImageName], notes[ocispec.AnnotationBaseImageDigest] != ""
+	b, err := e.buildOf(ctx, a.ID())
+	if err != nil || b == nil {
+		return err
+	}
+	if base := baseName(b); base != "" {
+		in.Base, in.BasePinned = familiar(base), strings.Contains(base, "@")
+	}
+	return nil
+}
+
+// buildOf is the last build here that made a config; nil when none is known.
+func (e *Engine) buildOf(ctx context.Context, config digest.Digest) (*history.Build, error) {
 	var b *history.Build
 	err := e.history().Each(ctx, func(other *history.Build) bool {
-		if other.Config == a.ID() {
+		if other.Config == config {
 			b = other
 		}
 		return b == nil
 	})
-	if err != nil || b == nil {
-		return err
-	}
-	in.Described = describedIn(b.Plan.Name, b.Plan.Source)
+	return b, err
+}
+
+// baseName is the image at the bottom of what was built; "" for none.
+func baseName(b *history.Build) string {
 	for i := b.Plan.Target; i >= 0 && i < len(b.Plan.Vertices); i = b.Plan.Vertices[i].Parent {
 		v := &b.Plan.Vertices[i]
 		if v.Base != "" {
-			in.Base, in.BasePinned = v.Base, strings.Contains(v.Base, "@")
-			if ref, err := reference.Parse(v.Base); err == nil {
-				in.Base = ref.Familiar()
-			}
-			break
+			return v.Base
 		}
 		if v.Parent >= i { // a plan is in order; a damaged one shall not turn in circles
 			break
 		}
 	}
-	return nil
+	return ""
 }
 
-// describedIn finds comments above EXPOSE and VOLUME in the text of a Dockerfile.
-func describedIn(name, source string) func(string) bool {
-	f, err := dockerfile.Parse(name, []byte(source))
-	if err != nil {
-		return nil
+// familiar is the name of an image as users write it, when it is one.
+func familiar(name string) string {
+	if ref, err := reference.Parse(name); err == nil {
+		return ref.Familiar()
 	}
-	said := map[string]bool{}
-	for _, s := range f.Stages {
-		for _, c := range s.Commands {
-			switch c := c.(type) {
-			case *instructions.ExposeCommand:
-				for _, p := range c.Ports {
-					if len(c.Comments()) == 0 {
-						continue
-					}
-					if _, err := strconv.Atoi(p); err == nil {
-						p += "/tcp"
-					}
-					said[p] = true
-				}
-			case *instructions.VolumeCommand:
-				for _, v := range c.Volumes {
-					said[v] = said[v] || len(c.Comments()) > 0
-				}
-			}
-		}
-	}
-	return func(what string) bool { return said[what] }
+	return name
 }

@@ -166,6 +166,6 @@ func (n *namedContexts) image(ctx context.Context, name string, d ocispec.Descri
 		return nil, errdefs.NotFound("the image is for %s, not for %s", platform.Format(img.Config.Platform), platform.Format(p))
 	}
 	return &build.Context{Image: &build.Base{
-		Name: name + "@" + img.Descriptor.Digest.String(), Manifest: img.Descriptor, Config: img.ConfigBytes, Layers: img.Layers,
+		Name: name + "@" + img.Descriptor.Digest.String(), Manifest: img.Descriptor, Config: img.ConfigBytes, Layers: img.Layers, Annotations: img.Manifest.Annotations,
 	}}, nil
 }

@@ -43,7 +43,9 @@ func (o *Opened) Close() error {
 type located struct {
 	provider content.Provider
 	image    *image.Image
-	close    func() error
+	// root is what the name stands for: the manifest, or an index that has it.
+	root  ocispec.Descriptor
+	close func() error
 }
 
 // OpenAnatomy looks into an image, for a platform ("" is the host's, or the only one). The name is that of an image of the store (also
@@ -101,7 +103,7 @@ func (e *Engine) find(ctx context.Context, name, platform string, sink progress.
 	f, err := e.resolve(ctx, name)
 	if err == nil {
 		img, err := e.openImage(ctx, e.content, f.descriptor, platform)
-		return located{provider: e.content, image: img}, err
+		return located{provider: e.content, image: img, root: f.descriptor}, err
 	}
 	if !errdefs.IsNotFound(err) && !errdefs.IsInvalid(err) {
 		return located{}, err
@@ -152,7 +154,7 @@ func (e *Engine) findRemote(ctx context.Context, name, platform string) (located
 	if err != nil {
 		return located{}, err
 	}
-	return located{provider: found.repo, image: found.image}, nil
+	return located{provider: found.repo, image: found.image, root: found.top}, nil
 }
 
 // findLayout opens PATH or PATH:NAME of an OCI layout; without a name there must be one image only.
@@ -165,7 +167,7 @@ func (e *Engine) findLayout(ctx context.Context, name, platform string) (located
 	if err != nil {
 		return located{}, errors.Join(err, dir.Close())
 	}
-	return located{provider: dir, image: img, close: dir.Close}, nil
+	return located{provider: dir, image: img, root: desc, close: dir.Close}, nil
 }
 
 // oneOf chooses an image of a layout by a name or a bare word; "" is the only one.
@@ -206,21 +208,22 @@ func (e *Engine) findArchive(ctx context.Context, path, platform string, sink pr
 		return located{}, err
 	}
 	store := local.Open(filepath.Join(tmp, "archive"), local.Options{})
-	img, err := e.loadedImage(ctx, f, store, platform, sink)
+	img, root, err := e.loadedImage(ctx, f, store, platform, sink)
 	if err != nil {
 		remove()
 		return located{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return located{provider: store, image: img, close: func() error { remove(); return nil }}, nil
+	return located{provider: store, image: img, root: root, close: func() error { remove(); return nil }}, nil
 }
 
-func (e *Engine) loadedImage(ctx context.Context, f *os.File, store *local.Store, platform string, sink progress.Sink) (*image.Image, error) {
+func (e *Engine) loadedImage(ctx context.Context, f *os.File, store *local.Store, platform string, sink progress.Sink) (*image.Image, ocispec.Descriptor, error) {
 	loaded, err := tarball.Load(ctx, f, store, tarball.LoadOptions{Progress: sink})
 	if err != nil {
-		return nil, err
+		return nil, ocispec.Descriptor{}, err
 	}
 	if len(loaded) != 1 {
-		return nil, errdefs.Invalid("the archive has %d images, not one; load it first: camada load", len(loaded))
+		return nil, ocispec.Descriptor{}, errdefs.Invalid("the archive has %d images, not one; load it first: camada load", len(loaded))
 	}
-	return e.openImage(ctx, store, loaded[0].Descriptor, platform)
+	img, err := e.openImage(ctx, store, loaded[0].Descriptor, platform)
+	return img, loaded[0].Descriptor, err
 }

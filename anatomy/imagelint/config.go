@@ -25,12 +25,12 @@ func (c *check) config() {
 		}
 	}
 	for _, p := range sorted(cfg.ExposedPorts) {
-		if !c.described(p) {
+		if !c.described(dockerfile.DocPort, p) {
 			c.report("UndocumentedPort", 0, "nothing says what port "+p+" is for")
 		}
 	}
 	for _, v := range sorted(cfg.Volumes) {
-		if !c.described(v) {
+		if !c.described(dockerfile.DocVolume, v) {
 			c.report("UndocumentedVolume", 0, "nothing says what volume "+v+" is for")
 		}
 	}
@@ -45,41 +45,9 @@ func sorted(set map[string]struct{}) []string {
 	return out
 }
 
-// described tells whether a label names the port or the volume, or the Dockerfile describes it.
-func (c *check) described(what string) bool {
-	if c.in.Described != nil && c.in.Described(what) {
-		return true
-	}
-	bare, _, isPort := strings.Cut(what, "/")
-	if !isPort || bare == "" { // a path begins with a slash
-		bare = what
-	}
-	for k, v := range c.in.Image.Config.Config.Labels {
-		if v != "" && (hasWord(k, bare) || hasWord(v, bare)) {
-			return true
-		}
-	}
-	return false
-}
-
-// hasWord tells whether a text has the word between others.
-func hasWord(text, word string) bool {
-	for from := 0; ; {
-		i := strings.Index(text[from:], word)
-		if i < 0 {
-			return false
-		}
-		i += from
-		end := i + len(word)
-		if (i == 0 || !alnum(text[i-1])) && (end == len(text) || !alnum(text[end])) {
-			return true
-		}
-		from = i + 1
-	}
-}
-
-func alnum(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+// described tells whether a label or an annotation says what a port or a volume is for.
+func (c *check) described(kind, name string) bool {
+	return dockerfile.DocOf(kind, name, c.in.Image.Config.Config.Labels, c.in.Image.Manifest.Annotations) != ""
 }
 
 // base looks at what the image was built from.

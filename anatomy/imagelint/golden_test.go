@@ -111,8 +111,6 @@ func input(t *testing.T, parts map[string]string, name string) imagelint.Input {
 			in.Packages = append(in.Packages, p)
 		case "static":
 			in.Static = value
-		case "described":
-			in.Described = func(what string) bool { return slices.Contains(words, what) }
 		default:
 			t.Fatalf("line %q", line)
 		}

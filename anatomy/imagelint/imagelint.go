@@ -30,8 +30,6 @@ type Input struct {
 	Packages []Package
 	// Static is the path of the program that the image runs, when it is an executable that needs no library; "" otherwise.
 	Static string
-	// Described tells whether something says what a port ("80/tcp") or a volume ("/data") is for, besides labels; nil is nothing.
-	Described func(what string) bool
 }
 
 // Package is an installed package.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/errdefs"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -54,6 +55,7 @@ func (st *stage) plain(c instructions.Command) error {
 		st.history("MAINTAINER "+c.Maintainer, true)
 	case *instructions.UserCommand:
 		cfg.User = c.User
+		st.describe(c, dockerfile.DocUser)
 		st.history("USER "+c.User, true)
 	case *instructions.VolumeCommand:
 		if cfg.Volumes == nil {
@@ -65,6 +67,7 @@ func (st *stage) plain(c instructions.Command) error {
 			}
 			cfg.Volumes[v] = struct{}{}
 		}
+		st.describe(c, dockerfile.DocVolume, c.Volumes...)
 		st.history(fmt.Sprintf("VOLUME %v", c.Volumes), true)
 	case *instructions.ShellCommand:
 		cfg.Shell = c.Shell
@@ -75,6 +78,7 @@ func (st *stage) plain(c instructions.Command) error {
 		cfg.Cmd = st.withShell(c.ShellDependantCmdLine)
 		cfg.ArgsEscaped = true //nolint:staticcheck // deprecated, but what other builders write
 		st.cmdSet = true
+		st.describe(c, dockerfile.DocCmd)
 		st.history(fmt.Sprintf("CMD %q", cfg.Cmd), true)
 	case *instructions.EntrypointCommand:
 		st.checkOnce(c)
@@ -82,12 +86,15 @@ func (st *stage) plain(c instructions.Command) error {
 		cfg.Entrypoint = st.withShell(c.ShellDependantCmdLine)
 		if !st.cmdSet {
 			cfg.Cmd = nil // the base image's does not fit another entrypoint
+			delete(st.docs, dockerfile.DocKey(dockerfile.DocCmd, ""))
 		}
+		st.describe(c, dockerfile.DocEntrypoint)
 		st.history(fmt.Sprintf("ENTRYPOINT %q", cfg.Entrypoint), true)
 	case *instructions.HealthCheckCommand:
 		st.checkOnce(c)
 		h := *c.Health
 		cfg.Healthcheck = &h
+		st.describe(c, dockerfile.DocHealthcheck)
 		st.history(fmt.Sprintf("HEALTHCHECK %+v", h), true)
 	default:
 		return errdefs.Unsupported("%s is not supported yet", strings.ToUpper(c.Name()))
@@ -116,13 +123,16 @@ func (st *stage) shell() []string {
 
 func (st *stage) env(c *instructions.EnvCommand) {
 	text := "ENV"
-	for _, e := range c.Env {
+	names := make([]string, len(c.Env))
+	for i, e := range c.Env {
+		names[i] = e.Key
 		st.checkPair(c, e)
 		st.b.f.WarnSecret("ENV", e.Key, c)
 		text += " " + e.String()
 		st.scope.Set(e.Key, e.Value)
 		st.setEnv(e.Key, e.Value)
 	}
+	st.describe(c, dockerfile.DocEnv, names...)
 	st.history(text, true)
 }
 
@@ -138,6 +148,7 @@ func (st *stage) setEnv(key, value string) {
 }
 
 func (st *stage) arg(c *instructions.ArgCommand) error {
+	st.b.describeArgs(c)
 	text := "ARG"
 	for _, a := range c.Args {
 		st.b.f.WarnSecret("ARG", a.Key, c)
@@ -185,6 +196,7 @@ func (st *stage) stopSignal(c *instructions.StopSignalCommand) error {
 		return errdefs.Invalid("STOPSIGNAL %s: not a signal", c.Signal)
 	}
 	st.img.Config.StopSignal = c.Signal
+	st.describe(c, dockerfile.DocStopSignal)
 	st.history("STOPSIGNAL "+c.Signal, true)
 	return nil
 }

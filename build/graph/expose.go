@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/errdefs"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
@@ -34,6 +35,7 @@ func (st *stage) expose(c *instructions.ExposeCommand) error {
 	for _, p := range ports {
 		cfg.ExposedPorts[p] = struct{}{}
 	}
+	st.describe(c, dockerfile.DocPort, ports...)
 	st.history(fmt.Sprintf("EXPOSE %v", ports), true)
 	return nil
 }

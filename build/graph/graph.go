@@ -27,6 +27,8 @@ type Base struct {
 	Image    image.Config
 	// Layers are as many as Image.RootFS.DiffIDs, the lowest first.
 	Layers []ocispec.Descriptor
+	// Annotations are those of the manifest.
+	Annotations map[string]string
 }
 
 // Images finds base images; ErrNotFound when there is none.
@@ -75,6 +77,8 @@ type Graph struct {
 	Base *Base
 	// Outline is what the build can be given.
 	Outline Outline
+	// Docs are the descriptions that comments give, by dockerfile.DocKey, with those that the base has; nil for none.
+	Docs map[string]string
 }
 
 // Options choose what of the Dockerfile is built.
@@ -138,7 +142,10 @@ func Build(ctx context.Context, f *dockerfile.File, opts Options) (*Graph, error
 	if err := f.CheckError(); err != nil {
 		return nil, err
 	}
-	g := &Graph{Vertices: b.vertices, Target: st.top, Image: st.img, NewHistory: st.baseHistory, Base: st.base, Outline: b.outline(target)}
+	for i := range f.Args {
+		b.describeArgs(&f.Args[i])
+	}
+	g := &Graph{Vertices: b.vertices, Target: st.top, Image: st.img, NewHistory: st.baseHistory, Base: st.base, Outline: b.outline(target), Docs: st.described()}
 	if opts.Platform != nil {
 		g.Image.OS, g.Image.Architecture, g.Image.Variant = b.platform.OS, b.platform.Architecture, b.platform.Variant
 	}

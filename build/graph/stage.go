@@ -31,6 +31,7 @@ type builder struct {
 	images   map[string]*Vertex
 	contexts map[string]*Context // by ContextName; nil for what is none
 	vertices []*Vertex
+	argDocs  map[string]string // descriptions of arguments, by dockerfile.DocKey
 }
 
 // stage is a stage while its commands are read, and what came of it.
@@ -53,6 +54,8 @@ type stage struct {
 	// onbuild are the stage's own ONBUILD instructions.
 	onbuild []string
 	cmdSet  bool
+	// docs are descriptions, by dockerfile.DocKey.
+	docs map[string]string
 	// once are the places of instructions of which only the last counts; workdirSet says that a WORKDIR stood in this file.
 	once       map[string][]parser.Range
 	workdirSet bool
@@ -203,6 +206,7 @@ func (st *stage) inherit(parent *stage) {
 	st.top, st.base, st.baseHistory = parent.top, parent.base, parent.baseHistory
 	st.args, st.workdirSet = slices.Clone(parent.args), parent.workdirSet
 	st.scope = parent.scope.Clone()
+	st.docs = maps.Clone(parent.docs)
 }
 
 func (st *stage) fromImage(ctx context.Context, name string) ([]string, error) {
@@ -230,6 +234,7 @@ func (st *stage) startFrom(base *Base) {
 	st.base, st.img = base, base.Image.Clone()
 	st.img.Created = nil
 	st.baseHistory = len(st.img.History)
+	st.inheritDocs(base)
 }
 
 // ready fills in what every stage has, whatever it starts from.

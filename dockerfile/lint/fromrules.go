@@ -151,21 +151,37 @@ func (l *linter) health() {
 	l.report("DL3057", l.last().from, l.last().from.at, "")
 }
 
-// documented finds ports and volumes that no comment above them describes.
+// documented finds ports and volumes that neither a comment above them nor a label describes.
 func (l *linter) documented() {
+	labels := map[string]string{}
+	for st := l.last(); st != nil; st = st.parent {
+		for _, in := range st.insts {
+			if c, ok := in.cmd.(*instructions.LabelCommand); ok {
+				for _, kv := range c.Labels {
+					labels[strings.Trim(kv.Key, `"'`)] = strings.Trim(kv.Value, `"'`)
+				}
+			}
+		}
+	}
+	undescribed := func(in *inst, kind string, names []string) (out []string) {
+		said := l.file.Describe(in.cmd, names...)
+		for _, n := range names {
+			if said[n] == "" && dockerfile.DocOf(kind, n, labels, nil) == "" {
+				out = append(out, n)
+			}
+		}
+		return out
+	}
 	for _, in := range l.last().insts {
-		described := false
-		for _, c := range in.comments {
-			described = described || parsePragma(c) == nil && strings.TrimSpace(c) != ""
-		}
-		if described {
-			continue
-		}
 		switch c := in.cmd.(type) {
 		case *instructions.ExposeCommand:
-			l.report("UndocumentedPort", in, in.at, "nothing says what port "+strings.Join(c.Ports, ", ")+" is for")
+			if ports := undescribed(in, dockerfile.DocPort, c.Ports); len(ports) > 0 {
+				l.report("UndocumentedPort", in, in.at, "nothing says what port "+strings.Join(ports, ", ")+" is for")
+			}
 		case *instructions.VolumeCommand:
-			l.report("UndocumentedVolume", in, in.at, "nothing says what volume "+strings.Join(c.Volumes, ", ")+" is for")
+			if volumes := undescribed(in, dockerfile.DocVolume, c.Volumes); len(volumes) > 0 {
+				l.report("UndocumentedVolume", in, in.at, "nothing says what volume "+strings.Join(volumes, ", ")+" is for")
+			}
 		}
 	}
 }

@@ -78,8 +78,8 @@ func ownRules() []Rule {
 		{"AddWithoutChecksum", nil, "ADD of a URL without --checksum", Info, "What the URL gives tomorrow may be something else.", "Say --checksum=sha256:…"},
 		{"BaseNotPinned", nil, "a base image without a digest", Style, "A tag moves, so the same file builds something else tomorrow.", "Write NAME:TAG@sha256:…"},
 		{"PipedDownload", nil, "a download that a shell executes unseen", Info, "A half of it is executed when the connection breaks, and nobody looked at it.", "Download to a file, compare its checksum, execute it."},
-		{"UndocumentedPort", nil, "a port without a description", Style, "Who runs the image does not know what it is for.", "Write a comment directly above EXPOSE."},
-		{"UndocumentedVolume", nil, "a volume without a description", Style, "Who runs the image does not know what must be kept.", "Write a comment directly above VOLUME."},
+		{"UndocumentedPort", nil, "a port without a description", Style, "Who runs the image does not know what it is for.", "Write a comment directly above EXPOSE, or a label camada.doc.port.PORT."},
+		{"UndocumentedVolume", nil, "a volume without a description", Style, "Who runs the image does not know what must be kept.", "Write a comment directly above VOLUME, or a label camada.doc.volume.PATH."},
 		{"WorldWritable", nil, "files that everyone can write", Warning, "Any process in the container can change them.", "Give them to the user who needs them: chown, or chmod with group rights."},
 	}
 }

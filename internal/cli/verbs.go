@@ -42,7 +42,7 @@ func (a *app) verbs() []struct {
 		}},
 		{"network", "Networks", []verb{{"network", a.networkCommand}}},
 		{"inside", "What is in an image", []verb{
-			{"why", a.whyCommand}, {"diff", a.diffCommand}, {"layers", a.layersCommand}, {"sbom", a.sbomCommand}, {"provenance", a.provenanceCommand}, {"referrers", a.referrersCommand},
+			{"why", a.whyCommand}, {"diff", a.diffCommand}, {"layers", a.layersCommand}, {"doc", a.docCommand}, {"sbom", a.sbomCommand}, {"provenance", a.provenanceCommand}, {"referrers", a.referrersCommand},
 		}},
 		{"guard", "What is wrong with an image", []verb{{"scan", a.scanCommand}, {"secrets", a.secretsCommand}, {"db", a.dbCommand}}},
 		{"tags", "Tags and their history", []verb{{"tag", a.tagCommand}, {"untag", a.untagCommand}, {"log", a.logCommand}, {"rollback", a.rollbackCommand}}},

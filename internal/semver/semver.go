@@ -36,6 +36,12 @@ func Parse(s string) (v Version, ok bool) {
 	return v, ok && n > 0
 }
 
+// ParseWhole reads a version that has all three numbers, as releases have it.
+func ParseWhole(s string) (v Version, ok bool) {
+	v, n, ok := parse(s)
+	return v, ok && n == parts
+}
+
 // parse returns how many parts were given, before one that is x or *.
 func parse(s string) (v Version, given int, ok bool) {
 	s = strings.TrimPrefix(s, "v")
@@ -96,6 +102,18 @@ func (v Version) Compare(w Version) int {
 	}
 	return slices.CompareFunc(strings.Split(v.pre, "."), strings.Split(w.pre, "."), compareIdentifiers)
 }
+
+// Major is the first number.
+func (v Version) Major() uint64 { return v.number[0] }
+
+// Minor is the second number.
+func (v Version) Minor() uint64 { return v.number[1] }
+
+// Patch is the third number.
+func (v Version) Patch() uint64 { return v.number[2] }
+
+// Pre is the pre-release, without its dash; "" for a release.
+func (v Version) Pre() string { return v.pre }
 
 // compareIdentifiers orders numbers by value and before words.
 func compareIdentifiers(a, b string) int {
