@@ -19,6 +19,7 @@ import (
 	"github.com/camada/camada/inventory/language"
 	"github.com/camada/camada/layer"
 	"github.com/camada/camada/layer/index"
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -30,6 +31,9 @@ type Told struct {
 	Licenses map[string]string `json:"licenses,omitempty"`
 	// Unread are files that could not be read.
 	Unread []string `json:"unread,omitempty"`
+	// Functions are those of the programs of Go, by their paths. They are kept apart, one program for itself, and Kept.Told leaves them out; Programs has the paths then too.
+	Functions map[string]*language.Functions `json:"-"`
+	Programs  []string                       `json:"programs,omitempty"`
 }
 
 // readers is how many layers are read at once: each may hold a program in memory.
@@ -123,6 +127,16 @@ func (a *Image) shows(name string, layer int) *Node {
 	return n
 }
 
+// Holder is the diffID of the layer that has the content of a file of this path, and no other path; "" when none has.
+func (a *Image) Holder(name string) digest.Digest {
+	for i := range a.Layers {
+		if a.shows(name, i) != nil {
+			return a.Layers[i].DiffID
+		}
+	}
+	return ""
+}
+
 // since tells for each package of a file which layer is the first from which on the file has it.
 func (a *Image) since(n *Node, told []*Told, pkgs []inventory.Package) []int {
 	out := make([]int, len(pkgs))
@@ -176,6 +190,7 @@ func (a *Image) told(ctx context.Context, i int, p content.Provider, kept Kept, 
 			return nil, err
 		}
 	}
+	t.Programs = slices.Sorted(maps.Keys(t.Functions))
 	if kept != nil {
 		return t, kept.PutTold(l.DiffID, t)
 	}
@@ -199,7 +214,7 @@ func readTree(ctx context.Context, layer int, trees Trees, want map[string]int64
 }
 
 func newTold() *Told {
-	return &Told{Files: map[string][]inventory.Package{}, Licenses: map[string]string{}}
+	return &Told{Files: map[string][]inventory.Package{}, Licenses: map[string]string{}, Functions: map[string]*language.Functions{}}
 }
 
 // add reads a file. What is wrong with it is noted; an error is of r.
@@ -211,14 +226,17 @@ func (t *Told) add(name string, r io.Reader, size int64) error {
 		}
 		return err
 	}
-	pkgs, err := language.ParseFrom(name, r, size)
+	file, err := language.ParseFrom(name, r, size, true)
 	switch {
 	case errdefs.IsInvalid(err) || errdefs.IsLimit(err):
 		t.Unread = append(t.Unread, name)
 	case err != nil:
 		return err
-	case len(pkgs) > 0:
-		t.Files[name] = pkgs
+	case len(file.Packages) > 0:
+		t.Files[name] = file.Packages
+		if file.Functions != nil {
+			t.Functions[name] = file.Functions
+		}
 	}
 	return nil
 }
@@ -262,6 +280,7 @@ func (l *Layer) readTold(ctx context.Context, p content.Provider, want map[strin
 		// Of a name that is there twice the last one counts.
 		delete(t.Files, name)
 		delete(t.Licenses, name)
+		delete(t.Functions, name)
 		t.Unread = slices.DeleteFunc(t.Unread, func(s string) bool { return s == name })
 		if err := t.add(name, tr, h.Size); err != nil {
 			return nil, err

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/camada/camada/content"
+	"github.com/camada/camada/inventory/language"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -23,9 +24,9 @@ import (
 const aside = "."
 
 // toldFormat changes whenever what is kept of languages does, or how it is found.
-const toldFormat = "1"
+const toldFormat = "2"
 
-// ListStore keeps package lists in a directory: for each layer, by diffID, one tar of lists, and what its files tell of languages as JSON. Many processes may use it. What it has
+// ListStore keeps package lists in a directory: for each layer, by diffID, one tar of lists, what its files tell of languages as JSON, and a file for the functions of each of its programs. Many processes may use it. What it has
 // can go at any time.
 type ListStore struct{ dir string }
 
@@ -114,9 +115,50 @@ func (s *ListStore) Told(diffID digest.Digest) *Told {
 	if json.Unmarshal(data, t) != nil {
 		return nil
 	}
+	for _, program := range t.Programs {
+		if !s.HasFunctions(diffID, program) {
+			return nil
+		}
+	}
 	now := time.Now()
 	_ = os.Chtimes(name, now, now)
 	return t
+}
+
+func (s *ListStore) functionsPath(diffID digest.Digest, program string) (string, error) {
+	name, err := s.path(diffID)
+	return strings.TrimSuffix(name, ".tar") + "." + digest.FromString(program).Encoded()[:32] + ".functions" + toldFormat, err
+}
+
+// HasFunctions reports whether the functions of a program of Go are kept, by the path that it has in a layer, and keeps them on.
+func (s *ListStore) HasFunctions(diffID digest.Digest, program string) bool {
+	name, err := s.functionsPath(diffID, program)
+	if err != nil {
+		return false
+	}
+	now := time.Now()
+	return os.Chtimes(name, now, now) == nil
+}
+
+// Functions returns what is kept of the functions of a program; nil when it is not there, or damaged.
+func (s *ListStore) Functions(diffID digest.Digest, program string) *language.Functions {
+	name, err := s.functionsPath(diffID, program)
+	if err != nil {
+		return nil
+	}
+	info, err := os.Stat(name)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxLists {
+		return nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil
+	}
+	f := &language.Functions{}
+	if f.UnmarshalBinary(data) != nil {
+		return nil
+	}
+	return f
 }
 
 // PutTold implements Kept.
@@ -124,6 +166,19 @@ func (s *ListStore) PutTold(diffID digest.Digest, t *Told) error {
 	name, err := s.toldPath(diffID)
 	if err != nil {
 		return err
+	}
+	for _, program := range slices.Sorted(maps.Keys(t.Functions)) {
+		list, err := t.Functions[program].MarshalBinary()
+		if err != nil {
+			return fmt.Errorf("keep the functions of /%s: %w", program, err)
+		}
+		file, err := s.functionsPath(diffID, program)
+		if err != nil {
+			return err
+		}
+		if err := keep(file, list); err != nil {
+			return err
+		}
 	}
 	data, err := json.Marshal(t)
 	if err != nil {

@@ -35,6 +35,8 @@ type options struct {
 	scenes   string
 	keep     bool
 	dir      string
+	// advisories has exports of OSV, for the scenes of scans.
+	advisories string
 }
 
 func main() {
@@ -46,6 +48,7 @@ func main() {
 	flag.StringVar(&o.scenes, "scenes", "", "scenes, separated by commas; all when empty: "+strings.Join(sceneNames(), ", "))
 	flag.BoolVar(&o.keep, "keep", false, "keep the temporary directory")
 	flag.StringVar(&o.dir, "dir", "", "where the temporary directory is made: on the file system that is to be measured")
+	flag.StringVar(&o.advisories, "advisories", "", "directory with exports of OSV (all.zip in a directory for each ecosystem), which the scenes of scans need")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o)
@@ -77,6 +80,11 @@ func run(ctx context.Context, o options) error {
 	}
 	defer os.RemoveAll(short)
 	b := &bench{dir: dir, short: short, camada: camada, rounds: o.rounds, absent: map[string]string{}}
+	if o.advisories != "" {
+		if b.advisories, err = filepath.Abs(o.advisories); err != nil {
+			return err
+		}
+	}
 	if !o.keep {
 		defer os.RemoveAll(dir)
 	}
@@ -92,6 +100,10 @@ func run(ctx context.Context, o options) error {
 		}
 		if ctx.Err() != nil {
 			break
+		}
+		if s.advisories && b.advisories == "" {
+			b.absent["the scene "+s.name] = "-advisories names no directory"
+			continue
 		}
 		fmt.Fprintf(os.Stderr, "== %s: %s\n", s.name, s.title)
 		r, err := b.measure(ctx, s)

@@ -20,6 +20,8 @@ type scene struct {
 	contenders func(*bench) []contender
 	// rounds, when not 0, is the most rounds that are worth the time.
 	rounds int
+	// advisories says that it needs exports of OSV.
+	advisories bool
 }
 
 // contender does a scene's work.
@@ -65,6 +67,8 @@ type result struct {
 
 type bench struct {
 	dir, camada string
+	// advisories has exports of OSV: below it, all.zip in a directory for each ecosystem.
+	advisories string
 	// short is a directory with a short name: podman takes at most 50 characters.
 	short   string
 	rounds  int

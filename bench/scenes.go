@@ -41,6 +41,13 @@ func scenes() []scene {
 		{name: "registry-blob", title: "5,000 times a blob of 4 KiB", contenders: registryContenders("", putImage, getBlobs)},
 		{name: "registry-large", title: "50 times a blob of 16 MiB", contenders: registryContenders("", putImage, getLarge)},
 		{name: "registry-put", title: "500 uploads of 10 KiB, eight clients", contenders: registryContenders("", putImage, putBlobs)},
+		{name: "scan-cold", title: "first scan of a 250 MB image (Debian, Go, PyPI) that is in the store", advisories: true,
+			contenders: scanContenders(true, []string{"scan", "--max-age", "0", "--partial"}, []string{"--format", "json"})},
+		{name: "scan-warm", title: "scan of it when it is known", advisories: true,
+			contenders: scanContenders(false, []string{"scan", "--max-age", "0", "--partial"}, []string{"--format", "json"})},
+		{name: "sbom-cold", title: "first SBOM of it, CycloneDX", advisories: true,
+			contenders: scanContenders(true, []string{"sbom", "--format", "cyclonedx"}, []string{"--format", "cyclonedx-1-5", "--all-packages"})},
+		{name: "db-open", title: "open the advisory database, beside a start of the program", advisories: true, contenders: databaseContenders},
 	}
 }
 

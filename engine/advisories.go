@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,6 +26,8 @@ const (
 	// advisoriesName is the directory of the store that has the advisory database: the file advisoriesFile, and a lock for who makes a new one.
 	advisoriesName = "advisories"
 	advisoriesFile = "advisories.db"
+	// advisoriesBefore ends the name of what the database was before its last update.
+	advisoriesBefore = ".before"
 	// defaultAdvisories is the export of all ecosystems that OSV publishes.
 	defaultAdvisories = "https://storage.googleapis.com/osv-vulnerabilities/all.zip"
 	// AdvisoriesType is the type of an artifact that has an advisory database, and of the file in it.
@@ -86,15 +89,50 @@ func (e *Engine) UpdateAdvisories(ctx context.Context, o AdvisoryOptions, sink p
 			return nil, err
 		}
 	}
+	keep, err := keepBefore(name)
+	if err != nil {
+		return nil, err
+	}
 	if u.whole != "" {
 		err = u.install(name)
 	} else {
 		err = u.write(name)
 	}
-	if err != nil {
+	if err = errors.Join(err, keep(err == nil)); err != nil {
 		return nil, err
 	}
 	return e.Advisories(false)
+}
+
+// keepBefore gives the database that is there a second name, which keep makes the one of what was before, when the update has brought something else.
+func keepBefore(name string) (keep func(updated bool) error, err error) {
+	nothing := func(bool) error { return nil }
+	old, err := db.Open(name)
+	if err != nil {
+		return nothing, nil //nolint:nilerr // what cannot be read is not kept
+	}
+	was := old.Info().Digest
+	if err := old.Close(); err != nil {
+		return nil, err
+	}
+	aside := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+advisoriesBefore)
+	if err := os.Link(name, aside); err != nil {
+		return nothing, nil //nolint:nilerr // a file system without links
+	}
+	return func(updated bool) error {
+		if updated {
+			if now, err := db.Open(name); err == nil {
+				same := now.Info().Digest == was
+				if err := now.Close(); err != nil {
+					return err
+				}
+				if !same {
+					return os.Rename(aside, name+advisoriesBefore)
+				}
+			}
+		}
+		return os.Remove(aside)
+	}, nil
 }
 
 // updater is one update.

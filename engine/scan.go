@@ -14,11 +14,12 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/inventory"
+	"github.com/camada/camada/inventory/language"
 	"github.com/camada/camada/platform"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/unpack"
 	"github.com/camada/camada/vuln"
-	"github.com/camada/camada/vuln/db"
+	"github.com/opencontainers/go-digest"
 )
 
 // ErrNoAdvisories is the class of errors of a scan that cannot judge: there is no advisory database, or it is too old.
@@ -39,6 +40,8 @@ type ScanOptions struct {
 	VEX           []string
 	Ignore        string
 	IgnoreMayLack bool
+	// NewSinceUpdate leaves only what the advisory database did not know before its last update.
+	NewSinceUpdate bool
 }
 
 // ScanFinding is a vulnerability of a package.
@@ -65,6 +68,8 @@ type ScanFinding struct {
 	// Fixed is the oldest version that repairs it, of Source where the distribution counts so; Status is fixed, unfixed, affected, end-of-life, wont-fix or deferred.
 	Fixed  string `json:",omitempty"`
 	Status string
+	// Reachable is yes when a vulnerable function is linked into the program, no when none is, and unknown when that cannot be told.
+	Reachable vuln.Reach
 	// Advice is what to do about it, a command where there is one; it may be empty.
 	Advice string `json:",omitempty"`
 	// Unimportant is what the distribution says.
@@ -120,9 +125,11 @@ type ScanReport struct {
 	// Ignored are findings that were left out because someone decided so, Expired the decisions that would have left out others and do not any more.
 	Ignored []IgnoredFinding `json:",omitempty"`
 	Expired []string         `json:",omitempty"`
-	// NewSince is the image that the findings are new since, Known how many it has as well.
+	// NewSince is the image, or the state of the database, that the findings are new since, Known how many were there as well.
 	NewSince string `json:",omitempty"`
 	Known    int    `json:",omitempty"`
+	// NotReachable is how many findings OnlyReachable left out.
+	NotReachable int `json:",omitempty"`
 
 	inventory inventory.Inventory
 }
@@ -148,65 +155,16 @@ func (r *ScanReport) Complete() error {
 	return errdefs.New(ErrNoAdvisories, "%s was not looked at as a whole: %s", r.Image, strings.Join(lacks, "; "))
 }
 
-// openAdvisories opens the database, when it is there and young enough.
-func (e *Engine) openAdvisories(maxAge time.Duration) (*db.DB, error) {
-	d, err := db.Open(e.advisoriesPath())
-	if err != nil {
-		return nil, errdefs.With(ErrNoAdvisories, err)
-	}
-	created := d.Info().Created
-	switch age := time.Since(created); {
-	case maxAge > 0 && age > maxAge:
-		err = errdefs.New(ErrNoAdvisories, "the advisory database is of %s, older than %s; bring it up to date with \"camada db update\", or allow more with --max-age", created.Format(time.DateOnly), ageText(maxAge))
-	case maxAge > 0 && age < -24*time.Hour:
-		err = errdefs.New(ErrNoAdvisories, "the advisory database says that it is of %s, which is in the future; look at the clock, or make it anew with \"camada db update\"", created.Format(time.DateOnly))
-	default:
-		return d, nil
-	}
-	return nil, errors.Join(err, d.Close())
-}
-
-// ageText is a time in days where it is made of days.
-func ageText(d time.Duration) string {
-	const day = 24 * time.Hour
-	if d%day == 0 {
-		return fmt.Sprintf("%d days", d/day)
-	}
-	return d.String()
-}
-
 // Scan looks up the packages of an image, which lies where OpenAnatomy finds it, of the root file system in a directory (dir:PATH, or a path that is no OCI layout), or
 // of an SBOM (sbom:PATH, or a path of a JSON file). What is in it is remembered, so that it is not opened the next time.
 // Errors of class ErrNoAdvisories mean that nothing is known of the image.
 func (e *Engine) Scan(ctx context.Context, name string, o ScanOptions, sink progress.Sink) (*ScanReport, error) {
-	statements, err := o.decisions()
+	x, err := e.beginScan(o, sink)
 	if err != nil {
 		return nil, err
 	}
-	d, err := e.openAdvisories(o.MaxAge)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	r := &ScanReport{Image: name, Database: ScanDatabase{Created: d.Info().Created, Newest: d.Info().Newest, Digest: d.Info().Digest}}
-	s, err := e.scanned(ctx, r, o.Platform, progress.Or(sink))
-	if err != nil {
-		return nil, fmt.Errorf("read the packages of %s: %w", name, err)
-	}
-	inv, kernel := s.Inventory, 0
-	if !o.Kernel {
-		inv.Packages = slices.DeleteFunc(slices.Clone(inv.Packages), ofKernel)
-		kernel = len(s.Inventory.Packages) - len(inv.Packages)
-	}
-	res, err := vuln.Match(ctx, d, inv, vuln.Options{Now: time.Now()})
-	if err != nil {
-		return nil, fmt.Errorf("scan %s: %w", name, err)
-	}
-	r.Distribution, r.EndOfLife, r.Uncovered, r.Unread = s.Inventory.Distribution, res.EndOfLife, res.Uncovered, s.Inventory.Unread
-	r.Packages, r.Checked, r.Kernel = len(s.Inventory.Packages), res.Checked, kernel
-	r.inventory = s.Inventory
-	r.add(r.decide(res.Findings, statements, s), s)
-	return r, nil
+	defer x.close()
+	return x.scan(ctx, name)
 }
 
 // ofKernel reports whether a package was built from the kernel's source, such as its headers. A container runs on the host's kernel.
@@ -231,7 +189,7 @@ func findingRow(f *vuln.Finding, s *scanned) ScanFinding {
 	p := &f.Package
 	row := ScanFinding{ID: f.ID, Aliases: f.Aliases, Upstream: f.Upstream, Group: f.Group, Package: p.Name, Version: p.Version, Type: p.Type, Arch: p.Arch, Source: p.Source, SourceVersion: p.SourceVersion,
 		PURL: p.PURL, Path: "/" + p.Found, Ecosystem: f.Ecosystem, Severity: f.Severity, Score: f.Score, Vector: f.Vector, Fixed: f.Fixed, Status: f.Status, Unimportant: f.Unimportant,
-		Summary: f.Summary, URL: f.URL, Published: f.Published, Modified: f.Modified, EPSS: f.EPSS, Percentile: f.Percentile, Exploited: f.Exploited}
+		Summary: f.Summary, URL: f.URL, Published: f.Published, Modified: f.Modified, EPSS: f.EPSS, Percentile: f.Percentile, Exploited: f.Exploited, Reachable: f.Reachable}
 	if p.Found == "" {
 		row.Path = ""
 	}
@@ -275,7 +233,11 @@ type scanned struct {
 	// Layers has the layer of each package, from 0; Places what is known of the layers.
 	Layers []int
 	Places []ScanPlace
+	// Programs are the layers, by diffID, that have the programs of Go whose functions are kept.
+	Programs map[string]digest.Digest `json:",omitempty"`
 
+	// functions are those of programs that are in no layer.
+	functions map[string]*language.Functions
 	// snapshots are those of the layers, when they are unpacked.
 	snapshots []string
 	index     map[string]int
@@ -320,8 +282,8 @@ func (e *Engine) scanned(ctx context.Context, r *ScanReport, platformOf string, 
 
 // imagePackages returns what is in an image, and remembers it.
 func (e *Engine) imagePackages(ctx context.Context, at located, sink progress.Sink) (*scanned, error) {
-	store := e.scans()
-	if s := store.get(at.image.ID()); s != nil {
+	store, kept := e.scans(), e.packageLists()
+	if s := store.get(at.image.ID()); s != nil && s.hasFunctions(kept) {
 		return s, nil
 	}
 	s, err := e.unpacked(ctx, at)
@@ -332,7 +294,6 @@ func (e *Engine) imagePackages(ctx context.Context, at located, sink progress.Si
 	if err != nil {
 		return nil, err
 	}
-	kept := e.packageLists()
 	if s == nil {
 		s = &scanned{}
 		if s.Inventory, s.Layers, err = a.PlacedLists(ctx, at.provider, kept); err != nil {
@@ -342,6 +303,7 @@ func (e *Engine) imagePackages(ctx context.Context, at located, sink progress.Si
 	if s.Inventory, s.Layers, err = a.PlaceLanguages(ctx, at.provider, kept, e.trees(s.snapshots), s.Inventory, s.Layers); err != nil {
 		return nil, err
 	}
+	s.place(a, kept)
 	if s.Places, err = e.places(ctx, at.image); err != nil {
 		return nil, err
 	}

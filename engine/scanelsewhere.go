@@ -76,14 +76,16 @@ func scanTree(ctx context.Context, dir string) (*scanned, error) {
 	if err != nil {
 		return nil, err
 	}
-	pkgs, unread, err := language.ReadTree(ctx, root.FS())
+	s := &scanned{functions: map[string]*language.Functions{}}
+	pkgs, unread, err := language.ReadTreeWith(ctx, root.FS(), func(name string, f *language.Functions) { s.functions[name] = f })
 	if err != nil {
 		return nil, err
 	}
 	if err := inv.Join(pkgs, unread); err != nil {
 		return nil, err
 	}
-	return &scanned{Inventory: inv}, nil
+	s.Inventory = inv
+	return s, nil
 }
 
 // readSBOM reads the packages of an SBOM.

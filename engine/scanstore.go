@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,14 +15,14 @@ import (
 
 const (
 	// scanFormat changes whenever what is remembered, or how packages are found, does.
-	scanFormat = "2"
+	scanFormat = "3"
 	// maxScan is the size of what is remembered of an image, in bytes.
 	maxScan = 256 << 20
 	// renewed is how old the time of a file may be before a use renews it.
 	renewed = time.Hour
 )
 
-// scanStore remembers what is in images, by the digest of the config: one file of JSON each. It can go at any time.
+// scanStore remembers what is in images, by the digest of the config: one file each. It can go at any time.
 type scanStore struct{ dir string }
 
 func (e *Engine) scans() *scanStore { return &scanStore{filepath.Join(e.root, "cache", "scans")} }
@@ -32,7 +31,7 @@ func (s *scanStore) path(id digest.Digest) (string, error) {
 	if err := content.CheckDigest(id); err != nil {
 		return "", fmt.Errorf("image ID: %w", err)
 	}
-	return filepath.Join(s.dir, scanFormat+"-"+id.Algorithm().String()+"-"+id.Encoded()+".json"), nil
+	return filepath.Join(s.dir, scanFormat+"-"+id.Algorithm().String()+"-"+id.Encoded()), nil
 }
 
 // get is nil when nothing is remembered, or it is damaged.
@@ -50,7 +49,7 @@ func (s *scanStore) get(id digest.Digest) *scanned {
 		return nil
 	}
 	out := &scanned{}
-	if json.Unmarshal(data, out) != nil {
+	if out.UnmarshalBinary(data) != nil {
 		return nil
 	}
 	if now := time.Now(); now.Sub(info.ModTime()) > renewed {
@@ -59,13 +58,13 @@ func (s *scanStore) get(id digest.Digest) *scanned {
 	return out
 }
 
-// put writes aside, and does not sync: what was cut short is no JSON.
+// put writes aside, and does not sync: what was cut short has another checksum.
 func (s *scanStore) put(id digest.Digest, what *scanned) error {
 	name, err := s.path(id)
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(what)
+	data, err := what.MarshalBinary()
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,8 @@ type Finding struct {
 	EPSS       float64   `json:"epss,omitempty"`
 	Percentile float64   `json:"epssPercentile,omitempty"`
 	Exploited  time.Time `json:"exploited,omitzero"`
+	// Reachable tells whether the vulnerable code is in the program.
+	Reachable Reach `json:"reachable"`
 }
 
 // Uncovered is a kind of packages that the database has nothing of.
@@ -87,11 +89,14 @@ type Result struct {
 type Options struct {
 	// Now is what the end of a distribution's life is compared with.
 	Now time.Time
+	// Linked, when not nil, tells what is linked into the program that a package was found in; nil when that is not known.
+	Linked func(p *inventory.Package) Linked
 }
 
 // matcher is one run.
 type matcher struct {
 	db        Database
+	o         Options
 	res       *Result
 	ended     bool
 	covers    map[string]bool
@@ -101,7 +106,7 @@ type matcher struct {
 // Match looks all packages of an inventory up. An error of class ErrCorrupt is of a damaged database, ErrLimit of more findings than anyone reads.
 func Match(ctx context.Context, db Database, inv inventory.Inventory, o Options) (Result, error) {
 	res := Result{Findings: []Finding{}}
-	m := &matcher{db: db, res: &res, covers: map[string]bool{}, uncovered: map[Uncovered]int{}}
+	m := &matcher{db: db, o: o, res: &res, covers: map[string]bool{}, uncovered: map[Uncovered]int{}}
 	if end := EndOfLife(inv.Distribution); !end.IsZero() && o.Now.After(end) {
 		res.EndOfLife, m.ended = end, true
 	}
@@ -190,6 +195,13 @@ func (m *matcher) try(p inventory.Package, v string, e *Entry, compare version.C
 	f.Vector, f.Severity = rating.Vector, rating.Severity()
 	f.Score, _ = rating.Score()
 	f.Status = m.status(e, fixed)
+	var linked Linked
+	if m.o.Linked != nil && e.Ecosystem == "Go" {
+		linked = m.o.Linked(&f.Package)
+	}
+	if f.Reachable, err = e.reach(f.ID, linked); err != nil {
+		return err
+	}
 	for _, id := range slices.Concat([]string{a.ID}, a.Aliases, a.Upstream) {
 		s, err := m.db.Signals(id)
 		if err != nil {
@@ -224,8 +236,14 @@ func (m *matcher) status(e *Entry, fixed string) string {
 func (m *matcher) finish(first int) {
 	found := m.res.Findings[first:]
 	slices.SortStableFunc(found, func(a, b Finding) int { return strings.Compare(a.ID, b.ID) })
+	for i := len(found) - 1; i > 0; i-- { // the first of several stays
+		if found[i-1].ID == found[i].ID {
+			found[i-1].Reachable = found[i-1].Reachable.or(found[i].Reachable)
+		}
+	}
 	found = slices.CompactFunc(found, func(a, b Finding) bool { return a.ID == b.ID })
 	group(found)
+	agree(found)
 	slices.SortStableFunc(found, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(b.Score, a.Score))
 	})

@@ -45,6 +45,17 @@ type Affected struct {
 	Rating   Rating
 	// State is what the distribution says of the vulnerability beyond versions; it may be empty.
 	State State
+	// Imports are the packages of a module of Go, and the functions in them, that are vulnerable; empty when all may be.
+	Imports []Import
+}
+
+// Import is a package that is vulnerable, as Go's vulnerability database has it (go.dev/doc/security/vuln/database, "ecosystem_specific").
+type Import struct {
+	// Path is the package's, and Symbols the functions and methods ("Decoder.Decode") in it; without any it is the whole package.
+	Path    string
+	Symbols []string
+	// GOOS and GOARCH are where it is so; empty is everywhere.
+	GOOS, GOARCH []string
 }
 
 // Range is a list of events, in the order of versions once it is in a database.
@@ -98,6 +109,8 @@ type Entry struct {
 	Affected
 	// Advisory reads the rest, without Affected.
 	Advisory func() (Advisory, error)
+	// ReadImports reads the Imports; nil when they are there already.
+	ReadImports func() ([]Import, error)
 }
 
 // Database finds advisories.

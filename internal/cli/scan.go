@@ -23,30 +23,49 @@ type scanOptions struct {
 	how, platform, failOn, maxAge     string
 	exit                              int
 	partial, unfixed, kernel, noTrunc bool
+	all, reachable, sinceUpdate       bool
 }
 
 func (a *app) scanCommand() *cobra.Command {
 	var o scanOptions
 	cmd := &cobra.Command{
-		Use: "scan [OPTIONS] IMAGE | DIRECTORY | SBOM", Short: "Find packages with known vulnerabilities in an image",
+		Use: "scan [OPTIONS] IMAGE | DIRECTORY | SBOM | --all", Short: "Find packages with known vulnerabilities in an image",
 		Long: `Look up the packages of an image in the local advisory database ("camada db update" makes it), and show which are vulnerable, what repairs them, and
 which layer and line of the Dockerfile brought them.
 
 IMAGE is as for "camada layers". A path of a directory that is no OCI layout is a root file system (or dir:PATH), one of a JSON file an SBOM of SPDX's form or CycloneDX's (or
-sbom:PATH). What is in an image is remembered: the next scan opens only the database.
+sbom:PATH). What is in an image is remembered: the next scan opens only the database. With --all it is all images of the store that have a tag, one line each.
+
+Of programs of Go it also tells whether a vulnerable function is linked in at all; --reachable leaves out those findings of which that is certain that it is not.
 
 The exit code is 0 also when there are findings, unless --fail-on or --exit-code asks for another one. It is 4 when nothing can be said: there is no
 database, it is older than --max-age, or it has nothing on some of the packages (--partial accepts that).`,
 		Example: `  camada scan app
   camada scan --fail-on high --ignore-unfixed app
   camada scan --new-since app@{1} --fail-on any app
+  camada scan --reachable --fail-on high app
+  camada db update && camada scan --all --new-since-update
   camada scan --format sarif -o scan.sarif app
   camada scan ./rootfs
   camada scan app.cdx.json
   camada scan --format json app | jq '.Findings[].ID'
   camada scan --format '{{range .Findings}}{{.ID}} {{.Package}} {{.Fixed}}{{"\n"}}{{end}}' app.tar`,
-		Args: args(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.scan(cmd, args[0], o) },
+		Args: args(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case o.all && len(args) > 0:
+				return usage(cmd, "--all is for all images of the store: give no name, or leave it out")
+			case o.all && (o.newSince != "" || o.output != "" || scanreport.Known(o.how)):
+				return usage(cmd, "--all gives a table, json or a template, and goes without --new-since IMAGE")
+			case !o.all && len(args) == 0:
+				return usage(cmd, "want an image, a directory or an SBOM, or --all")
+			case o.newSince != "" && o.sinceUpdate:
+				return usage(cmd, "--new-since and --new-since-update are two questions: give one")
+			case o.all:
+				return a.scanAll(cmd, o)
+			}
+			return a.scan(cmd, args[0], o)
+		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.how, "format", "", "table, json, sarif, cyclonedx, spdx, openvex or a Go `template`")
@@ -54,6 +73,9 @@ database, it is older than --max-age, or it has nothing on some of the packages 
 	listFlag(f, &o.vex, "vex", "", "a VEX `document` (OpenVEX or CycloneDX) that says what does not matter; may be given again")
 	f.StringVar(&o.ignore, "ignore-file", ".camada-ignore", "`file` with lines such as: CVE-2026-1 until=2026-12-31 package=foo # why")
 	f.StringVar(&o.newSince, "new-since", "", "show only, and fail only for, what this other `image` has not")
+	f.BoolVar(&o.sinceUpdate, "new-since-update", false, "show only, and fail only for, what the database did not know before its last update")
+	f.BoolVar(&o.all, "all", false, "scan all images of the store")
+	f.BoolVar(&o.reachable, "reachable", false, "leave out what is in functions that are not linked into the program (Go)")
 	f.StringVar(&o.platform, "platform", "", "os/arch[/variant] of an image for several")
 	f.StringVar(&o.failOn, "fail-on", "", "end with exit code 1 when there is one of this `severity` or a worse one: low, medium, high, critical; any for each")
 	f.IntVar(&o.exit, "exit-code", 0, "end with this `code` instead when there are findings, or those that --fail-on means")
@@ -85,7 +107,7 @@ func (a *app) scan(cmd *cobra.Command, name string, o scanOptions) error {
 		if err != nil {
 			return err
 		}
-		opts := engine.ScanOptions{Platform: o.platform, MaxAge: maxAge, Kernel: o.kernel, VEX: o.vex, Ignore: o.ignore, IgnoreMayLack: !cmd.Flags().Changed("ignore-file")}
+		opts := o.engineOptions(cmd, maxAge)
 		r, err := e.Scan(cmd.Context(), name, opts, d)
 		if err == nil && o.newSince != "" {
 			var old *engine.ScanReport
@@ -99,9 +121,7 @@ func (a *app) scan(cmd *cobra.Command, name string, o scanOptions) error {
 			}
 			return err
 		}
-		if o.unfixed {
-			r.Filter(func(f *engine.ScanFinding) bool { return f.Fixed != "" })
-		}
+		o.filter(r)
 		for _, what := range r.Expired {
 			fmt.Fprintf(a.stderr, "camada: warning: this decision has expired: %s\n", what)
 		}
@@ -118,6 +138,20 @@ func (a *app) scan(cmd *cobra.Command, name string, o scanOptions) error {
 		}
 		return errors.Join(err, gate(r))
 	})
+}
+
+func (o *scanOptions) engineOptions(cmd *cobra.Command, maxAge time.Duration) engine.ScanOptions {
+	return engine.ScanOptions{Platform: o.platform, MaxAge: maxAge, Kernel: o.kernel, VEX: o.vex, Ignore: o.ignore, IgnoreMayLack: !cmd.Flags().Changed("ignore-file"), NewSinceUpdate: o.sinceUpdate}
+}
+
+// filter leaves out what is not asked for.
+func (o *scanOptions) filter(r *engine.ScanReport) {
+	if o.unfixed {
+		r.Filter(func(f *engine.ScanFinding) bool { return f.Fixed != "" })
+	}
+	if o.reachable {
+		r.OnlyReachable()
+	}
 }
 
 // gate returns what makes a report fail.
@@ -183,6 +217,7 @@ func parseAge(text string) (time.Duration, error) {
 type scanRow struct {
 	*engine.ScanFinding
 	ids, packages []string
+	reachable     vuln.Reach
 }
 
 // scanRows puts findings together that people see as one.
@@ -198,12 +233,17 @@ func scanRows(r *engine.ScanReport) []*scanRow {
 		}
 		row := byKey[k]
 		if row == nil {
-			row = &scanRow{ScanFinding: f}
+			row = &scanRow{ScanFinding: f, reachable: f.Reachable}
 			byKey[k] = row
 			rows = append(rows, row)
 		}
 		if !slices.Contains(row.ids, f.ID) {
 			row.ids = append(row.ids, f.ID)
+		}
+		if f.Reachable != row.reachable && row.reachable != vuln.ReachYes { // one that is, or may be, counts
+			if row.reachable = vuln.ReachUnknown; f.Reachable == vuln.ReachYes {
+				row.reachable = vuln.ReachYes
+			}
 		}
 		if !slices.Contains(row.packages, f.Package) {
 			row.packages = append(row.packages, f.Package)
@@ -215,7 +255,8 @@ func scanRows(r *engine.ScanReport) []*scanRow {
 func (a *app) showScan(r *engine.ScanReport, o scanOptions) error {
 	rows := scanRows(r)
 	if len(rows) > 0 {
-		if err := scanTable(o.noTrunc).Write(a.stdout, "", rows); err != nil {
+		linked := slices.ContainsFunc(rows, func(r *scanRow) bool { return r.reachable != vuln.ReachUnknown })
+		if err := scanTable(o.noTrunc, linked).Write(a.stdout, "", rows); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.stdout)
@@ -232,6 +273,9 @@ func (a *app) showScan(r *engine.ScanReport, o scanOptions) error {
 	w.printf("; advisories of %s\n", r.Database.Created.Format(time.DateOnly))
 	if base, own, none := r.Repairs(); base+own > 0 {
 		w.printf("repaired by a newer base image: %d, by updates of packages: %d, by nothing yet: %d\n", base, own, none)
+	}
+	if r.NotReachable > 0 {
+		w.printf("%s left out: no function that is vulnerable is in the program\n", plural(r.NotReachable, "finding"))
 	}
 	if r.NewSince != "" {
 		w.printf("%d others are in %s as well\n", r.Known, r.NewSince)
@@ -281,8 +325,9 @@ func severityCounts(counts map[string]int) string {
 	}
 }
 
-func scanTable(noTrunc bool) format.Table[*scanRow] {
-	return format.Table[*scanRow]{Columns: []format.Column[*scanRow]{
+// scanTable has a column for what is reachable only where something is known of it.
+func scanTable(noTrunc, linked bool) format.Table[*scanRow] {
+	t := format.Table[*scanRow]{Columns: []format.Column[*scanRow]{
 		{Header: "PACKAGE", Value: func(r *scanRow) string {
 			if len(r.packages) > 1 {
 				return fmt.Sprintf("%s (%d packages)", r.Source, len(r.packages))
@@ -316,4 +361,13 @@ func scanTable(noTrunc bool) format.Table[*scanRow] {
 			return shorten(joined(r.Instruction), 50, noTrunc)
 		}},
 	}}
+	if linked {
+		t.Columns = slices.Insert(t.Columns, 5, format.Column[*scanRow]{Header: "REACHABLE", Value: func(r *scanRow) string {
+			if r.reachable == vuln.ReachUnknown {
+				return ""
+			}
+			return string(r.reachable)
+		}})
+	}
+	return t
 }

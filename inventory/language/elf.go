@@ -22,7 +22,9 @@ type segment struct{ offset, address, size uint64 }
 
 type section struct {
 	name string
-	data []byte
+	// offset is where data begins in the file.
+	offset uint64
+	data   []byte
 }
 
 // maxSections bounds what a file may say it has.
@@ -61,7 +63,7 @@ func openProgram(data []byte) (*program, error) {
 			content = content[:size]
 		}
 		at = append(at, p.order.Uint32(h))
-		p.sections = append(p.sections, section{data: content})
+		p.sections = append(p.sections, section{offset: p.word(h, 16, 24), data: content})
 	}
 	if names < len(p.sections) {
 		table := p.sections[names].data

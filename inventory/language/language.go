@@ -38,6 +38,9 @@ type found struct {
 	name string
 	out  []inventory.Package
 	seen map[string]bool
+	// functions are those of a program of Go, which are looked for only when they are wanted.
+	functions *Functions
+	want      bool
 }
 
 // add keeps a package, once. One without a version is none: nothing can be said of it.
@@ -110,7 +113,15 @@ func isProgram(data []byte) bool { return bytes.HasPrefix(data, []byte("\x7fELF"
 // Parse reads the packages that a file tells of, each once. A file that breaks its format is ErrInvalid, one that is too large, or has too many,
 // ErrLimit.
 func Parse(name string, data []byte) ([]inventory.Package, error) {
-	f := &found{name: name, seen: map[string]bool{}}
+	f, err := parse(name, data, false)
+	if err != nil {
+		return nil, err
+	}
+	return f.out, nil
+}
+
+func parse(name string, data []byte, functions bool) (*found, error) {
+	f := &found{name: name, seen: map[string]bool{}, want: functions}
 	x := formatOf(name)
 	if x == nil {
 		x = &format{limit: MaxFile, read: readProgram}
@@ -124,7 +135,7 @@ func Parse(name string, data []byte) ([]inventory.Package, error) {
 		}
 		return nil, err
 	}
-	return f.out, nil
+	return f, nil
 }
 
 // within reports whether a directory of this name is on the path.

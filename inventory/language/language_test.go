@@ -329,13 +329,13 @@ func TestHostile(t *testing.T) {
 			t.Errorf("%s: %v", tc.name, err)
 		}
 	}
-	if _, err := ParseFrom("yarn.lock", strings.NewReader(""), maxText+1); !errdefs.IsLimit(err) {
+	if _, err := ParseFrom("yarn.lock", strings.NewReader(""), maxText+1, false); !errdefs.IsLimit(err) {
 		t.Errorf("a large lock: %v", err)
 	}
-	if _, err := ParseFrom("bin/x", strings.NewReader("\x7fELF"), MaxFile+1); !errdefs.IsLimit(err) {
+	if _, err := ParseFrom("bin/x", strings.NewReader("\x7fELF"), MaxFile+1, false); !errdefs.IsLimit(err) {
 		t.Errorf("a large program: %v", err)
 	}
-	if pkgs, err := ParseFrom("bin/x", strings.NewReader("#!/bin/sh"), MaxFile+1); err != nil || pkgs != nil {
+	if file, err := ParseFrom("bin/x", strings.NewReader("#!/bin/sh"), MaxFile+1, false); err != nil || file.Packages != nil {
 		t.Errorf("a large script: %v", err)
 	}
 }

@@ -69,6 +69,9 @@ func readGo(f *found, p *program) error {
 			return err
 		}
 	}
+	if f.want {
+		f.functions = functionsOf(p, info)
+	}
 	for _, d := range info.Deps {
 		if d.Replace != nil && d.Replace.Version != "" {
 			d = d.Replace

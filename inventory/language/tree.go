@@ -14,9 +14,21 @@ import (
 // maxTree is how many files and directories of a tree are looked at.
 const maxTree = 8_000_000
 
+// File is what a file tells.
+type File struct {
+	Packages []inventory.Package
+	// Functions are those of a program of Go; nil of any other file, and when they cannot be read.
+	Functions *Functions
+}
+
 // ReadTree reads all files of a tree that tell of packages, and follows no links. Files that could not be read, or were too large, are in unread. The packages are in the order
 // of their files.
 func ReadTree(ctx context.Context, root fs.FS) (pkgs []inventory.Package, unread []string, err error) {
+	return ReadTreeWith(ctx, root, nil)
+}
+
+// ReadTreeWith is ReadTree that also hands on the functions of programs of Go, by their paths, when linked is not nil.
+func ReadTreeWith(ctx context.Context, root fs.FS, linked func(name string, f *Functions)) (pkgs []inventory.Package, unread []string, err error) {
 	n := 0
 	err = fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 		if n++; n > maxTree {
@@ -45,12 +57,15 @@ func ReadTree(ctx context.Context, root fs.FS) (pkgs []inventory.Package, unread
 		if !Wanted(name, info.Mode(), info.Size()) {
 			return nil
 		}
-		more, err := readFile(root, name, info.Size())
+		file, err := readFile(root, name, info.Size(), linked != nil)
 		if err != nil {
 			unread = append(unread, name)
 			return nil //nolint:nilerr // it is told by its name
 		}
-		if pkgs = append(pkgs, more...); len(pkgs) > inventory.MaxPackages {
+		if file.Functions != nil {
+			linked(name, file.Functions)
+		}
+		if pkgs = append(pkgs, file.Packages...); len(pkgs) > inventory.MaxPackages {
 			return errdefs.Limit("more than %d packages", inventory.MaxPackages)
 		}
 		return nil
@@ -58,38 +73,42 @@ func ReadTree(ctx context.Context, root fs.FS) (pkgs []inventory.Package, unread
 	return pkgs, unread, err
 }
 
-func readFile(root fs.FS, name string, size int64) ([]inventory.Package, error) {
+func readFile(root fs.FS, name string, size int64, functions bool) (File, error) {
 	f, err := root.Open(name)
 	if err != nil {
-		return nil, err
+		return File{}, err
 	}
 	defer f.Close()
-	return ParseFrom(name, f, size)
+	return ParseFrom(name, f, size, functions)
 }
 
-// ParseFrom is Parse of a file of about size bytes that r has. Of one that is neither named so nor a program, only the first bytes are read.
-func ParseFrom(name string, r io.Reader, size int64) ([]inventory.Package, error) {
+// ParseFrom is Parse of a file of about size bytes that r has, with its functions when they are wanted. Of one that is neither named so nor a program, only the first bytes are read.
+func ParseFrom(name string, r io.Reader, size int64, functions bool) (File, error) {
 	limit := int64(MaxFile)
 	x := formatOf(name)
 	if x != nil {
 		limit = x.limit
 	}
 	if size > limit && x != nil {
-		return nil, errdefs.Limit("%s is larger than %d bytes", name, limit)
+		return File{}, errdefs.Limit("%s is larger than %d bytes", name, limit)
 	}
 	var buf bytes.Buffer
 	if _, err := io.CopyN(&buf, r, 4); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+		return File{}, err
 	}
 	if x == nil && !isProgram(buf.Bytes()) {
-		return nil, nil
+		return File{}, nil
 	}
 	if size > limit {
-		return nil, errdefs.Limit("%s is larger than %d bytes", name, limit)
+		return File{}, errdefs.Limit("%s is larger than %d bytes", name, limit)
 	}
 	buf.Grow(int(max(size, 0)) + bytes.MinRead)
 	if _, err := io.CopyN(&buf, r, limit); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+		return File{}, err
 	}
-	return Parse(name, buf.Bytes())
+	f, err := parse(name, buf.Bytes(), functions)
+	if err != nil {
+		return File{}, err
+	}
+	return File{Packages: f.out, Functions: f.functions}, nil
 }

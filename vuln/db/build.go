@@ -1,7 +1,6 @@
 package db
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
@@ -126,6 +125,15 @@ func (b *Builder) check(a *vuln.Advisory) error {
 		x.Rating.Tenths = min(x.Rating.Tenths, maxTenths)
 		all = append(all, &x.Ecosystem, &x.Name, &x.Rating.Vector)
 		refs(x.Versions)
+		for j := range x.Imports {
+			all = append(all, &x.Imports[j].Path)
+			refs(x.Imports[j].Symbols)
+			refs(x.Imports[j].GOOS)
+			refs(x.Imports[j].GOARCH)
+			if len(x.Imports[j].Symbols) > maxList || len(x.Imports) > maxList {
+				return errdefs.Limit("the advisory %s names more than %d functions", a.ID, maxList)
+			}
+		}
 		compare, known := version.For(x.Ecosystem)
 		for _, r := range x.Ranges {
 			if known {
@@ -166,13 +174,17 @@ func (b *Builder) word(s *string) error {
 
 // Write writes the database to a file: aside, synced, and renamed. A file of that name that is open stays as it is for who has it.
 func (b *Builder) Write(name string, m Meta) error {
-	doc, err := b.encode(m)
+	parts, err := b.encode(m)
 	if err != nil {
 		return err
 	}
 	return Install(name, func(f *os.File) error {
-		_, err := f.Write(doc)
-		return err
+		for _, part := range parts {
+			if _, err := f.Write(part); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -258,8 +270,8 @@ type pair struct {
 	advisory uint32
 }
 
-// encode makes the file.
-func (b *Builder) encode(m Meta) ([]byte, error) {
+// encode makes the file, in parts.
+func (b *Builder) encode(m Meta) ([][]byte, error) {
 	e := &encoder{refs: map[string]uint32{}}
 	e.text("")
 	var pairs []pair
@@ -321,29 +333,32 @@ func (e *encoder) rows(section int) uint32 {
 	return e.offset(len(e.section[section]) / rowSize(section))
 }
 
-// file puts the sections together, each at a multiple of eight.
-func (e *encoder) file(created, newest time.Time, advisories uint32) []byte {
+// file puts the sections together, each at a multiple of eight: the header, and what follows it.
+func (e *encoder) file(created, newest time.Time, advisories uint32) [][]byte {
 	le := binary.LittleEndian
 	head := make([]byte, headerSize)
-	var body bytes.Buffer
+	parts, size, body := [][]byte{head}, headerSize, sha256.New()
+	add := func(part []byte) {
+		parts, size = append(parts, part), size+len(part)
+		body.Write(part)
+	}
 	for i, s := range e.section {
-		body.Write(make([]byte, -body.Len()&7))
-		le.PutUint64(head[atTable+16*i:], uint64(headerSize+body.Len()))
+		add(make([]byte, -size&7))
+		le.PutUint64(head[atTable+16*i:], uint64(size))
 		le.PutUint64(head[atTable+16*i+8:], uint64(len(s)))
-		body.Write(s)
+		add(s)
 	}
 	copy(head, Magic)
 	le.PutUint32(head[atVersion:], format)
 	le.PutUint32(head[atSections:], sectionCount)
-	le.PutUint64(head[atSize:], uint64(headerSize+body.Len()))
+	le.PutUint64(head[atSize:], uint64(size))
 	le.PutUint64(head[atCreated:], uint64(created.Unix()))
 	if !newest.IsZero() {
 		le.PutUint64(head[atNewest:], uint64(newest.Unix()))
 	}
 	le.PutUint32(head[atAdvisories:], advisories)
-	sum := sha256.Sum256(body.Bytes())
-	copy(head[atBodySum:], sum[:])
-	sum = sha256.Sum256(head[:atHeaderSum])
+	copy(head[atBodySum:], body.Sum(nil))
+	sum := sha256.Sum256(head[:atHeaderSum])
 	copy(head[atHeaderSum:], sum[:])
-	return append(head, body.Bytes()...)
+	return parts
 }

@@ -299,6 +299,10 @@ func (d *DB) Find(ecosystem, key string, fn func(*vuln.Entry) error) (err error)
 		}
 		at := d.field(entries, i, 1)
 		e.Advisory = func() (vuln.Advisory, error) { return d.advisory(at) }
+		e.ReadImports = func() ([]vuln.Import, error) {
+			rest := *r
+			return rest.imports(), rest.err
+		}
 		if err := fn(&e); err != nil {
 			return err
 		}

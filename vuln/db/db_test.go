@@ -31,6 +31,8 @@ func sample() []vuln.Advisory {
 			Ranges: []vuln.Range{{{Version: "0"}}}}}},
 		{ID: "GONE", Withdrawn: created, Affected: []vuln.Affected{fixedAt("npm", "django", "3.0.0")}},
 		{ID: "DSA-3", Affected: []vuln.Affected{fixedAt("Debian:12", "glibc", "2.36-9+deb12u1")}},
+		{ID: "GO-4", Affected: []vuln.Affected{{Ecosystem: "Go", Name: "a.org/m", Versions: []string{"1.0.0"}, Imports: []vuln.Import{{Path: "a.org/m/p", Symbols: []string{"F", "T.M"}},
+			{Path: "a.org/m/q", GOOS: []string{"linux"}, GOARCH: []string{"amd64", "arm64"}}}}}},
 	}
 }
 
@@ -83,13 +85,13 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := d.Info()
-	if i.Advisories != 3 || i.Packages != 4 || i.Ecosystems != 4 || i.Signals != 2 || !i.Created.Equal(created) || !i.Newest.Equal(created.AddDate(0, 0, -1)) {
+	if i.Advisories != 4 || i.Packages != 5 || i.Ecosystems != 5 || i.Signals != 2 || !i.Created.Equal(created) || !i.Newest.Equal(created.AddDate(0, 0, -1)) {
 		t.Errorf("info is %+v", i)
 	}
 	if s, err := d.Sources(); err != nil || len(s) != 1 || s[0].Name != "here" {
 		t.Errorf("sources are %v, %v", s, err)
 	}
-	if e, err := d.Ecosystems(); err != nil || len(e) != 4 || e[1] != (db.Ecosystem{Name: "Debian:12", Packages: 1, Entries: 2}) {
+	if e, err := d.Ecosystems(); err != nil || len(e) != 5 || e[1] != (db.Ecosystem{Name: "Debian:12", Packages: 1, Entries: 2}) {
 		t.Errorf("ecosystems are %v, %v", e, err)
 	}
 	for _, c := range []struct{ eco, name, want string }{
@@ -103,7 +105,18 @@ func TestRoundTrip(t *testing.T) {
 	if !d.Covers("npm") || d.Covers("np") || d.Covers("npn") {
 		t.Error("it covers the wrong ecosystems")
 	}
-	err := d.Find("PyPI", "django-rest", func(e *vuln.Entry) error {
+	err := d.Find("Go", "a.org/m", func(e *vuln.Entry) error {
+		for range 2 {
+			if got, err := e.ReadImports(); err != nil || !reflect.DeepEqual(got, sample()[4].Affected[0].Imports) {
+				t.Errorf("imports are %+v, %v", got, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	err = d.Find("PyPI", "django-rest", func(e *vuln.Entry) error {
 		a, err := e.Advisory()
 		want := sample()[0]
 		wantEntry := want.Affected[0]
@@ -137,8 +150,8 @@ func TestSameBytes(t *testing.T) {
 	dir := t.TempDir()
 	s := sample()
 	write(t, filepath.Join(dir, "a"), s...)
-	write(t, filepath.Join(dir, "b"), sample()[3], sample()[1], sample()[0], sample()[2], sample()[1])
-	write(t, filepath.Join(dir, "b"), sample()[3], sample()[1], sample()[0], sample()[2], sample()[1])
+	write(t, filepath.Join(dir, "b"), sample()[3], sample()[1], sample()[4], sample()[0], sample()[2], sample()[1])
+	write(t, filepath.Join(dir, "b"), sample()[3], sample()[1], sample()[4], sample()[0], sample()[2], sample()[1])
 	a, err1 := os.ReadFile(filepath.Join(dir, "a"))
 	b, err2 := os.ReadFile(filepath.Join(dir, "b"))
 	if err1 != nil || err2 != nil || !bytes.Equal(a, b) {

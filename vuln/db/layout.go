@@ -24,7 +24,7 @@ import (
 const (
 	// Magic is what a database begins with.
 	Magic      = "CAMADAVD"
-	format     = 1
+	format     = 2
 	headerSize = 256
 	maxText    = 64 << 10
 	maxList    = 1 << 20
@@ -119,6 +119,13 @@ func (w *writer) affected(a *vuln.Affected) {
 		}
 	}
 	w.strings(a.Versions)
+	w.number(uint64(len(a.Imports)))
+	for _, x := range a.Imports {
+		w.string(x.Path)
+		w.strings(x.Symbols)
+		w.strings(x.GOOS)
+		w.strings(x.GOARCH)
+	}
 }
 
 // reader reads them. The first error stays, and all that follows is zero.
@@ -187,6 +194,7 @@ func (r *reader) advisory() vuln.Advisory {
 	return vuln.Advisory{ID: r.string(), Aliases: r.strings(), Upstream: r.strings(), Summary: r.string(), Rating: r.rating(), Published: r.time(), Modified: r.time(), URL: r.string()}
 }
 
+// affected leaves the imports to be read, which few ask for.
 func (r *reader) affected(a *vuln.Affected) {
 	a.State = vuln.State(r.number(uint64(vuln.Unsupported)))
 	a.Rating = r.rating()
@@ -203,6 +211,18 @@ func (r *reader) affected(a *vuln.Affected) {
 		a.Ranges = append(a.Ranges, events)
 	}
 	a.Versions = r.strings()
+}
+
+func (r *reader) imports() []vuln.Import {
+	n := r.length()
+	var list []vuln.Import
+	for range n {
+		list = append(list, vuln.Import{Path: r.string(), Symbols: r.strings(), GOOS: r.strings(), GOARCH: r.strings()})
+		if r.err != nil {
+			return nil
+		}
+	}
+	return list
 }
 
 func (d *DB) corrupt(what string) error {

@@ -233,3 +233,20 @@ func TestRating(t *testing.T) {
 		}
 	}
 }
+
+// TestImports: which packages and functions are vulnerable is known of modules of Go, and of nothing else.
+func TestImports(t *testing.T) {
+	const form = `{"id": "GO-1", "affected": [{"package": {"ecosystem": %q, "name": "a.org/m"}, "versions": ["1.0.0"], "ecosystem_specific": {"imports": %s}}]}`
+	const list = `[{"path": "a.org/m/p", "goos": ["linux"], "goarch": ["amd64"], "symbols": ["F", "T.M"]}, {"path": "a.org/m/q"}]`
+	for _, c := range []struct{ ecosystem, imports, want string }{
+		{"Go", list, "[{a.org/m/p [F T.M] [linux] [amd64]} {a.org/m/q [] [] []}]"}, {"npm", list, "[]"}, {"Go", `[{"path": 1}]`, "[]"}, {"Go", `{}`, "[]"}, {"Go", `null`, "[]"},
+	} {
+		a, err := feed.ParseOSV(fmt.Appendf(nil, form, c.ecosystem, c.imports))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(a.Affected[0].Imports); got != c.want {
+			t.Errorf("%s %s: got %s, want %s", c.ecosystem, c.imports, got, c.want)
+		}
+	}
+}

@@ -57,7 +57,10 @@ type affected struct {
 }
 
 // specific are fields of which only a few databases have any, and which may be of any type elsewhere.
-type specific struct{ severity, urgency, url string }
+type specific struct {
+	severity, urgency, url string
+	imports                []vuln.Import
+}
 
 // UnmarshalJSON implements json.Unmarshaler; what is of another type is left out.
 func (s *specific) UnmarshalJSON(data []byte) error {
@@ -68,6 +71,9 @@ func (s *specific) UnmarshalJSON(data []byte) error {
 		return out
 	}
 	s.severity, s.urgency, s.url = text("severity"), text("urgency"), text("url")
+	if list, ok := fields["imports"]; ok && json.Unmarshal(list, &s.imports) != nil {
+		s.imports = nil
+	}
 	return nil
 }
 
@@ -124,6 +130,9 @@ func (x *affected) read() (a vuln.Affected, ok bool) {
 		return a, false
 	}
 	a = vuln.Affected{Ecosystem: x.Package.Ecosystem, Name: x.Package.Name, Versions: x.Versions, Rating: rating(x.Severity, x.word()), State: state(x.Ecosystem.urgency)}
+	if a.Ecosystem == "Go" {
+		a.Imports = x.Ecosystem.imports
+	}
 	for _, r := range x.Ranges {
 		if r.Type != "ECOSYSTEM" && r.Type != "SEMVER" {
 			continue

@@ -50,6 +50,7 @@ type (
 		Fingerprints map[string]string `json:"partialFingerprints,omitempty"`
 		Suppressions []Suppression     `json:"suppressions,omitempty"`
 		Fixes        []Fix             `json:"fixes,omitempty"`
+		Properties   map[string]any    `json:"properties,omitempty"`
 	}
 	Suppression struct {
 		Kind          string `json:"kind"`

@@ -50,6 +50,7 @@ type (
 		Updated        string         `json:"updated,omitempty"`
 		Analysis       *cdxAnalysis   `json:"analysis,omitempty"`
 		Affects        []cdxAffects   `json:"affects"`
+		Properties     []cdxProperty  `json:"properties,omitempty"`
 	}
 	cdxSource struct {
 		URL string `json:"url"`
@@ -94,7 +95,7 @@ func cycloneDX(r *engine.ScanReport, o Options) *cdxDocument {
 	}
 	at := map[string]int{}
 	add := func(f *engine.ScanFinding, a *cdxAnalysis) {
-		key := f.ID + "\x00" + f.Fixed
+		key := f.ID + "\x00" + f.Fixed + "\x00" + string(f.Reachable)
 		if a != nil {
 			key += "\x00" + a.State + "\x00" + a.Detail
 		}
@@ -104,6 +105,9 @@ func cycloneDX(r *engine.ScanReport, o Options) *cdxDocument {
 			at[key] = i
 			v := vulnerability(f)
 			v.Analysis = a
+			if f.Reachable == vuln.ReachYes || f.Reachable == vuln.ReachNo {
+				v.Properties = []cdxProperty{{"camada:reachable", string(f.Reachable)}}
+			}
 			d.Vulnerabilities = append(d.Vulnerabilities, v)
 		}
 		for _, x := range d.Vulnerabilities[i].Affects {

@@ -72,6 +72,16 @@ func result(r *engine.ScanReport, f *engine.ScanFinding) sarif.Result {
 	if f.Line > 0 {
 		at.Physical = sarif.Physical{Artifact: sarif.Artifact{URI: f.Dockerfile}, Region: &sarif.Region{StartLine: f.Line}}
 	}
+	var properties map[string]any
+	if f.Reachable != "" {
+		properties = map[string]any{"reachable": f.Reachable}
+	}
+	switch f.Reachable {
+	case vuln.ReachYes:
+		text += "; a function that is vulnerable is in the program"
+	case vuln.ReachNo:
+		text += "; no function that is vulnerable is in the program"
+	}
 	return sarif.Result{RuleID: f.ID, Level: level(f.Severity), Message: sarif.Text{Text: text}, Locations: []sarif.Location{at},
-		Fingerprints: map[string]string{"camada/v1": short(f.ID, f.Type, f.Package, f.Arch)}}
+		Fingerprints: map[string]string{"camada/v1": short(f.ID, f.Type, f.Package, f.Arch)}, Properties: properties}
 }
