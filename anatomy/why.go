@@ -70,11 +70,9 @@ func (a *Image) Find(name string) (Found, error) {
 // Glob returns the nodes whose paths match a pattern of path.Match, in which a component ** stands for
 // any number of components, sorted by path. Those that are gone are left out, links are not followed.
 func (a *Image) Glob(pattern string) ([]*Node, error) {
-	parts := strings.Split(strings.Trim(path.Clean("/"+pattern), "/"), "/")
-	for _, p := range parts {
-		if _, err := path.Match(p, ""); err != nil {
-			return nil, errdefs.Invalid("%q is not a pattern: %w", pattern, err)
-		}
+	parts, err := patternParts(pattern)
+	if err != nil {
+		return nil, err
 	}
 	var out []*Node
 	var comps []string
@@ -94,6 +92,23 @@ func (a *Image) Glob(pattern string) ([]*Node, error) {
 	}
 	visit(a.root)
 	return out, nil
+}
+
+// Pattern returns what tells whether a clean relative path matches a pattern as Glob has it.
+func Pattern(pattern string) (func(name string) bool, error) {
+	parts, err := patternParts(pattern)
+	return func(name string) bool { return matchParts(parts, strings.Split(name, "/")) }, err
+}
+
+// patternParts are the components of a pattern.
+func patternParts(pattern string) ([]string, error) {
+	parts := strings.Split(strings.Trim(path.Clean("/"+pattern), "/"), "/")
+	for _, p := range parts {
+		if _, err := path.Match(p, ""); err != nil {
+			return nil, errdefs.Invalid("%q is not a pattern: %w", pattern, err)
+		}
+	}
+	return parts, nil
 }
 
 // matchParts matches components; what follows a ** is tried at the next place when it does not fit.

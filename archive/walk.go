@@ -65,6 +65,8 @@ func (w *Writer) AddNode(e Entry, n *Node) error {
 type WalkOptions struct {
 	// NoXattrs leaves extended attributes unread.
 	NoXattrs bool
+	// RecordedOwner is as in DiffOptions.
+	RecordedOwner bool
 	// Shared says that others may change the tree meanwhile: that something was a regular file when it was looked at does not
 	// mean that it still is when it is opened, and a device does something when it is opened. It costs two calls a file.
 	Shared bool
@@ -125,6 +127,9 @@ func (w *walker) visit(ctx context.Context, n *Node, depth int) error {
 	if err := n.look(&w.x, w.opts.NoXattrs, w.opts.Shared); err != nil {
 		n.close()
 		return err
+	}
+	if uid, gid, ok := parseOwner(w.x.owner); ok && w.opts.RecordedOwner {
+		n.Entry.UID, n.Entry.GID = uid, gid
 	}
 	err = w.fn(n)
 	if n.Entry.Type != TypeDir {

@@ -49,6 +49,9 @@ type Config struct {
 	// Mounted is called with the pid of the container's first process when its namespaces and mounts are there but its
 	// root file system is not "/" yet: in its mount namespace that is Spec.Root.Path. An error ends the container.
 	Mounted func(ctx context.Context, pid int) error
+	// Agent is given the descriptor of the notifications of the spec's seccomp profile (seccomp_unotify(2)) instead of the profile's
+	// listenerPath, before the process goes on, and owns it. An error ends the container. See package trace.
+	Agent func(ctx context.Context, listener *os.File) error
 	// InOrder shows the mounts in the order of the spec in the container's /proc/self/mountinfo, which goes by the time when
 	// they were made. It costs one more call for each.
 	InOrder bool

@@ -31,6 +31,8 @@ type ExecConfig struct {
 	// Bundle and Annotations are those of the container, for the agent of a profile with notifications.
 	Bundle      string
 	Annotations map[string]string
+	// Agent is as in Config.
+	Agent func(ctx context.Context, listener *os.File) error
 	// Path is the program's file when it is not Process.Args[0].
 	Path string
 	// ID and CgroupsPath are those of the container; they name the cgroups to join.
@@ -258,7 +260,7 @@ func (e *executor) enterRoot() error {
 // listen prepares what the agent of the profile is told.
 func (e *executor) listen(c *confinement) error {
 	var err error
-	if e.notice, err = noticeOf(e.cfg.Seccomp, e.cfg.ID, e.cfg.Bundle, specs.StateRunning, e.cfg.Annotations); err != nil {
+	if e.notice, err = noticeOf(e.cfg.Agent, e.cfg.Seccomp, e.cfg.ID, e.cfg.Bundle, specs.StateRunning, e.cfg.Annotations); err != nil {
 		return err
 	}
 	read, write, err := goPipe()

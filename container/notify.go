@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 
 	"github.com/camada/camada/container/internal/program"
 	"github.com/camada/camada/errdefs"
@@ -20,10 +21,18 @@ import (
 type notice struct {
 	path string
 	text specs.ContainerProcessState
+	// agent takes the descriptor in place of the program at path.
+	agent agent
 }
 
+// agent is Config.Agent.
+type agent = func(ctx context.Context, listener *os.File) error
+
 // noticeOf gives what the agent of a profile is told; the pids are filled in later.
-func noticeOf(profile *specs.LinuxSeccomp, id, bundle string, status specs.ContainerState, annotations map[string]string) (*notice, error) {
+func noticeOf(own agent, profile *specs.LinuxSeccomp, id, bundle string, status specs.ContainerState, annotations map[string]string) (*notice, error) {
+	if own != nil {
+		return &notice{agent: own, path: "of the caller"}, nil
+	}
 	if profile.ListenerPath == "" {
 		return nil, errdefs.Invalid("seccomp profile: the action SCMP_ACT_NOTIFY needs a listenerPath")
 	}
@@ -49,23 +58,36 @@ func (c *confinement) loadFilter() {
 // handOver takes the descriptor fd of process pid and sends it to the agent.
 func (n *notice) handOver(ctx context.Context, pid, first, fd int) error {
 	n.text.Pid, n.text.State.Pid = pid, first
-	if err := n.send(ctx, fd); err != nil {
+	mine, err := takeListener(pid, fd)
+	if err != nil {
+		return fmt.Errorf("seccomp agent %s: %w", n.path, err)
+	}
+	if n.agent != nil {
+		return n.agent(ctx, mine)
+	}
+	err = n.send(ctx, int(mine.Fd()))
+	mine.Close()
+	if err != nil {
 		return fmt.Errorf("seccomp agent %s: %w", n.path, err)
 	}
 	return nil
 }
 
-func (n *notice) send(ctx context.Context, fd int) error {
-	process, err := unix.PidfdOpen(n.text.Pid, 0)
+// takeListener copies the descriptor fd of process pid.
+func takeListener(pid, fd int) (*os.File, error) {
+	process, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return fmt.Errorf("open process %d: %w", n.text.Pid, err)
+		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
 	defer unix.Close(process)
 	mine, err := unix.PidfdGetfd(process, fd, 0)
 	if err != nil {
-		return fmt.Errorf("take the notifications of process %d: %w", n.text.Pid, err)
+		return nil, fmt.Errorf("take the notifications of process %d: %w", pid, err)
 	}
-	defer unix.Close(mine)
+	return os.NewFile(uintptr(mine), "seccomp notifications"), nil
+}
+
+func (n *notice) send(ctx context.Context, mine int) error {
 	text, err := json.Marshal(n.text)
 	if err != nil {
 		return fmt.Errorf("describe the container: %w", err)

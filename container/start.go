@@ -370,7 +370,7 @@ func (s *starter) finish() error {
 	c.filter, c.filterFlags = f.Instructions, f.Flags
 	if f.Notify {
 		var err error
-		if s.notice, err = noticeOf(s.spec.Linux.Seccomp, s.cfg.ID, s.cfg.Bundle, specs.StateCreating, s.spec.Annotations); err != nil {
+		if s.notice, err = noticeOf(s.cfg.Agent, s.spec.Linux.Seccomp, s.cfg.ID, s.cfg.Bundle, specs.StateCreating, s.spec.Annotations); err != nil {
 			return err
 		}
 		c.listen = s.wait

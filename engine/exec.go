@@ -73,6 +73,14 @@ func (e *Engine) execProcess(ctx context.Context, c *record.Container, opts Exec
 		tell(nil, err)
 		return 0, err
 	}
+	if opts.trace != nil {
+		cfg.Seccomp = sp.Linux.Seccomp
+		if err := opts.trace.Exec(&cfg); err != nil {
+			tell(nil, err)
+			return 0, err
+		}
+		sp.Linux.Seccomp = cfg.Seccomp
+	}
 	note := e.execEvents(ctx, c, opts.Args)
 	note("exec_create", nil)
 	proc, err := e.execIn(ctx, c, sp, cfg)

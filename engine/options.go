@@ -5,8 +5,10 @@ import (
 	"os"
 	"time"
 
+	"github.com/camada/camada/container/trace"
 	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/dockerfile/lint"
+	"github.com/camada/camada/image"
 	"github.com/camada/camada/progress"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -199,6 +201,10 @@ type RunOptions struct {
 	Stdin, Stdout, Stderr *os.File `json:"-"`
 	// Signals are passed on to the container; nil passes none.
 	Signals <-chan os.Signal `json:"-"`
+
+	// opened is the image when it has no name to be found by; trace sees what the container does with files. Nil is neither.
+	opened *image.Image
+	trace  *trace.Tracer
 }
 
 // StartOptions say how a container that was made before is started.
@@ -234,6 +240,8 @@ type ExecOptions struct {
 	Stdin, Stdout, Stderr *os.File `json:"-"`
 	// Signals are passed on to the program; nil passes none.
 	Signals <-chan os.Signal `json:"-"`
+
+	trace *trace.Tracer // as in RunOptions
 }
 
 // LogOptions choose what Logs shows.

@@ -469,6 +469,11 @@ func (e *Engine) config(ctx context.Context, l *launch) (container.Config, *brid
 	if l.opts.Timings != nil {
 		cfg.Stage = l.opts.Timings.Mark
 	}
+	if l.opts.trace != nil {
+		if err := l.opts.trace.Start(&cfg); err != nil {
+			return container.Config{}, nil, err
+		}
+	}
 	net := &bridged{stateDir: e.networkDir(), id: l.c.Config.ID, files: l.c.Dir(), hostname: l.c.Config.Hostname, ports: l.Ports, options: l.opts.Net, notice: e.notice}
 	if net.endpoints, err = e.endpoints(l); err != nil {
 		return container.Config{}, nil, err

@@ -18,6 +18,9 @@ const (
 
 // openToRun opens an image, and fetches it before when it is not here, or when that is asked for.
 func (e *Engine) openToRun(ctx context.Context, opts RunOptions) (*image.Image, error) {
+	if opts.opened != nil {
+		return opts.opened, nil
+	}
 	switch opts.Pull {
 	case "", PullMissing, PullNever:
 		img, _, err := e.open(ctx, opts.Image, opts.Platform)

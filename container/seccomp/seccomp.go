@@ -125,6 +125,21 @@ func architectures(names []specs.Arch, goarch string) ([]arch, error) {
 	return list, nil
 }
 
+// Number is the number of a system call by its name, for an architecture as struct seccomp_data names it (AUDIT_ARCH_*); -1 when there is none.
+func Number(audit uint32, name string) int {
+	switch audit {
+	case unix.AUDIT_ARCH_X86_64:
+		return numberamd64(name)
+	case unix.AUDIT_ARCH_I386:
+		return number386(name)
+	case unix.AUDIT_ARCH_AARCH64:
+		return numberarm64(name)
+	case unix.AUDIT_ARCH_ARM:
+		return numberarm(name)
+	}
+	return -1
+}
+
 // known tells the names of architectures of the runtime-spec.
 func known(n specs.Arch) bool {
 	switch n {
