@@ -185,6 +185,8 @@ type Options struct {
 	Lint *lint.Config
 	// Observer is told what is done and why; nil is nobody.
 	Observer Observer
+	// Guard looks at what is made before it is kept; nil is nobody.
+	Guard Guard
 }
 
 // Result is what a build made. Everything in it is durable.

@@ -62,6 +62,9 @@ func (w *work) finish(ctx context.Context, id string, write func() (layer.Layer,
 	go func() {
 		defer w.run.writing.Done()
 		l, err := write()
+		if err != nil {
+			err = w.unwritten(ctx, err)
+		}
 		var parent digest.Digest
 		if err == nil {
 			parent, err = w.parent.chain(ctx)
@@ -79,6 +82,16 @@ func (w *work) finish(ctx context.Context, id string, write func() (layer.Layer,
 		}
 		_ = w.record(ctx)
 	}()
+}
+
+// unwritten tells that the step's layer could not be written, after the step itself went well: others need not go on. Its error is that of the step.
+func (w *work) unwritten(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	err = w.run.explain(w.s.v, err)
+	w.run.stop(err)
+	return err
 }
 
 // command runs the program on the snapshot.
@@ -161,9 +174,15 @@ func (w *work) diff(ctx context.Context, id string) (layer.Layer, error) {
 		return layer.Layer{}, context.Cause(ctx)
 	}
 	defer func() { <-r.writers }()
-	return r.indexes.Write(ctx, r.p.Content, r.layerOptions(), func(out io.Writer, _ index.Known) error {
+	opts := r.layerOptions()
+	tee, done, err := w.guarded(ctx, &opts)
+	if err != nil {
+		return layer.Layer{}, err
+	}
+	defer done()
+	return r.indexes.Write(ctx, r.p.Content, opts, func(out io.Writer, _ index.Known) error {
 		return r.p.Snapshots.Diff(ctx, id, out, snapshot.DiffOptions{Clamp: r.epoch, Exclude: mountPoints()})
-	})
+	}, tee...)
 }
 
 // logWriter makes events of the output of a step.

@@ -129,8 +129,13 @@ func (w *work) files(ctx, writeCtx context.Context) (cached bool, err error) {
 func (w *work) write(ctx context.Context, produce func(io.Writer, index.Known) error) (layer.Layer, string, error) {
 	r := w.run
 	opts := r.layerOptions()
+	tee, done, err := w.guarded(ctx, &opts)
+	if err != nil {
+		return layer.Layer{}, "", err
+	}
+	defer done()
 	if !r.needed(w.s.v) {
-		l, err := r.indexes.Write(ctx, r.p.Content, opts, produce)
+		l, err := r.indexes.Write(ctx, r.p.Content, opts, produce, tee...)
 		return l, "", err
 	}
 	below, err := w.parent.unpack(ctx)
@@ -148,7 +153,7 @@ func (w *work) write(ctx context.Context, produce func(io.Writer, index.Known) e
 		pr.CloseWithError(errors.Join(err, io.ErrClosedPipe)) // nobody reads any more
 		result <- applied{info, err}
 	}()
-	l, err := r.indexes.Write(ctx, r.p.Content, opts, produce, pw)
+	l, err := r.indexes.Write(ctx, r.p.Content, opts, produce, append(tee, pw)...)
 	var a applied
 	select {
 	case a = <-result: // before the end of the stream: it failed, and is the cause

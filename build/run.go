@@ -41,7 +41,9 @@ type run struct {
 	cache   *cache.Cache
 	indexes *index.Store
 	states  []*state
-	snaps   *snapshotSet
+	// stop ends the steps; those that have ended have their layers written all the same.
+	stop  context.CancelCauseFunc
+	snaps *snapshotSet
 	// steps and writers bound how many steps, and how many layers, are worked on at once.
 	steps, writers chan struct{}
 	// writing counts the layers that are written while later steps are executed.
@@ -75,6 +77,9 @@ func (b *Builder) build(ctx context.Context, opts Options, sink progress.Sink) (
 	}
 	for k, v := range opts.Labels {
 		r.graph.Image.Config.Labels[k] = v
+	}
+	if err := r.guardTexts(); err != nil {
+		return nil, err
 	}
 	r.cache = cache.Open(filepath.Join(b.p.CacheDir, "build"))
 	r.indexes = index.Open(filepath.Join(b.p.CacheDir, "layers"))
@@ -166,6 +171,7 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 	}
 	stepCtx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	r.stop = stop
 	lint := make(chan []dockerfile.Warning, 1) // nobody may come for them
 	go func() { lint <- lintWarnings(r.file.Name, r.src, r.opts) }()
 	var wg sync.WaitGroup

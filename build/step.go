@@ -101,7 +101,7 @@ func (r *run) explain(v *graph.Vertex, err error) error {
 	if errors.As(err, &near) {
 		return r.file.ErrorAt(v.Location, err, dockerfile.DidYouMean(near.name, near.others))
 	}
-	return r.file.ErrorAt(v.Location, err, "")
+	return r.placed(v.Location, err)
 }
 
 // base returns the results of an image's layers, the same ones for all stages on it, so that
@@ -146,6 +146,10 @@ func (w *work) do(ctx, writeCtx context.Context) error {
 		return err
 	}
 	if hit {
+		if err := w.guardCached(ctx); err != nil {
+			r.sink.Emit(r.event(s.v, progress.Running))
+			return err
+		}
 		s.cached, w.miss = true, ""
 		r.sink.Emit(r.event(s.v, progress.Cached))
 		return nil
@@ -156,6 +160,9 @@ func (w *work) do(ctx, writeCtx context.Context) error {
 		return err
 	}
 	if s.cached = cached; cached {
+		if err := w.guardCached(ctx); err != nil {
+			return err
+		}
 		w.miss = ""
 		r.sink.Emit(r.event(s.v, progress.Cached))
 	} else {

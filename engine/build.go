@@ -50,7 +50,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 		if err != nil {
 			return nil, err
 		}
-		res.blobs = blobs
+		res.blobs, res.guard = blobs, plan.guard
 		return res, e.complete(ctx, &opts, images, res)
 	})
 	if err != nil {
@@ -60,7 +60,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	if err := caches.write(ctx, true); err != nil {
 		return BuildResult{History: rec.finish(nil, err)}, err
 	}
-	out := BuildResult{Descriptor: res.descriptor, Warnings: res.images[0].Warnings}
+	out := BuildResult{Descriptor: res.descriptor}
 	for _, img := range res.images {
 		out.Steps, out.Cached = out.Steps+img.Steps, out.Cached+img.Cached
 	}
@@ -77,6 +77,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	if sources.close(); err == nil {
 		err = caches.prune(ctx)
 	}
+	out.Warnings = slices.Concat(res.images[0].Warnings, plan.guard.told())
 	out.History = rec.finish(out.Tags, err)
 	return out, err
 }

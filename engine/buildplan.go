@@ -21,6 +21,8 @@ type buildPlan struct {
 	cacheFrom, cacheTo []*cacheSpec
 	// exec runs the steps.
 	exec *executor
+	// guard looks for secrets; nil does not.
+	guard *secretGuard
 }
 
 // planBuild reads the options. All mistakes in them are found before anything is done.
@@ -50,6 +52,12 @@ func (e *Engine) planBuild(opts *BuildOptions) (*buildPlan, error) {
 	}
 	if p.exec, err = e.stepExecutor(opts.Run, &p.options); err != nil {
 		return nil, err
+	}
+	if p.guard, err = e.newGuard(opts.Secrets); err != nil {
+		return nil, err
+	}
+	if p.guard != nil {
+		p.options.Guard = p.guard
 	}
 	p.cacheTo, err = parseCacheSpecs("--cache-to", opts.CacheTo)
 	return p, err

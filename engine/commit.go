@@ -33,6 +33,8 @@ type CommitOptions struct {
 	Changes []string
 	// Pause makes the container stand still while its files are read.
 	Pause bool
+	// Secrets says what becomes of secrets in what the container changed, and in the config.
+	Secrets SecretsPolicy
 }
 
 // Commit makes an image of what a container changed, on top of its own image, and returns the new image's ID. With SOURCE_DATE_EPOCH the
@@ -66,10 +68,6 @@ func (e *Engine) Commit(ctx context.Context, o CommitOptions) (digest.Digest, er
 	if err != nil {
 		return "", err
 	}
-	upper, err := e.committed(ctx, c, o.Pause, epoch)
-	if err != nil {
-		return "", fmt.Errorf("commit container %s: %w", o.Container, err)
-	}
 	cfg := commitConfig(img.Config.Clone(), l, c)
 	changeConfig(&cfg.Config, changes)
 	cfg.Author = o.Author
@@ -78,8 +76,12 @@ func (e *Engine) Commit(ctx context.Context, o CommitOptions) (digest.Digest, er
 		created = epoch
 	}
 	cfg.Created = &created
-	cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, upper.DiffID)
 	cfg.History = append(cfg.History, ocispec.History{Created: &created, CreatedBy: strings.Join(c.Config.Command, " "), Author: o.Author, Comment: o.Message})
+	upper, err := e.guardedCommit(ctx, c, cfg, o, epoch)
+	if err != nil {
+		return "", fmt.Errorf("commit container %s: %w", o.Container, advised(err))
+	}
+	cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, upper.DiffID)
 	desc, err := image.Write(ctx, e.content, cfg, append(slices.Clone(img.Layers), upper.Descriptor), nil)
 	if err != nil {
 		return "", fmt.Errorf("commit container %s: %w", o.Container, err)
@@ -109,8 +111,24 @@ func (e *Engine) sourceDateEpoch() (time.Time, error) {
 	return time.Unix(s, 0).UTC(), nil
 }
 
-// committed makes a layer of what a container changed.
-func (e *Engine) committed(ctx context.Context, c *record.Container, pause bool, epoch time.Time) (layer.Layer, error) {
+// guardedCommit looks for secrets in the config, and in the layer that it makes of what a container changed.
+func (e *Engine) guardedCommit(ctx context.Context, c *record.Container, cfg image.Config, o CommitOptions, epoch time.Time) (layer.Layer, error) {
+	g, err := e.newGuard(o.Secrets)
+	if err != nil {
+		return layer.Layer{}, err
+	}
+	if g != nil {
+		if _, err := g.config(&cfg, nil); err != nil {
+			return layer.Layer{}, err
+		}
+	}
+	l, err := e.committed(ctx, c, o.Pause, epoch, g)
+	g.notices()
+	return l, err
+}
+
+// committed makes a layer of what a container changed; the guard may be nil.
+func (e *Engine) committed(ctx context.Context, c *record.Container, pause bool, epoch time.Time, g *secretGuard) (layer.Layer, error) {
 	if pause && c.Running() && !paused(c) {
 		g, err := groupOf(c)
 		if err == nil {
@@ -127,9 +145,15 @@ func (e *Engine) committed(ctx context.Context, c *record.Container, pause bool,
 	if err != nil {
 		return layer.Layer{}, err
 	}
-	return e.indexes().Write(ctx, e.content, layer.WriteOptions{}, func(w io.Writer, _ index.Known) error {
+	var opts layer.WriteOptions
+	tee, done, err := g.watch(ctx, &opts)
+	if err != nil {
+		return layer.Layer{}, err
+	}
+	defer done()
+	return e.indexes().Write(ctx, e.content, opts, func(w io.Writer, _ index.Known) error {
 		return snaps.Diff(ctx, c.Config.Snapshot, w, snapshot.DiffOptions{Clamp: epoch, Exclude: runtimeFiles(), Shared: c.Running(), Owners: idsOf(c.Config).onDisk()})
-	})
+	}, tee...)
 }
 
 // runtimeFiles are what the runtime makes in each container.

@@ -112,7 +112,7 @@ func TestPullDelta(t *testing.T) {
 			a, b := machine(t), machine(t)
 			for v := 1; v <= 2; v++ {
 				release(t, a, ref, v)
-				if _, err := a.Push(t.Context(), ref.String(), nil); err != nil {
+				if _, err := a.Push(t.Context(), ref.String(), PushOptions{}, nil); err != nil {
 					t.Fatal(err)
 				}
 				if slices.Contains(c.has, v) {
@@ -131,7 +131,7 @@ func TestPullDelta(t *testing.T) {
 				from = []string{ref.Name() + "@" + log[len(log)-1].To.Digest.String()}
 			}
 			img := release(t, a, ref, 3)
-			_, rows, err := a.PushDelta(t.Context(), ref.String(), from, nil)
+			_, rows, err := a.PushDelta(t.Context(), ref.String(), from, PushOptions{}, nil)
 			if want := 2 - len(from); err != nil || len(rows) != 1 || rows[0].Made != 1 || rows[0].Versions != want || rows[0].Size > 500_000 {
 				t.Fatalf("published %+v, %v", rows, err)
 			}
@@ -188,7 +188,7 @@ func TestPushDeltaOfNothing(t *testing.T) {
 	e := machine(t)
 	ref := reg.Ref("app:1")
 	release(t, e, ref, 1)
-	if _, rows, err := e.PushDelta(t.Context(), ref.String(), nil, nil); err != nil || len(rows) != 0 {
+	if _, rows, err := e.PushDelta(t.Context(), ref.String(), nil, PushOptions{}, nil); err != nil || len(rows) != 0 {
 		t.Errorf("the first version: %+v, %v", rows, err)
 	}
 	cfg := imagetest.Config()
@@ -197,10 +197,10 @@ func TestPushDeltaOfNothing(t *testing.T) {
 	if err := e.refs.Set(t.Context(), ref, desc, image.SetOptions{Verb: "build"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, rows, err := e.PushDelta(t.Context(), ref.String(), nil, nil); err != nil || len(rows) != 1 || rows[0].Made != 0 || rows[0].Size != 0 {
+	if _, rows, err := e.PushDelta(t.Context(), ref.String(), nil, PushOptions{}, nil); err != nil || len(rows) != 1 || rows[0].Made != 0 || rows[0].Size != 0 {
 		t.Errorf("the same layers: %+v, %v", rows, err)
 	}
-	if _, _, err := e.PushDelta(t.Context(), ref.String(), []string{reg.Ref("app:9").String()}, nil); err == nil || !strings.Contains(err.Error(), "app:9") {
+	if _, _, err := e.PushDelta(t.Context(), ref.String(), []string{reg.Ref("app:9").String()}, PushOptions{}, nil); err == nil || !strings.Contains(err.Error(), "app:9") {
 		t.Errorf("a version that is not there: %v", err)
 	}
 }

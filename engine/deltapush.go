@@ -47,7 +47,7 @@ func (p eitherOf) Open(ctx context.Context, desc ocispec.Descriptor) (content.Re
 
 // PushDelta is Push, and publishes how the layers are made from those of earlier versions: from those that are named, or from what the tag was
 // before, in the registry and here. Machines that have one of them fetch less.
-func (e *Engine) PushDelta(ctx context.Context, name string, from []string, sink progress.Sink) (PushResult, []DeltaRow, error) {
+func (e *Engine) PushDelta(ctx context.Context, name string, from []string, o PushOptions, sink progress.Sink) (PushResult, []DeltaRow, error) {
 	defer e.waits.show(sink)()
 	ref, tag, err := e.toPush(ctx, name)
 	if err != nil {
@@ -58,7 +58,7 @@ func (e *Engine) PushDelta(ctx context.Context, name string, from []string, sink
 	if err != nil {
 		return PushResult{}, nil, err
 	}
-	res, err := e.Push(ctx, name, sink)
+	res, err := e.Push(ctx, name, o, sink)
 	if err != nil || len(versions) == 0 {
 		return res, nil, err
 	}

@@ -50,6 +50,8 @@ type BuildOptions struct {
 	Run BuildRun
 	// Lint says what the linter looks for besides the build checks, and from which severity a build tells it; nil is nothing.
 	Lint *lint.Config
+	// Secrets says what becomes of secrets in what the steps make.
+	Secrets SecretsPolicy
 	// Outputs are what is made of the result; none stores and tags it.
 	Outputs []BuildOutput
 	// SBOM attaches a list of the image's packages, Provenance how it was built: ProvenanceNone, Min or Max.
@@ -130,6 +132,12 @@ type PullResult struct {
 	Digest         digest.Digest
 	// New is false when all of it was there.
 	New bool
+}
+
+// PushOptions say how Push sends.
+type PushOptions struct {
+	// Secrets says what becomes of secrets in the image.
+	Secrets SecretsPolicy
 }
 
 // PushResult is what Push sent: the manifest or index, and its size in bytes.

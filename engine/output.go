@@ -59,12 +59,12 @@ func (e *Engine) deliverOne(ctx context.Context, o BuildOutput, refs []reference
 			for _, r := range refs {
 				*names = append(*names, r.Familiar())
 			}
-			return e.push(ctx, res.blobs, refs, res.descriptor, sink)
+			return e.push(ctx, res.blobs, refs, res.descriptor, res.guard, sink)
 		}
 		set, err := e.setTags(ctx, refs, res.descriptor, "build", "")
 		*names = append(*names, set...)
 		if err == nil && o.Push {
-			err = e.push(ctx, e.content, refs, res.descriptor, sink)
+			err = e.push(ctx, e.content, refs, res.descriptor, res.guard, sink)
 		}
 		return err
 	case OutputOCI:

@@ -24,6 +24,8 @@ type built struct {
 	images []*build.Result
 	// blobs has their layers, or knows where they are.
 	blobs *lazy
+	// guard looks at what is pushed; nil does not.
+	guard *secretGuard
 	// attestations are the manifests with the statements about the images that were asked for.
 	attestations []ocispec.Descriptor
 }

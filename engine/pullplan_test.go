@@ -47,7 +47,7 @@ func TestPlanPull(t *testing.T) {
 		"a delta": {delta: true, how: []string{PullHere, PullDelta}, least: 1, most: 100_000, before: func(t *testing.T, a, b *Engine, ref reference.Reference, _ *image.Image) {
 			one := ref.WithTag("one")
 			release(t, a, one, 1)
-			if _, err := a.Push(t.Context(), one.String(), nil); err != nil {
+			if _, err := a.Push(t.Context(), one.String(), PushOptions{}, nil); err != nil {
 				t.Fatal(err)
 			}
 			pull(t, b, one)
@@ -76,16 +76,16 @@ func TestPlanPull(t *testing.T) {
 			a, b := machine(t), machine(t)
 			if tc.delta { // of an earlier version of the tag
 				release(t, a, ref, 1)
-				if _, err := a.Push(t.Context(), ref.String(), nil); err != nil {
+				if _, err := a.Push(t.Context(), ref.String(), PushOptions{}, nil); err != nil {
 					t.Fatal(err)
 				}
 			}
 			img := release(t, a, ref, 2)
-			if _, err := a.Push(t.Context(), ref.String(), nil); err != nil {
+			if _, err := a.Push(t.Context(), ref.String(), PushOptions{}, nil); err != nil {
 				t.Fatal(err)
 			}
 			if tc.delta {
-				if _, _, err := a.PushDelta(t.Context(), ref.String(), nil, nil); err != nil {
+				if _, _, err := a.PushDelta(t.Context(), ref.String(), nil, PushOptions{}, nil); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -38,7 +38,7 @@ func placeOf(name string) (t transport, ok bool, err error) {
 }
 
 // PushTo sends an image of the store, and what refers to it, to a place that copy knows. A place without a word is a registry's.
-func (e *Engine) PushTo(ctx context.Context, name, destination string, sink progress.Sink) (PushResult, error) {
+func (e *Engine) PushTo(ctx context.Context, name, destination string, o PushOptions, sink progress.Sink) (PushResult, error) {
 	defer e.waits.show(sink)()
 	to, err := parseTransport(destination)
 	if err != nil {
@@ -53,7 +53,7 @@ func (e *Engine) PushTo(ctx context.Context, name, destination string, sink prog
 			return PushResult{}, errdefs.Invalid("%s: a digest cannot be tagged; write NAME:TAG", destination)
 		}
 		return PushResult{Name: to.ref.Familiar(), Digest: f.descriptor.Digest, Size: f.descriptor.Size},
-			e.push(ctx, e.content, []reference.Reference{to.ref}, f.descriptor, sink)
+			e.pushStored(ctx, to.ref, f.descriptor, o, sink)
 	}
 	if _, word := to.split(); word == "" && f.ref.Repository != "" {
 		to.rest = strings.TrimSuffix(to.rest, ":") + ":" + f.ref.Familiar()
@@ -66,6 +66,14 @@ func (e *Engine) PushTo(ctx context.Context, name, destination string, sink prog
 			return PushResult{}, err
 		}
 	}
+	g, err := e.newGuard(o.Secrets)
+	if err != nil {
+		return PushResult{}, err
+	}
+	if err := g.sent(ctx, src, root, nil, progress.Or(sink)); err != nil {
+		return PushResult{}, fmt.Errorf("push %s to %s: %w", name, to, advised(err))
+	}
+	g.notices()
 	if _, err = e.copyFrom(ctx, src, root, to, about, progress.Or(sink)); err != nil {
 		return PushResult{}, fmt.Errorf("push %s to %s: %w", name, to, err)
 	}
@@ -73,15 +81,15 @@ func (e *Engine) PushTo(ctx context.Context, name, destination string, sink prog
 }
 
 // pushAt is Push for a name that says where, and what goes there.
-func (e *Engine) pushAt(ctx context.Context, t transport, sink progress.Sink) (PushResult, error) {
+func (e *Engine) pushAt(ctx context.Context, t transport, o PushOptions, sink progress.Sink) (PushResult, error) {
 	if t.kind == transportRegistry {
-		return e.Push(ctx, t.rest, sink)
+		return e.Push(ctx, t.rest, o, sink)
 	}
 	_, word := t.split()
 	if word == "" {
 		return PushResult{}, errdefs.Invalid("%s: say which image goes there: camada push IMAGE %s", t, t)
 	}
-	return e.PushTo(ctx, word, t.String(), sink)
+	return e.PushTo(ctx, word, t.String(), o, sink)
 }
 
 // pullAt is Pull from a file or a directory. The image gets the names that it has there, or the one that is asked for.

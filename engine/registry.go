@@ -252,12 +252,12 @@ func (e *Engine) namePulled(ctx context.Context, found *pulled) (moved bool, err
 }
 
 // Push sends the image that a name points to, and what refers to it, to its registry, or to a file or directory as copy has them.
-func (e *Engine) Push(ctx context.Context, name string, sink progress.Sink) (PushResult, error) {
+func (e *Engine) Push(ctx context.Context, name string, o PushOptions, sink progress.Sink) (PushResult, error) {
 	if t, ok, err := placeOf(name); ok || err != nil {
 		if err != nil {
 			return PushResult{}, err
 		}
-		return e.pushAt(ctx, t, sink)
+		return e.pushAt(ctx, t, o, sink)
 	}
 	defer e.waits.show(sink)()
 	ref, tag, err := e.toPush(ctx, name)
@@ -265,7 +265,7 @@ func (e *Engine) Push(ctx context.Context, name string, sink progress.Sink) (Pus
 		return PushResult{}, err
 	}
 	return PushResult{Name: ref.Familiar(), Digest: tag.Descriptor.Digest, Size: tag.Descriptor.Size},
-		e.push(ctx, e.content, []reference.Reference{ref}, tag.Descriptor, sink)
+		e.pushStored(ctx, ref, tag.Descriptor, o, sink)
 }
 
 // toPush finds where an image goes that is called so in a registry, and what it is here.
@@ -286,13 +286,27 @@ func (e *Engine) toPush(ctx context.Context, name string) (ref reference.Referen
 	return ref, tag, err
 }
 
-// push sends an image from src, and what is known to refer to it, to the registries of its names.
-func (e *Engine) push(ctx context.Context, src content.Provider, refs []reference.Reference, desc ocispec.Descriptor, sink progress.Sink) error {
+// pushStored sends an image of the store to the registry of a name.
+func (e *Engine) pushStored(ctx context.Context, ref reference.Reference, desc ocispec.Descriptor, o PushOptions, sink progress.Sink) error {
+	g, err := e.newGuard(o.Secrets)
+	if err != nil {
+		return err
+	}
+	err = e.push(ctx, e.content, []reference.Reference{ref}, desc, g, sink)
+	g.notices()
+	return err
+}
+
+// push sends an image from src, and what is known to refer to it, to the registries of its names, when the guard, which may be nil, has nothing against it.
+func (e *Engine) push(ctx context.Context, src content.Provider, refs []reference.Reference, desc ocispec.Descriptor, g *secretGuard, sink progress.Sink) error {
+	sink = progress.Or(sink)
+	if err := g.pushed(ctx, src, refs, desc, sink); err != nil {
+		return err
+	}
 	about, err := e.about(ctx, desc)
 	if err != nil {
 		return err
 	}
-	sink = progress.Or(sink)
 	for _, ref := range refs {
 		ev := progress.Event{ID: "push-" + ref.String(), Name: "pushing manifest for " + ref.String() + "@" + desc.Digest.String()}
 		sink.Emit(ev)

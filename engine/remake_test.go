@@ -84,7 +84,7 @@ func TestPullOtherCompression(t *testing.T) {
 			} else {
 				want = compressed(t, a, ref, tar, tc.there)
 			}
-			if _, err := a.Push(t.Context(), ref.String(), nil); err != nil {
+			if _, err := a.Push(t.Context(), ref.String(), PushOptions{}, nil); err != nil {
 				t.Fatal(err)
 			}
 			compressed(t, b, reg.Ref("mine:1"), tar, tc.here)

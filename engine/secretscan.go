@@ -12,11 +12,14 @@ import (
 	"time"
 
 	"github.com/camada/camada/anatomy"
+	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/layer"
 	"github.com/camada/camada/platform"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/secret"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -104,6 +107,7 @@ func (e *Engine) Secrets(ctx context.Context, name string, o SecretsOptions, sin
 		return nil, fmt.Errorf("look for secrets in %s: %w", name, err)
 	}
 	r.allow(allow, time.Now())
+	e.noteExpired(o.AllowName, r.Expired)
 	return r, nil
 }
 
@@ -197,7 +201,7 @@ func (e *Engine) imageSecrets(ctx context.Context, s *secret.Scanner, r *Secrets
 // layerSecrets looks into the layers.
 func (e *Engine) layerSecrets(ctx context.Context, s *secret.Scanner, at located, sink progress.Sink) ([]secret.Summary, error) {
 	sums := make([]secret.Summary, len(at.image.Layers))
-	store := e.secretFinds(s.Version())
+	store := e.secretFinds(secret.Version())
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, desc := range at.image.Layers {
@@ -206,25 +210,30 @@ func (e *Engine) layerSecrets(ctx context.Context, s *secret.Scanner, at located
 			sums[i] = *kept
 			continue
 		}
-		g.Go(func() error {
-			ev := progress.Event{ID: "secrets-" + desc.Digest.String(), Name: "look into layer " + desc.Digest.String(), Total: desc.Size}
-			sink.Emit(ev)
-			r, err := layer.Open(gctx, at.provider, desc, diffID, layer.OpenOptions{})
-			if err == nil {
-				sums[i], err = s.Tar(gctx, r)
-				err = errors.Join(err, r.Close())
-			}
-			if ev.State, ev.Err = progress.Done, err; err != nil {
-				ev.State = progress.Failed
-			}
-			sink.Emit(ev)
-			if err != nil {
+		g.Go(func() (err error) {
+			if sums[i], err = lookIntoLayer(gctx, s, at.provider, desc, diffID, sink); err != nil {
 				return fmt.Errorf("layer %d: %w", i+1, err)
 			}
 			return store.put(diffID, &sums[i])
 		})
 	}
 	return sums, g.Wait()
+}
+
+// lookIntoLayer looks into all files of a layer.
+func lookIntoLayer(ctx context.Context, s *secret.Scanner, p content.Provider, desc ocispec.Descriptor, diffID digest.Digest, sink progress.Sink) (sum secret.Summary, err error) {
+	ev := progress.Event{ID: "secrets-" + desc.Digest.String(), Name: "look into layer " + desc.Digest.String(), Total: desc.Size}
+	sink.Emit(ev)
+	r, err := layer.Open(ctx, p, desc, diffID, layer.OpenOptions{})
+	if err == nil {
+		sum, err = s.Tar(ctx, r)
+		err = errors.Join(err, r.Close())
+	}
+	if ev.State, ev.Err = progress.Done, err; err != nil {
+		ev.State = progress.Failed
+	}
+	sink.Emit(ev)
+	return sum, err
 }
 
 // hidden tells whether a later layer removed or replaced the file that layer (from 0) has at path.
@@ -246,14 +255,8 @@ func hidden(a *anatomy.Image, layer int, path string) (bool, int) {
 
 // allow takes out what the list accepts.
 func (r *SecretsReport) allow(list []secret.Allowed, now time.Time) {
-	var valid []secret.Allowed
-	for _, a := range list {
-		if a.Expired(now) {
-			r.Expired = append(r.Expired, a)
-		} else {
-			valid = append(valid, a)
-		}
-	}
+	valid, expired := validAllowed(list, now)
+	r.Expired = expired
 	all := len(r.Findings)
 	r.Findings = slices.DeleteFunc(r.Findings, func(f SecretFinding) bool {
 		return slices.ContainsFunc(valid, func(a secret.Allowed) bool { return a.Covers(&f.Finding) })

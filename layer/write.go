@@ -25,6 +25,8 @@ type WriteOptions struct {
 	NoSync bool
 	// Pool, when not nil, is where the buffers come from and go to.
 	Pool *Pool
+	// Check, when not nil, is called when all of the tar went past everybody, and before the layer is stored. Its error ends the write as it is, and nothing is stored.
+	Check func(diffID digest.Digest) error
 }
 
 // Write makes a layer of the tar that produce writes, and stores it. Each of tee
@@ -56,13 +58,19 @@ func Write(ctx context.Context, ing content.Ingester, opts WriteOptions, produce
 	if err != nil {
 		return Layer{}, fmt.Errorf("write layer: %w", err)
 	}
+	diffID := digest.NewDigest(digest.SHA256, sum)
+	if opts.Check != nil {
+		if err := opts.Check(diffID); err != nil {
+			return Layer{}, err
+		}
+	}
 	desc, err := blob.Commit(ctx, -1, "")
 	if err != nil {
 		return Layer{}, fmt.Errorf("store layer: %w", err)
 	}
 	return Layer{
 		Descriptor: ocispec.Descriptor{MediaType: mediaType, Digest: desc.Digest, Size: desc.Size},
-		DiffID:     digest.NewDigest(digest.SHA256, sum),
+		DiffID:     diffID,
 		Size:       size,
 		Empty:      size <= emptyTar,
 	}, nil

@@ -14,6 +14,8 @@ package secret
 import (
 	"fmt"
 	"sync"
+
+	"github.com/camada/camada/errdefs"
 )
 
 // Finding is a secret that was found.
@@ -31,6 +33,9 @@ type Finding struct {
 	// Checked says that a checksum or the structure confirms it.
 	Checked bool
 }
+
+// ErrFound is the class of errors that refuse something because there are secrets in it.
+const ErrFound errdefs.Class = "there are secrets"
 
 // MaxFindings is how many secrets of one file are told.
 const MaxFindings = 1000

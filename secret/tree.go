@@ -154,7 +154,7 @@ func (s *Scanner) Tar(ctx context.Context, r io.Reader) (Summary, error) {
 }
 
 // Version changes whenever other things may be found.
-func (s *Scanner) Version() string {
+func Version() string {
 	h := sha256.New()
 	h.Write([]byte(codeVersion))
 	h.Write(gitleaksRules)

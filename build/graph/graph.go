@@ -79,6 +79,8 @@ type Graph struct {
 	Outline Outline
 	// Docs are the descriptions that comments give, by dockerfile.DocKey, with those that the base has; nil for none.
 	Docs map[string]string
+	// Texts are what the instructions of all stages that are needed put into configs and histories.
+	Texts []Text
 }
 
 // Options choose what of the Dockerfile is built.
@@ -145,7 +147,7 @@ func Build(ctx context.Context, f *dockerfile.File, opts Options) (*Graph, error
 	for i := range f.Args {
 		b.describeArgs(&f.Args[i])
 	}
-	g := &Graph{Vertices: b.vertices, Target: st.top, Image: st.img, NewHistory: st.baseHistory, Base: st.base, Outline: b.outline(target), Docs: st.described()}
+	g := &Graph{Vertices: b.vertices, Target: st.top, Image: st.img, NewHistory: st.baseHistory, Base: st.base, Outline: b.outline(target), Docs: st.described(), Texts: b.texts}
 	if opts.Platform != nil {
 		g.Image.OS, g.Image.Architecture, g.Image.Variant = b.platform.OS, b.platform.Architecture, b.platform.Variant
 	}

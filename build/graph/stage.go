@@ -32,6 +32,7 @@ type builder struct {
 	contexts map[string]*Context // by ContextName; nil for what is none
 	vertices []*Vertex
 	argDocs  map[string]string // descriptions of arguments, by dockerfile.DocKey
+	texts    []Text
 }
 
 // stage is a stage while its commands are read, and what came of it.
@@ -111,6 +112,7 @@ func (st *stage) expanded(ctx context.Context, c instructions.Command) error {
 	if err := st.command(ctx, c); err != nil {
 		return st.b.f.ErrorAt(c.Location(), err, "")
 	}
+	st.texts(c)
 	return nil
 }
 

@@ -35,6 +35,7 @@ type bakeOptions struct {
 	sbom         string
 	provenance   string
 	allow        []string
+	secrets      secretsPolicy
 	progress     string
 	metadataFile string
 }
@@ -77,6 +78,7 @@ group or target "default".`,
 	f.StringVar(&o.sbom, "sbom", "", "attach lists of packages")
 	f.StringVar(&o.provenance, "provenance", "", "attach how the images were built")
 	listFlag(f, &o.allow, "allow", "", "`entitlement` that the builds may use: network.host, security.insecure")
+	o.secrets.addFlags(f)
 	f.StringVar(&o.progress, "progress", "auto", "how to show progress: `"+display.Modes+"`")
 	f.StringVar(&o.metadataFile, "metadata-file", "", "write what was built to a `file`, as JSON")
 	for name, value := range map[string]string{"sbom": "true", "provenance": "min"} {
@@ -324,6 +326,8 @@ func (b *baker) flags(t *bake.Target, contexts map[string]string) []string {
 	one("call", &b.opts.call)
 	one("sbom", &b.opts.sbom)
 	one("provenance", &b.opts.provenance)
+	one("secrets", &b.opts.secrets.mode)
+	one("secrets-allow", &b.opts.secrets.allow)
 	pairs("build-arg", t.Args)
 	pairs("label", t.Labels)
 	pairs("build-context", contexts)

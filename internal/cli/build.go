@@ -42,6 +42,7 @@ type buildOptions struct {
 	call          string
 	check         bool
 	lint          string
+	secrets       secretsPolicy
 	// inline is the text of the Dockerfile, as bake files can have it.
 	inline string
 	// images are named contexts: what other targets of a bake file made.
@@ -72,6 +73,7 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
   camada build --check .                    # what the build checks have to say, and no build
   camada build --call outline .             # the arguments and secrets that the build takes
   camada build --secret id=token,env=TOKEN --ssh default -t app .
+  camada build --secrets block --secrets-allow .camada-secrets -t app .
   camada build -t app - < Dockerfile        # a Dockerfile without a context
   camada build -t app - < context.tar.gz
   camada build -t app https://example.com/app.git#v1.2:docker
@@ -116,6 +118,7 @@ func buildFlags(f *pflag.FlagSet, o *buildOptions) {
 	f.StringVar(&o.call, "call", "", "`method` to evaluate the build with: build, check, outline or targets, with \",format=json\"")
 	f.BoolVar(&o.check, "check", false, "run the build checks only, as --call=check does")
 	f.StringVar(&o.lint, "lint", "warning", "tell findings of the linter from this `severity` on: error, warning, info, style, or none")
+	o.secrets.addFlags(f)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print the image's ID only")
 }
 
@@ -140,7 +143,7 @@ func (a *app) build(cmd *cobra.Command, o buildOptions, dir string) (res engine.
 		opts.Dockerfile = []byte(o.inline)
 	}
 	a.warnIgnored(cmd)
-	if opts.Run, err = o.run.settings(); err != nil {
+	if err := o.forSteps(&opts); err != nil {
 		return res, err
 	}
 	if err := a.readContext(&opts, o.contexts); err != nil {
@@ -201,6 +204,14 @@ func (a *app) build(cmd *cobra.Command, o buildOptions, dir string) (res engine.
 		a.printWarnings(res.Warnings)
 	}
 	return res, writeResults(o, res)
+}
+
+// forSteps reads what RUN steps get, and what becomes of secrets that steps leave.
+func (o *buildOptions) forSteps(opts *engine.BuildOptions) (err error) {
+	if opts.Run, err = o.run.settings(); err == nil {
+		opts.Secrets, err = o.secrets.policy()
+	}
+	return err
 }
 
 // buildMetadata is the content of --metadata-file, with buildx's names.

@@ -18,6 +18,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/cli/display"
 	"github.com/camada/camada/internal/tasks"
+	"github.com/camada/camada/secret"
 	"github.com/camada/camada/userns"
 	"github.com/spf13/cobra"
 )
@@ -121,10 +122,15 @@ const (
 	codeFailed  = 1
 	codeUsage   = 125
 	codeCorrupt = 3
+	// codeSecrets is of what was refused because there are secrets in it.
+	codeSecrets = 5
 )
 
 func exitCode(err error) int {
-	if errdefs.IsCorrupt(err) {
+	switch {
+	case errors.Is(err, secret.ErrFound):
+		return codeSecrets
+	case errdefs.IsCorrupt(err):
 		return codeCorrupt
 	}
 	return codeFailed
@@ -190,7 +196,7 @@ func (a *app) engine(ctx context.Context) (*engine.Engine, error) {
 func (a *app) config() engine.Config {
 	return engine.Config{
 		Root: a.root, Driver: a.driver, Getenv: os.Getenv, InsecureRegistries: a.insecure, Version: a.version,
-		Notice: func(text string) { fmt.Fprintf(a.stderr, "camada: warning: %s\n", text) },
+		Notice: func(text string) { fmt.Fprintf(a.stderr, "camada: warning: %s\n", safe(text)) },
 	}
 }
 

@@ -110,6 +110,7 @@ func (a *app) planPull(ctx context.Context, opts engine.PullOptions, how string)
 func (a *app) pushCommand() *cobra.Command {
 	var quiet bool
 	var mode, from string
+	var secrets secretsPolicy
 	cmd := &cobra.Command{
 		Use: "push [OPTIONS] NAME[:TAG] [DESTINATION]", Short: "Send an image to its registry",
 		Long: `Send an image, and what refers to it (SBOM, provenance), to the registry that its name begins with.
@@ -121,15 +122,23 @@ in "camada copy": docker-archive:FILE[:NAME], oci-archive:FILE[:TAG], oci:DIR[:T
 
 With --delta machines that have an earlier version of the image fetch only what changed: the push publishes, as a referrer of the
 image, how its layers are made from those of the version that the registry has under this name, and of those that this tag was before; three at
-most. --delta=NAME,… names the versions, which are here or in a registry. Any registry keeps it; camada pull uses it.`,
+most. --delta=NAME,… names the versions, which are here or in a registry. Any registry keeps it; camada pull uses it.
+
+--secrets=block looks for keys, tokens and passwords in the image first, in what the registry does not have yet, and sends nothing when there are any. The exit code is 5 then.`,
 		Example: `  camada push ghcr.io/org/app:1
   camada push app localhost:5000/app
   camada push ssh://me@server/app:1                 # app:1, to the registry of me at server
   camada push app:1 docker-archive:app.tar
   camada push --delta ghcr.io/org/app:2             # from what :2 was before
-  camada push --delta=ghcr.io/org/app:1 ghcr.io/org/app:2`,
+  camada push --delta=ghcr.io/org/app:1 ghcr.io/org/app:2
+  camada push --secrets=block ghcr.io/org/app:1`,
 		Args: args(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			policy, err := secrets.policy()
+			if err != nil {
+				return err
+			}
+			o := engine.PushOptions{Secrets: policy}
 			if len(args) == 2 && cmd.Flags().Changed("delta") {
 				return usage(cmd, "--delta is for images that have the name of their registry: give no DESTINATION")
 			}
@@ -145,11 +154,11 @@ most. --delta=NAME,… names the versions, which are here or in a registry. Any 
 			err = a.with(cmd.Context(), func(e *engine.Engine) error {
 				switch {
 				case len(args) == 2:
-					res, err = e.PushTo(cmd.Context(), args[0], args[1], d)
+					res, err = e.PushTo(cmd.Context(), args[0], args[1], o, d)
 				case cmd.Flags().Changed("delta"):
-					res, rows, err = e.PushDelta(cmd.Context(), args[0], deltaFrom(from), d)
+					res, rows, err = e.PushDelta(cmd.Context(), args[0], deltaFrom(from), o, d)
 				default:
-					res, err = e.Push(cmd.Context(), args[0], d)
+					res, err = e.Push(cmd.Context(), args[0], o, d)
 				}
 				return err
 			})
@@ -171,6 +180,7 @@ most. --delta=NAME,… names the versions, which are here or in a registry. Any 
 	f.BoolVarP(&quiet, "quiet", "q", false, "print the name only")
 	f.StringVar(&from, "delta", "", "publish what changed since earlier `versions` too; without names: since what the tag was before")
 	f.Lookup("delta").NoOptDefVal = deltaAuto
+	secrets.addFlags(f)
 	f.StringVar(&mode, "progress", "auto", "how to show progress: `"+display.Modes+"`")
 	f.Bool("disable-content-trust", true, "accepted for docker's sake, and without effect")
 	return cmd

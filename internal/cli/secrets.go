@@ -45,7 +45,7 @@ The exit code is 0 also when there are findings, unless --exit-code asks for ano
 	f := cmd.Flags()
 	f.StringVar(&o.how, "format", "", "table, json, sarif or a Go `template`")
 	f.StringVar(&o.platform, "platform", "", "os/arch[/variant] of an image for several")
-	f.StringVar(&o.allow, "allow", "", "accept what this `file` lists")
+	f.StringVar(&o.allow, "allow", os.Getenv(secretsAllowEnv), "accept what this `file` lists ("+secretsAllowEnv+")")
 	f.IntVar(&o.exit, "exit-code", 0, "end with this `code` when there are findings")
 	f.BoolVar(&o.partial, "partial", false, "accept that not everything could be looked at")
 	f.BoolVar(&o.noTrunc, "no-trunc", false, "do not shorten")
@@ -71,9 +71,6 @@ func (a *app) secrets(cmd *cobra.Command, name string, o secretsOptions) error {
 		r, err := e.Secrets(cmd.Context(), name, opts, d)
 		if err := errors.Join(err, d.Close()); err != nil {
 			return err
-		}
-		for _, x := range r.Expired {
-			fmt.Fprintf(a.stderr, "camada: warning: %s:%d does not count since %s: %s\n", o.allow, x.Line, x.Until.Format("2006-01-02"), safe(x.Reason))
 		}
 		switch o.how {
 		case "", "table":
@@ -113,21 +110,6 @@ func (a *app) judgeSecrets(r *engine.SecretsReport, o secretsOptions) error {
 	return &exitError{code: codeUnknown, err: fmt.Errorf("%w; --partial accepts that", err)}
 }
 
-// secretPlace is where a finding is, for people.
-func secretPlace(f *engine.SecretFinding) string {
-	path := f.Path
-	if f.Place.Layer > 0 {
-		path = "/" + path
-	}
-	switch {
-	case f.Where != "file":
-		return f.Where + " " + f.Name
-	case f.Line == 0:
-		return path
-	}
-	return fmt.Sprintf("%s:%d:%d", path, f.Line, f.Column)
-}
-
 // secretFrom is what brought a finding, and whether it is still to be seen.
 func secretFrom(f *engine.SecretFinding) string {
 	from := joined(f.Place.Instruction)
@@ -147,7 +129,7 @@ func (a *app) showSecrets(r *engine.SecretsReport, o secretsOptions) error {
 	if len(r.Findings) > 0 {
 		t := format.Table[engine.SecretFinding]{Columns: []format.Column[engine.SecretFinding]{
 			{Header: "RULE", Value: func(f engine.SecretFinding) string { return f.Rule }},
-			{Header: "WHERE", Value: func(f engine.SecretFinding) string { return safe(secretPlace(&f)) }},
+			{Header: "WHERE", Value: func(f engine.SecretFinding) string { return safe(f.At()) }},
 			{Header: "SECRET", Value: func(f engine.SecretFinding) string { return f.Secret }},
 			{Header: "FINGERPRINT", Value: func(f engine.SecretFinding) string { return f.Fingerprint }},
 			{Header: "LAYER", Value: func(f engine.SecretFinding) string {
@@ -181,7 +163,7 @@ func secretRows(r *engine.SecretsReport) []lintreport.Row {
 	for i := range r.Findings {
 		f := &r.Findings[i]
 		row := lintreport.Row{File: f.Path, Line: f.Line, Column: f.Column, EndLine: f.Line, EndColumn: f.Column + 1, Code: f.Rule, Level: "error",
-			Message: fmt.Sprintf("%s %s (%s)", secretPlace(f), f.Secret, f.Fingerprint), Reason: f.Description, Fix: "Take it out of the image, and make a new one: whoever had the image has it."}
+			Message: fmt.Sprintf("%s %s (%s)", f.At(), f.Secret, f.Fingerprint), Reason: f.Description, Fix: "Take it out of the image, and make a new one: whoever had the image has it."}
 		if f.Where != "file" {
 			row.File, row.Line = r.Image, 0
 		}

@@ -1,0 +1,259 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/camada/camada/content"
+	"github.com/camada/camada/dockerfile"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/image"
+	"github.com/camada/camada/progress"
+	"github.com/camada/camada/reference"
+	"github.com/camada/camada/secret"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// At says for people where a finding is.
+func (f *SecretFinding) At() string {
+	path := f.Path
+	if f.Place.Layer > 0 {
+		path = "/" + path
+	}
+	switch {
+	case f.Where != "file":
+		return f.Where + " " + f.Name
+	case f.Line == 0:
+		return path
+	}
+	return fmt.Sprintf("%s:%d:%d", path, f.Line, f.Column)
+}
+
+// tell says all of a finding in one line.
+func (f *SecretFinding) tell() string {
+	text := fmt.Sprintf("%s %s in %s (%s)", f.Rule, f.Secret, f.At(), f.Fingerprint)
+	if f.Place.Layer > 0 {
+		text = fmt.Sprintf("layer %d: %s", f.Place.Layer, text)
+	}
+	return text
+}
+
+// refusedSecrets is why a guard refuses something.
+type refusedSecrets struct{ text string }
+
+func (r *refusedSecrets) Error() string { return r.text }
+
+// Hint says what to do about it.
+func (r *refusedSecrets) Hint() string {
+	return "give secrets to RUN with --mount=type=secret, and to containers when they run; --secrets-allow FILE accepts what its lines name by fingerprint or path"
+}
+
+// refusal makes an error of what was found.
+func refusal(found []SecretFinding, more bool) error {
+	var list []string
+	for i := range found[:min(len(found), guardTold)] {
+		list = append(list, found[i].tell())
+	}
+	switch n := len(found) - len(list); {
+	case n > 0 || more && len(list) > 0:
+		list = append(list, "and more")
+	case more:
+		list = append(list, "so much looks like secrets that not all was looked at")
+	}
+	return errdefs.With(secret.ErrFound, &refusedSecrets{"there are secrets: " + strings.Join(list, "; ")})
+}
+
+// judge decides about what was found at a place of the Dockerfile; more says that it is not all.
+func (g *secretGuard) judge(at []parser.Range, found []SecretFinding, more bool) error {
+	found = slices.DeleteFunc(found, func(f SecretFinding) bool {
+		return slices.ContainsFunc(g.allow, func(a secret.Allowed) bool { return a.Covers(&f.Finding) })
+	})
+	if len(found) == 0 && !more {
+		return nil
+	}
+	if g.block {
+		return refusal(found, more)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	told := 0
+	for i := range found {
+		f := &found[i]
+		key := f.Fingerprint
+		if f.Where == "file" {
+			key += f.At()
+		}
+		if g.seen[key] {
+			continue
+		}
+		g.seen[key] = true
+		if told++; told > guardTold {
+			g.warn(at, fmt.Sprintf("and %d more there", len(found)-i))
+			break
+		}
+		g.warn(at, f.tell())
+	}
+	return nil
+}
+
+// warn keeps a warning; the lock is held.
+func (g *secretGuard) warn(at []parser.Range, text string) {
+	g.warnings = append(g.warnings, dockerfile.Warning{Rule: "SecretFound", Description: "Whoever has the image has the secrets that are in it", Text: text, Location: at})
+}
+
+// told are the warnings in the order of the Dockerfile.
+func (g *secretGuard) told() []dockerfile.Warning {
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f := dockerfile.File{Warnings: slices.Clone(g.warnings)}
+	f.SortWarnings()
+	return f.Warnings
+}
+
+// notices tells the warnings where there is no Dockerfile.
+func (g *secretGuard) notices() {
+	for _, w := range g.told() {
+		g.e.notice("secret: " + w.Text)
+	}
+}
+
+// summary judges what was found in a layer, whose number is n, or 0 for a layer that has none yet.
+func (g *secretGuard) summary(at []parser.Range, n int, sum *secret.Summary) error {
+	found := make([]SecretFinding, 0, len(sum.Findings))
+	for _, f := range sum.Findings {
+		if slices.ContainsFunc(g.allow, func(a secret.Allowed) bool { return a.Covers(&f) }) {
+			continue
+		}
+		s, err := g.scanner()
+		if err != nil {
+			return err
+		}
+		f.Path = s.Mask(f.Path)
+		if n == 0 {
+			f.Path = "/" + f.Path
+		}
+		found = append(found, SecretFinding{Where: "file", Finding: f, Place: ScanPlace{Layer: n}})
+	}
+	return g.judge(at, found, len(sum.More) > 0 || sum.Cut)
+}
+
+// read looks into all of a layer, and remembers what it finds.
+func (g *secretGuard) read(ctx context.Context, p content.Provider, desc ocispec.Descriptor, diffID digest.Digest, sink progress.Sink) (*secret.Summary, error) {
+	s, err := g.scanner()
+	if err != nil {
+		return nil, err
+	}
+	sum, err := lookIntoLayer(ctx, s, p, desc, diffID, progress.Or(sink))
+	if err != nil {
+		return nil, err
+	}
+	_ = g.finds().put(diffID, &sum)
+	return &sum, nil
+}
+
+// sent looks at an image, or all those of an index, before it is sent to a place. What is there already, as far as there can tell, is not read.
+func (g *secretGuard) sent(ctx context.Context, src content.Provider, root ocispec.Descriptor, there func(digest.Digest) bool, sink progress.Sink) error {
+	if g == nil {
+		return nil
+	}
+	manifests := []ocispec.Descriptor{root}
+	if image.IsIndex(root.MediaType) {
+		var err error
+		if manifests, err = image.Manifests(ctx, src, root); err != nil {
+			return err
+		}
+	}
+	for _, m := range manifests {
+		_, doc, err := image.ReadManifest(ctx, src, m)
+		if errdefs.IsNotFound(err) || err == nil && !image.IsConfig(doc.Config.MediaType) {
+			continue // it is not here, and not sent; or no image
+		}
+		if err != nil {
+			return err
+		}
+		if err := g.sentImage(ctx, src, m, there, sink); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *secretGuard) sentImage(ctx context.Context, src content.Provider, desc ocispec.Descriptor, there func(digest.Digest) bool, sink progress.Sink) error {
+	img, err := image.Open(ctx, src, desc, ocispec.Platform{})
+	if err != nil {
+		return err
+	}
+	// The annotations are in the manifest, and it decides.
+	if kept := g.finds(); kept.get(img.Descriptor.Digest) == nil {
+		n, err := g.config(&img.Config, img.Manifest.Annotations)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			_ = kept.put(img.Descriptor.Digest, &secret.Summary{}) // it spares time
+		}
+	}
+	for i, l := range img.Layers {
+		sum := g.finds().get(img.DiffIDs[i])
+		if sum == nil && g.full && len(l.URLs) == 0 && (there == nil || !there(l.Digest)) {
+			if sum, err = g.read(ctx, src, l, img.DiffIDs[i], sink); err != nil {
+				return fmt.Errorf("look for secrets in layer %d: %w", i+1, err)
+			}
+		}
+		if sum == nil {
+			continue
+		}
+		if err := g.summary(nil, i+1, sum); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pushed looks at an image before it is pushed to the registries of names.
+func (g *secretGuard) pushed(ctx context.Context, src content.Provider, refs []reference.Reference, desc ocispec.Descriptor, sink progress.Sink) error {
+	if g == nil {
+		return nil
+	}
+	for _, ref := range refs {
+		repo := g.e.registries().Repository(ref)
+		there := func(d digest.Digest) bool {
+			_, err := repo.Stat(ctx, d)
+			return err == nil
+		}
+		if err := g.sent(ctx, src, desc, there, sink); err != nil {
+			return fmt.Errorf("push %s: %w", ref.Familiar(), advised(err))
+		}
+	}
+	return nil
+}
+
+// advised puts what to do about an error behind it.
+func advised(err error) error {
+	var r *refusedSecrets
+	if errors.As(err, &r) {
+		return fmt.Errorf("%w; %s", err, r.Hint())
+	}
+	return err
+}
+
+// validAllowed parts the lines that count from those that have ended.
+func validAllowed(list []secret.Allowed, now time.Time) (valid, expired []secret.Allowed) {
+	for _, a := range list {
+		if a.Expired(now) {
+			expired = append(expired, a)
+		} else {
+			valid = append(valid, a)
+		}
+	}
+	return valid, expired
+}
