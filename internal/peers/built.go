@@ -22,6 +22,12 @@ func (p *Peers) Regctl() string {
 	return Built(p.t, "regctl", "github.com/regclient/regclient/cmd/regctl", "v0.11.7")
 }
 
+// Cosign is the path of sigstore's command of the third version, which is built when there is none: see Built.
+func (p *Peers) Cosign() string {
+	p.t.Helper()
+	return Built(p.t, "cosign", "github.com/sigstore/cosign/v3/cmd/cosign", "v3.0.0")
+}
+
 // Built is the path of a program: the one on PATH, or one that is built from its Go package, once, which takes minutes; it is kept in the user's
 // cache directory. Without CAMADA_TEST_LONG=1 nothing is built, and the test is skipped when there is none.
 func Built(t testing.TB, program, pkg, version string) string {
