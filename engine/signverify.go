@@ -213,7 +213,7 @@ func (p *signPlace) look(ctx context.Context, desc ocispec.Descriptor, req sign.
 	return &ImageSignatures{Image: p.name, Reference: p.reference(desc.Digest), Report: r}, nil
 }
 
-// SignaturesOf verifies who signed a manifest that is in the store, or in the repository of ref when that is not zero. It is what rules ask.
+// SignaturesOf verifies who signed the manifest that a name stands for, where that lies; ErrConflict when the name stands for another one by now.
 func (e *Engine) SignaturesOf(ctx context.Context, name string, digest digest.Digest, req sign.Requirements) ([]sign.Verified, error) {
 	at, err := e.signPlace(ctx, name, false, progress.Or(nil))
 	if err != nil {
