@@ -13,12 +13,9 @@ import (
 )
 
 func (a *app) keyCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "key", Short: "Make keys to sign with",
-		Long: `Keys are files in cosign's form: the private one is encrypted with a password, which is taken from --password-file, CAMADA_PASSWORD or COSIGN_PASSWORD, or asked for. cosign reads them,
-and camada reads cosign's.`,
-	}
-	cmd.AddCommand(a.keyGenerateCommand(), a.keyImportCommand(), a.keyPublicCommand())
+	cmd := a.group("key", "Make keys to sign with", a.keyGenerateCommand(), a.keyImportCommand(), a.keyPublicCommand())
+	cmd.Long = `Make keys to sign with: files in cosign's form. The private one is encrypted with a password, which is taken from --password-file, CAMADA_PASSWORD or COSIGN_PASSWORD, or asked
+for. cosign reads them, and camada reads cosign's.`
 	return cmd
 }
 
