@@ -9,6 +9,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/platform"
+	"github.com/camada/camada/policy"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -91,6 +92,9 @@ func (b *bases) ask(ctx context.Context, ref reference.Reference, p ocispec.Plat
 		ev := progress.Event{ID: "resolve-" + key, Name: "[internal] load metadata for " + ref.String()}
 		b.blobs.sink.Emit(ev)
 		a.img, a.err = b.e.lookUp(ctx, ref, p)
+		if a.err == nil {
+			a.err = b.e.enforce(ctx, a.img.request(policy.Pull), located{provider: a.img.repo, image: a.img.image, root: a.img.top}, b.blobs.sink)
+		}
 		ev.State, ev.Err = progress.Done, a.err
 		if a.err != nil {
 			ev.State = progress.Failed

@@ -8,6 +8,7 @@ import (
 
 	"github.com/camada/camada/build"
 	"github.com/camada/camada/progress"
+	"github.com/camada/camada/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -37,7 +38,11 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 		Executor: plan.exec, Images: images, Pins: e.lease, Fetcher: fetcher, Foreign: executes,
 	})
 	started := time.Now()
-	if opts.watch == nil && (opts.SBOM || opts.Provenance != ProvenanceNone) {
+	rules, err := e.policies()
+	if err != nil {
+		return BuildResult{}, err
+	}
+	if opts.watch == nil && (opts.SBOM || opts.Provenance != ProvenanceNone || len(rules) > 0) {
 		opts.watch = &watches{}
 	}
 	sources := e.openCaches(ctx, plan.cacheFrom, blobs)
@@ -70,6 +75,9 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	if res.attestations, err = e.attestAll(ctx, opts, fetcher, started); err != nil {
 		return BuildResult{History: rec.finish(nil, err)}, err
 	}
+	if err := e.enforceBuilt(ctx, builtNames(opts.Outputs, plan.refs), opts.watch, res, sink); err != nil {
+		return BuildResult{History: rec.finish(nil, err)}, err
+	}
 	out.Tags, err = e.deliver(ctx, opts.Outputs, plan.refs, res, sink)
 	if err == nil {
 		err = caches.write(ctx, false)
@@ -80,6 +88,19 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	out.Warnings = slices.Concat(res.images[0].Warnings, plan.guard.told())
 	out.History = rec.finish(out.Tags, err)
 	return out, err
+}
+
+// builtNames are all that a result gets.
+func builtNames(outputs []BuildOutput, tags []reference.Reference) []reference.Reference {
+	out := slices.Clone(tags)
+	for _, o := range outputs {
+		for _, n := range o.Names {
+			if ref, err := tagOnly(n); err == nil { // deliver says what is wrong with it
+				out = append(out, ref)
+			}
+		}
+	}
+	return out
 }
 
 // delivers reports whether anything is made of the result.

@@ -10,6 +10,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/image/layoutdir"
+	"github.com/camada/camada/policy"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/reference"
 	"github.com/camada/camada/transfer"
@@ -95,6 +96,9 @@ func (e *Engine) CopyImage(ctx context.Context, opts CopyImageOptions, sink prog
 	if !opts.All {
 		root, err = onlyOne(ctx, src, root, opts.Platform)
 	}
+	if err == nil && from.kind == transportRegistry && to.kind == transportStore {
+		err = e.enforceGraph(ctx, policy.Request{Action: policy.Pull, Names: []reference.Reference{from.ref}}, src, root, progress.Or(sink))
+	}
 	if err == nil {
 		res, err = e.copyFrom(ctx, src, root, to, opts.Referrers, progress.Or(sink))
 	}
@@ -158,6 +162,9 @@ func (e *Engine) copyFrom(ctx context.Context, src *copySource, root ocispec.Des
 func (e *Engine) copyToRegistry(ctx context.Context, src *copySource, root ocispec.Descriptor, about []ocispec.Descriptor, ref reference.Reference, o transfer.Options) error {
 	if ref.Digest != "" && ref.Digest != root.Digest {
 		return errdefs.Invalid("the image is %s, and cannot be stored as %s", root.Digest, ref.Digest)
+	}
+	if err := e.enforceGraph(ctx, policy.Request{Action: policy.Push, Names: []reference.Reference{ref}}, src, root, o.Progress); err != nil {
+		return err
 	}
 	repo := e.registries().Repository(ref)
 	put := func(tag string, d ocispec.Descriptor) error {

@@ -48,6 +48,10 @@ type Config struct {
 	InsecureRegistries []string
 	// Notice takes a sentence for the user that is no error: what he gets less of than he can expect. Nil drops it. It is called once for each sentence.
 	Notice func(string)
+	// Policy is a file with a policy that counts beside the machine's; "" is the user's own, where there is one.
+	Policy string
+	// MachinePolicy is where the machine's policy is; "" is /etc/camada/policy.yaml.
+	MachinePolicy string
 	// Version of the program, which attestations name.
 	Version string
 }
@@ -70,6 +74,10 @@ type Engine struct {
 	snaps  snapshots
 
 	notices notices
+
+	// policyFile is what the user named, machinePolicy where the machine's policy is; "" is the usual place.
+	policyFile, machinePolicy string
+	policySet                 policySet
 
 	insecure []string
 	remoteMu sync.Mutex
@@ -94,7 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := os.MkdirAll(root, 0o710); err != nil {
 		return nil, fmt.Errorf("make the store: %w; name another directory with --root or CAMADA_ROOT", err)
 	}
-	e := &Engine{root: root, driver: cfg.Driver, getenv: cfg.Getenv, insecure: cfg.InsecureRegistries, version: cfg.Version, notices: notices{to: cfg.Notice}}
+	e := &Engine{root: root, driver: cfg.Driver, getenv: cfg.Getenv, insecure: cfg.InsecureRegistries, version: cfg.Version, notices: notices{to: cfg.Notice}, policyFile: cfg.Policy, machinePolicy: cfg.MachinePolicy}
 	e.leases = lease.Open(root)
 	if e.lease, err = e.leases.Acquire(ctx, "camada"); err != nil {
 		return nil, fmt.Errorf("open the store %s: %w", root, err)

@@ -103,16 +103,16 @@ const (
 	policyOnFailure     = "on-failure"
 )
 
-// policy says when a container is started again.
-type policy struct {
+// restartPolicy says when a container is started again.
+type restartPolicy struct {
 	name string
 	// tries of on-failure; 0 is no limit.
 	tries int
 }
 
-func parsePolicy(text string) (policy, error) {
+func parsePolicy(text string) (restartPolicy, error) {
 	name, count, counted := strings.Cut(text, ":")
-	p := policy{name: name}
+	p := restartPolicy{name: name}
 	switch name {
 	case "":
 		p.name = policyNo
@@ -150,7 +150,7 @@ type restarts struct {
 }
 
 // next reports whether a container that ran for so long and ended with a code is started again, and after which time.
-func (r *restarts) next(p policy, code int, ran time.Duration) (time.Duration, bool) {
+func (r *restarts) next(p restartPolicy, code int, ran time.Duration) (time.Duration, bool) {
 	switch p.name {
 	case policyAlways, policyUnlessStopped:
 	case policyOnFailure:

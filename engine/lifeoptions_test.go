@@ -8,7 +8,7 @@ import (
 )
 
 func TestPolicy(t *testing.T) {
-	for text, want := range map[string]policy{
+	for text, want := range map[string]restartPolicy{
 		"": {name: "no"}, "no": {name: "no"}, "always": {name: "always"}, "on-failure": {name: "on-failure"}, "on-failure:7": {name: "on-failure", tries: 7},
 	} {
 		if got, err := parsePolicy(text); err != nil || got != want {
@@ -25,7 +25,7 @@ func TestPolicy(t *testing.T) {
 // TestRestarts is docker's back-off.
 func TestRestarts(t *testing.T) {
 	var r restarts
-	always := policy{name: policyAlways}
+	always := restartPolicy{name: policyAlways}
 	for i, want := range []time.Duration{100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000} {
 		if d, ok := r.next(always, 0, 9*time.Second); !ok || d != want*time.Millisecond {
 			t.Errorf("start %d after %s, %v", i, d, ok)
@@ -35,7 +35,7 @@ func TestRestarts(t *testing.T) {
 		t.Errorf("after a long run %s", d)
 	}
 	r = restarts{}
-	failure := policy{name: policyOnFailure, tries: 2}
+	failure := restartPolicy{name: policyOnFailure, tries: 2}
 	for i, want := range []bool{true, true, false} {
 		if _, ok := r.next(failure, 1, 0); ok != want {
 			t.Errorf("failure %d: %v", i, ok)
@@ -44,7 +44,7 @@ func TestRestarts(t *testing.T) {
 	if _, ok := (&restarts{}).next(failure, 0, 0); ok {
 		t.Error("started again after a good end")
 	}
-	if _, ok := (&restarts{}).next(policy{name: policyNo}, 1, 0); ok {
+	if _, ok := (&restarts{}).next(restartPolicy{name: policyNo}, 1, 0); ok {
 		t.Error("started again without a policy")
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/camada/camada/image/layoutdir"
 	"github.com/camada/camada/image/tarball"
 	"github.com/camada/camada/layer/index"
+	"github.com/camada/camada/policy"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/reference"
 	"github.com/opencontainers/go-digest"
@@ -46,6 +47,10 @@ type located struct {
 	// root is what the name stands for: the manifest, or an index that has it.
 	root  ocispec.Descriptor
 	close func() error
+	// base is what the image was built from, when that is known of its build; nil when not.
+	base *policy.Base
+	// registry is the repository of a registry that is served here and has the image.
+	registry *storedRepository
 }
 
 // OpenAnatomy looks into an image, for a platform ("" is the host's, or the only one). The name is that of an image of the store (also

@@ -12,6 +12,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/platform"
+	"github.com/camada/camada/policy"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/reference"
 	"github.com/camada/camada/remote"
@@ -203,11 +204,23 @@ func (e *Engine) Pull(ctx context.Context, opts PullOptions, sink progress.Sink)
 	if err := e.fetchImage(ctx, found, opts.Packed, progress.Or(sink)); err != nil {
 		return PullResult{}, pullError(ref, err)
 	}
+	if err := e.enforce(ctx, found.request(policy.Pull), located{provider: e.content, image: found.image, root: found.top}, sink); err != nil {
+		return PullResult{}, err
+	}
 	moved, err := e.namePulled(ctx, found)
 	if err == nil {
 		e.noteImage(ctx, "pull", found.here.Familiar(), found.here.Familiar())
 	}
 	return PullResult{Name: found.here.Familiar(), FullName: found.here.String(), Digest: found.top.Digest, New: fresh || moved}, err
+}
+
+// request is what a policy is asked about the image.
+func (p *pulled) request(action policy.Action) policy.Request {
+	ref := p.here
+	if ref.Digest != "" {
+		ref.Tag = ""
+	}
+	return policy.Request{Action: action, Names: []reference.Reference{ref}}
 }
 
 // isWhole reports whether all layers of an image are in the store.
@@ -305,6 +318,10 @@ func (e *Engine) push(ctx context.Context, src content.Provider, refs []referenc
 	}
 	about, err := e.about(ctx, desc)
 	if err != nil {
+		return err
+	}
+	sink = progress.Or(sink)
+	if err := e.enforceGraph(ctx, policy.Request{Action: policy.Push, Names: refs}, src, desc, sink); err != nil {
 		return err
 	}
 	for _, ref := range refs {

@@ -20,6 +20,7 @@ import (
 	"github.com/camada/camada/mount"
 	"github.com/camada/camada/network"
 	"github.com/camada/camada/platform"
+	"github.com/camada/camada/policy"
 	"github.com/camada/camada/snapshot"
 	"github.com/camada/camada/unpack"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -198,6 +199,9 @@ func (e *Engine) prepare(ctx context.Context, opts RunOptions) (*launch, error) 
 	opts.Timings.Mark("image")
 	if host := platform.Host(); !platform.Match(host, img.Config.Platform) {
 		return nil, errdefs.Unsupported("image %s is for %s, this machine is %s", opts.Image, platform.Format(img.Config.Platform), platform.Format(host))
+	}
+	if err := e.enforceNamed(ctx, policy.Request{Action: policy.Run, RunAs: opts.User}, opts.Image, img); err != nil {
+		return nil, err
 	}
 	l.Image = img.Config.Config
 	if err := errors.Join(l.publishAll(), e.planMounts(ctx, l)); err != nil {

@@ -68,22 +68,27 @@ func (s *scanStore) put(id digest.Digest, what *scanned) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+	if err := s.write(name, data); err != nil {
 		return fmt.Errorf("remember what is in the image: %w", err)
+	}
+	return nil
+}
+
+// write writes a file aside, and does not sync it.
+func (s *scanStore) write(name string, data []byte) error {
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return err
 	}
 	f, err := os.CreateTemp(s.dir, ".*")
 	if err != nil {
-		return fmt.Errorf("remember what is in the image: %w", err)
+		return err
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(data)
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), name)
 	}
-	if err != nil {
-		return fmt.Errorf("remember what is in the image: %w", err)
-	}
-	return nil
+	return err
 }
 
 // Expire removes what was not used since before, and what killed processes left.

@@ -161,6 +161,11 @@ func (e *Engine) imageSecrets(ctx context.Context, s *secret.Scanner, r *Secrets
 	if at.close != nil {
 		defer func() { err = errors.Join(err, at.close()) }()
 	}
+	return e.locatedSecrets(ctx, s, r, at, sink)
+}
+
+// locatedSecrets looks into an image that was found.
+func (e *Engine) locatedSecrets(ctx context.Context, s *secret.Scanner, r *SecretsReport, at located, sink progress.Sink) error {
 	img := at.image
 	r.ID, r.Digest, r.Platform, r.Layers = img.ID().String(), img.Descriptor.Digest.String(), platform.Format(img.Config.Platform), len(img.Layers)
 	sums, err := e.layerSecrets(ctx, s, at, sink)

@@ -71,6 +71,11 @@ func CheckServe(cfg Config, opts ServeOptions) error {
 	if _, err := oidc.New(s.config.Issuers, nil); err != nil {
 		return err
 	}
+	if s.config.Policy != "" {
+		if _, err := ReadPolicy(s.config.Policy); err != nil {
+			return err
+		}
+	}
 	if s.traces, err = s.tracer(); err != nil {
 		return err
 	}
@@ -168,7 +173,7 @@ func readServeConfig(name string) ([]byte, error) {
 }
 
 // handler answers the requests of the registry. A nil gate lets everybody do everything.
-func (s *server) handler(k *keeping, gate *access.Gate, done func(api.Event)) http.Handler {
+func (s *server) handler(k *keeping, gate *access.Gate, rules *servePolicy, done func(api.Event)) http.Handler {
 	opts := api.Options{MaxBlob: s.config.Limits.Blob, Patience: s.config.Limits.Patience, Redirect: s.config.Redirect && gate != nil, // who comes by a pipe may not get anywhere else
 		Sweep: s.config.Sweep.SweepOptions, Fault: s.opts.Fault, Done: done}
 	delivers := len(s.config.Webhooks) > 0 || len(s.config.Replication) > 0
@@ -180,6 +185,9 @@ func (s *server) handler(k *keeping, gate *access.Gate, done func(api.Event)) ht
 	}
 	if len(s.config.Immutable) > 0 {
 		opts.Immutable = s.config.IsImmutable
+	}
+	if rules != nil {
+		opts.Admit = rules.admit(k, hostOf(s.config.URL))
 	}
 	k.serve(&opts, s.config.URL)
 	if delivers {

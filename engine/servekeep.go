@@ -8,8 +8,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/camada/camada/internal/pattern"
 	"github.com/camada/camada/registry"
-	"github.com/camada/camada/registry/access"
 	"github.com/camada/camada/registry/api"
 	"github.com/camada/camada/registry/config"
 	"github.com/camada/camada/registry/proxy"
@@ -48,7 +48,7 @@ func (k *keeping) wants(repository string) usage.Kinds {
 		}
 	}
 	for _, r := range k.config.Retention {
-		if r.Pulled > 0 && access.MatchAny(r.Repositories, repository) {
+		if r.Pulled > 0 && pattern.Any(r.Repositories, repository) {
 			kinds |= usage.Tags
 		}
 	}

@@ -66,6 +66,7 @@ func (s *server) listen(ctx context.Context, g *ground) error {
 	if err != nil {
 		return err
 	}
+	defer func() { now.rules.close() }()
 	front := &front{ground: g, ledger: book, traces: s.traces}
 	front.now.Store(now)
 	front.good.Store(true)
@@ -112,6 +113,7 @@ func (s *server) listen(ctx context.Context, g *ground) error {
 	front.stopping.Store(true)
 	err = errors.Join(err, s.shutdown(public), s.shutdown(inner))
 	working.Wait()
+	now = front.now.Load()
 	return err
 }
 

@@ -25,6 +25,7 @@ type face struct {
 	users         *access.Users
 	outside       *oidc.Verifier
 	certs         *certificates // nil without TLS
+	rules         *servePolicy  // nil without a policy
 }
 
 // faces has the face of now.
@@ -47,7 +48,11 @@ func (s *server) newFace(k *keeping, done func(api.Event), was *face) (*face, er
 			return nil, err
 		}
 	}
-	f.public, f.inner = s.handler(k, f.gate, done), s.handler(k, nil, done)
+	var err error
+	if f.rules, err = s.rules(was); err != nil {
+		return nil, err
+	}
+	f.public, f.inner = s.handler(k, f.gate, f.rules, done), s.handler(k, nil, f.rules, done)
 	return f, nil
 }
 

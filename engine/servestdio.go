@@ -108,11 +108,16 @@ func (s *server) relay(ctx context.Context, conn net.Conn) error {
 
 // stdioAlone serves the connection, and others at the socket until the last one is gone.
 func (s *server) stdioAlone(ctx context.Context, g *ground) error {
+	rules, err := s.rules(nil)
+	if err != nil {
+		return err
+	}
+	defer rules.close()
 	socket, err := s.socket(ctx)
 	if err != nil {
 		return err
 	}
-	h := s.pipeServer(s.handler(g.now.Load(), nil, ledger.New(ledger.Options{File: s.config.Audit, Fault: s.opts.Fault}).Note))
+	h := s.pipeServer(s.handler(g.now.Load(), nil, rules, ledger.New(ledger.Options{File: s.config.Audit, Fault: s.opts.Fault}).Note))
 	users := &users{left: make(chan struct{})}
 	h.ConnState = users.note
 	one := &oneConn{conn: &stdioConn{in: s.opts.In, out: s.opts.Out}, closed: make(chan struct{})}

@@ -112,6 +112,9 @@ func (e *Engine) GC(ctx context.Context, opts GCOptions) (GCResult, error) {
 	if _, err := e.scans().Expire(time.Now().Add(-opts.KeepCache), opts.DryRun); err != nil {
 		return GCResult{}, err
 	}
+	if _, err := e.verdicts().Expire(time.Now().Add(-verdictLife), opts.DryRun); err != nil {
+		return GCResult{}, err
+	}
 	if _, err := e.secretFinds("").Expire(time.Now().Add(-opts.KeepCache), opts.DryRun); err != nil {
 		return GCResult{}, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/cli/display"
 	"github.com/camada/camada/internal/tasks"
+	"github.com/camada/camada/policy"
 	"github.com/camada/camada/secret"
 	"github.com/camada/camada/userns"
 	"github.com/spf13/cobra"
@@ -47,6 +48,8 @@ type app struct {
 	shown display.Display
 	// insecure are registries that may be talked to without certificates.
 	insecure []string
+	// policy is a file with rules for images.
+	policy string
 }
 
 // Main runs the command line of this process and returns its exit code.
@@ -122,16 +125,16 @@ const (
 	codeFailed  = 1
 	codeUsage   = 125
 	codeCorrupt = 3
-	// codeSecrets is of what was refused because there are secrets in it.
-	codeSecrets = 5
+	// codeRefused is of what a policy refuses, and of what was refused because there are secrets in it.
+	codeRefused = 5
 )
 
 func exitCode(err error) int {
 	switch {
-	case errors.Is(err, secret.ErrFound):
-		return codeSecrets
 	case errdefs.IsCorrupt(err):
 		return codeCorrupt
+	case errors.Is(err, policy.ErrRefused), errors.Is(err, secret.ErrFound):
+		return codeRefused
 	}
 	return codeFailed
 }
@@ -160,6 +163,7 @@ of every tag, and runs them: one static binary, no daemon, as root or as an ordi
 	f.StringVar(&a.root, "root", os.Getenv("CAMADA_ROOT"), "directory of the `store` (CAMADA_ROOT)")
 	f.StringVar(&a.driver, "storage-driver", os.Getenv("CAMADA_STORAGE_DRIVER"), "snapshot `driver`: overlay or native; chosen by probing when empty")
 	f.StringSliceVar(&a.insecure, "insecure-registry", nil, "registry `host` or network (CIDR) that needs no valid certificate and may speak plain HTTP (CAMADA_INSECURE_REGISTRIES)")
+	f.StringVar(&a.policy, "policy", os.Getenv("CAMADA_POLICY"), "`file` with rules that images have to keep, beside the machine's (CAMADA_POLICY)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &exitError{code: codeUsage, err: fmt.Errorf("%w\nSee '%s --help'", err, cmd.CommandPath())}
 	})
@@ -195,7 +199,7 @@ func (a *app) engine(ctx context.Context) (*engine.Engine, error) {
 
 func (a *app) config() engine.Config {
 	return engine.Config{
-		Root: a.root, Driver: a.driver, Getenv: os.Getenv, InsecureRegistries: a.insecure, Version: a.version,
+		Root: a.root, Driver: a.driver, Getenv: os.Getenv, InsecureRegistries: a.insecure, Version: a.version, Policy: a.policy,
 		Notice: func(text string) { fmt.Fprintf(a.stderr, "camada: warning: %s\n", safe(text)) },
 	}
 }

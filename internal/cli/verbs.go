@@ -48,6 +48,7 @@ func (a *app) verbs() []struct {
 		{"guard", "What is wrong with an image", []verb{{"scan", a.scanCommand}, {"secrets", a.secretsCommand}, {"db", a.dbCommand}}},
 		{"sign", "Who made an image", []verb{{"sign", a.signCommand}, {"verify", a.verifyCommand}, {"attest", a.attestCommand}, {"key", a.keyCommand}}},
 		{"guard", "What is wrong with an image", []verb{{"scan", a.scanCommand}, {"secrets", a.secretsCommand}, {"slim", a.slimCommand}, {"db", a.dbCommand}}},
+		{"guard", "What is wrong with an image", []verb{{"scan", a.scanCommand}, {"secrets", a.secretsCommand}, {"policy", a.policyGroup}, {"db", a.dbCommand}}},
 		{"tags", "Tags and their history", []verb{{"tag", a.tagCommand}, {"untag", a.untagCommand}, {"log", a.logCommand}, {"rollback", a.rollbackCommand}}},
 		{"store", "The store", []verb{
 			{"gc", a.gcCommand}, {"fsck", a.fsckCommand}, {"df", a.dfCommand}, {"info", a.infoCommand}, {"system", a.systemCommand}, {"version", a.versionCommand},

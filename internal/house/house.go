@@ -15,10 +15,12 @@ const module = "github.com/camada/camada"
 // floors, and its own parents on its own floor. A folder stands for the packages below it
 // unless they are listed themselves.
 var floors = [][]string{
-	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/rotated", "internal/hostile", "internal/tasks", "internal/fsid", "internal/semver", "internal/tracing"},
+	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/rotated", "internal/hostile", "internal/tasks", "internal/fsid", "internal/semver", "internal/tracing", "internal/pattern"},
 	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory", "bake", "event", "secret"},
 	3: {"layer", "snapshot", "image", "container", "volume", "remote", "attest", "vuln"},
 	4: {"transfer", "unpack", "registry", "base", "gc", "fetch", "anatomy", "delta", "sign"},
+	3: {"layer", "snapshot", "image", "container", "volume", "remote", "attest", "vuln", "policy"},
+	4: {"transfer", "unpack", "registry", "base", "gc", "fetch", "anatomy", "delta", "admission"},
 	5: {"build"},
 	6: {"engine"},
 	7: {"internal/cli"},
@@ -35,10 +37,12 @@ var sameFloor = map[string]string{
 	"internal/rotated -> internal/flock": "many processes append to one file",
 	"internal/semver -> errdefs":         "a range that is none is an error with a class",
 	"internal/tracing -> errdefs":        "a variable that cannot be read is an error with a class",
+	"internal/pattern -> errdefs":        "a pattern that is none is an error with a class",
 	"internal/hostile -> errdefs":        "what is no regular file is an error with a class",
 	"internal/tasks -> errdefs":          "a limit that is reached is an error with a class",
 	"platform -> errdefs":                "a name that cannot be parsed is an error with a class",
 	"reference -> errdefs":               "a name that cannot be parsed is an error with a class",
+	"policy -> vuln":                     "severities have names and an order",
 	"content -> lease":                   "a store pins a blob before it looks whether it is there",
 	"remote -> image":                    "a registry keeps what is a manifest apart from what is a blob",
 }
@@ -50,6 +54,7 @@ var parts = map[string]string{
 	"container -> container/cgroup/systemd": "the other way to come by a group",
 	"container -> container/namespace":      "names of namespaces; knows nothing of containers",
 	"container -> container/seccomp":        "a pure function from a profile to a filter",
+	"policy -> policy/cel":                  "a pure function from a text and values to a value",
 	"vuln -> vuln/version":                  "pure functions that compare two texts",
 }
 
@@ -71,6 +76,10 @@ var walls = []wall{
 		"packages are found in a file system; where it comes from is the caller's matter"},
 	{"secret", []string{module + "/content", module + "/image", module + "/snapshot", "net/http"},
 		"secrets are found in streams and file systems; where they come from is the caller's matter"},
+	{"policy", []string{module + "/content", module + "/image", module + "/snapshot", "net/http"},
+		"rules are judged by facts that are given; who finds them out, and where, is the caller's matter"},
+	{"admission", []string{module + "/content", module + "/image", module + "/remote"},
+		"requests are read and answered; who judges the images is the caller's matter"},
 	{"vuln", []string{module + "/content", module + "/image", module + "/snapshot", "net/http"},
 		"advisories and packages are given; who has them and where they come from is the caller's matter"},
 	{"content", []string{"net/http"}, "the store knows no registries"},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/pattern"
 	"github.com/camada/camada/reference"
 )
 
@@ -121,7 +122,7 @@ func FuzzScope(f *testing.F) {
 			if g.Type == "registry" && g.Name == "catalog" {
 				continue
 			}
-			if g.Type != "repository" || !reference.ValidRepository(g.Name) || !Match("a/**", g.Name) || !slices.Equal(g.Actions, []string{"pull"}) {
+			if g.Type != "repository" || !reference.ValidRepository(g.Name) || !pattern.Match("a/**", g.Name) || !slices.Equal(g.Actions, []string{"pull"}) {
 				t.Errorf("%q gives %+v", s, g)
 			}
 		}

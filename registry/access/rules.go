@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/pattern"
 )
 
 // Names that stand for users in rules.
@@ -45,7 +46,7 @@ func (rules Rules) Allow(user, repository string, what Action) bool {
 
 func (r *Rule) names(user string) bool {
 	for _, u := range r.Users {
-		if u == Everybody || user != "" && (u == Known || Match(u, user)) {
+		if u == Everybody || user != "" && (u == Known || pattern.Match(u, user)) {
 			return true
 		}
 	}
@@ -65,7 +66,7 @@ func (r *Rule) covers(user, repository string) bool {
 			}
 			p = strings.ReplaceAll(p, "{user}", user)
 		}
-		if Match(p, repository) {
+		if pattern.Match(p, repository) {
 			return true
 		}
 	}

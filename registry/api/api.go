@@ -50,6 +50,8 @@ type Options struct {
 	Patience time.Duration
 	// Redirect sends clients to where blobs lie, when the storage can tell.
 	Redirect bool
+	// Admit says whether a manifest may be stored under a tag, or given to somebody; nil allows everything. What it refuses is ErrPermission.
+	Admit func(ctx context.Context, o Object) error
 	// Name says what a repository is called that a request names: ErrNotFound when it is none; nil leaves it as it is.
 	Name func(r *http.Request, repository string) (string, error)
 	// Quotas tells what repositories may hold, and Retain removes the tags that no rule keeps, and tells which; nil is without them.
@@ -63,6 +65,18 @@ type Options struct {
 	Done func(Event)
 	// Fault is told of errors that are not the client's; nil drops them.
 	Fault func(error)
+}
+
+// Object is a manifest that somebody stores or fetches.
+type Object struct {
+	// Store is set when it is stored, else it is fetched.
+	Store      bool
+	Repository string
+	// Tags are those that it gets, or that it was asked for by.
+	Tags     []string
+	Manifest registry.Manifest
+	// Who is "" for somebody unknown.
+	Who string
 }
 
 // The defaults of Options.
@@ -194,6 +208,19 @@ func (c *call) allowed(repository string, what access.Action) bool {
 		c.fail(codeDenied, errdefs.Permission("you may not do this in %q", repository))
 	}
 	return false
+}
+
+// admit asks whether a manifest may be stored or fetched.
+func (c *call) admit(store bool, tags []string, m registry.Manifest) error {
+	if c.opts.Admit == nil {
+		return nil
+	}
+	o := Object{Store: store, Repository: c.repository, Tags: tags, Manifest: m}
+	if c.caller != nil {
+		o.Who = c.caller.Name()
+	}
+	c.longer() // what has to be found out may take the registry a while
+	return c.opts.Admit(c.r.Context(), o)
 }
 
 // may asks the gate without an answer to the client.

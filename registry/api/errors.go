@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/policy"
 	"github.com/camada/camada/registry"
 	"github.com/camada/camada/registry/access"
 )
@@ -119,7 +120,27 @@ func (c *call) failAs(status int, what code, err error) {
 	case errdefs.IsCorrupt(err):
 		what = codeDigest
 	}
-	c.problems(status, problem{Code: what, Message: message})
+	p := problem{Code: what, Message: message}
+	if d := policy.Refused(err); d != nil {
+		p.Detail = refusals(d)
+	}
+	c.problems(status, p)
+}
+
+// refusals are the rules that refuse something.
+func refusals(d *policy.Decision) any {
+	type refusal struct {
+		Rule    string `json:"rule"`
+		Message string `json:"message"`
+		Fix     string `json:"fix,omitempty"`
+	}
+	out := []refusal{}
+	for i := range d.Results {
+		if r := &d.Results[i]; r.Refuses() {
+			out = append(out, refusal{r.Rule, r.Message, r.Fix})
+		}
+	}
+	return map[string]any{"digest": d.Digest, "rules": out}
 }
 
 // missing answers to a manifest that requires what is not there ("Push").

@@ -53,7 +53,7 @@ func (c *call) getManifest() {
 		}
 		desc = t.Descriptor
 		dgst = desc.Digest
-		if c.r.Method == http.MethodHead || c.conditional() {
+		if c.opts.Admit == nil && (c.r.Method == http.MethodHead || c.conditional()) {
 			c.digest = dgst.String()
 			if c.unchanged(dgst) {
 				return
@@ -70,8 +70,16 @@ func (c *call) getManifest() {
 		c.fail(codeManifestUnknown, err)
 		return
 	}
+	var tags []string
+	if tag != "" {
+		tags = []string{tag}
+	}
+	if err := c.admit(false, tags, m); err != nil {
+		c.fail(codeDenied, err)
+		return
+	}
 	c.digest = dgst.String()
-	if tag == "" && c.conditional() && c.unchanged(dgst) {
+	if (tag == "" || c.opts.Admit != nil) && c.conditional() && c.unchanged(dgst) {
 		return
 	}
 	c.manifestHeaders(m.Descriptor)
@@ -116,6 +124,9 @@ func (c *call) putManifest() {
 	}
 	c.digest = m.Descriptor.Digest.String()
 	expect, err := c.expected(tag, m.Descriptor.Digest)
+	if err == nil && len(tags) > 0 { // without a tag it is a part of something, or is about to be signed
+		err = c.admit(true, tags, m)
+	}
 	if err == nil {
 		err = c.store(m, tags, expect)
 	}

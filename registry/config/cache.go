@@ -43,7 +43,7 @@ func readCaches(sections []*section) []Cache {
 		c := readCache(s)
 		for _, other := range list {
 			if c.Prefix != "" && c.Prefix == other.Prefix {
-				s.bad(s.sub("prefix"), "%s is another one's, too", c.Prefix)
+				s.Bad(s.Sub("prefix"), "%s is another one's, too", c.Prefix)
 			}
 		}
 		list = append(list, c)
@@ -52,55 +52,55 @@ func readCaches(sections []*section) []Cache {
 }
 
 func readCache(s *section) Cache {
-	c := Cache{Host: s.text("host"), Prefix: s.text("prefix"), Upstream: s.place("upstream"), Credentials: s.file("credentials"), Username: s.text("username"),
-		PasswordFile: s.file("password"), Insecure: s.flag("insecure"), Unused: s.duration("unused"), Size: s.size("size"), Fresh: defaultFresh, Absent: defaultAbsent}
+	c := Cache{Host: s.Text("host"), Prefix: s.Text("prefix"), Upstream: s.place("upstream"), Credentials: s.file("credentials"), Username: s.Text("username"),
+		PasswordFile: s.file("password"), Insecure: s.Flag("insecure"), Unused: s.Duration("unused"), Size: s.Size("size"), Fresh: defaultFresh, Absent: defaultAbsent}
 	if ref, err := reference.Parse(c.Host + "/x/y"); c.Host == "" || err != nil || ref.Host != c.Host {
-		s.bad(s.path, "host is missing, or is none: want one like docker.io")
+		s.Bad(s.Path, "host is missing, or is none: want one like docker.io")
 	}
 	if c.Prefix == "" {
 		c.Prefix = c.Host
 	}
 	if !reference.ValidRepository(c.Prefix) {
-		s.bad(s.path, "prefix: %q cannot begin the name of a repository; name another one", c.Prefix)
+		s.Bad(s.Path, "prefix: %q cannot begin the name of a repository; name another one", c.Prefix)
 	}
-	for _, t := range s.texts("mirrors") {
+	for _, t := range s.Texts("mirrors") {
 		if u := parsePlace(t); u != nil {
 			c.Mirrors = append(c.Mirrors, u)
 		} else {
-			s.bad(s.sub("mirrors"), "want https://HOST[:PORT][/REPOSITORY]")
+			s.Bad(s.Sub("mirrors"), "want https://HOST[:PORT][/REPOSITORY]")
 		}
 	}
-	if s.get("plain") != nil {
+	if s.Get("plain") != nil {
 		c.Plain = s.patterns("plain")
 	}
-	for _, a := range s.texts("authorities") {
+	for _, a := range s.Texts("authorities") {
 		c.Authorities = append(c.Authorities, s.join(a))
 	}
-	if s.get("fresh") != nil {
-		c.Fresh = s.duration("fresh")
+	if s.Get("fresh") != nil {
+		c.Fresh = s.Duration("fresh")
 	}
-	if s.get("absent") != nil {
-		c.Absent = s.duration("absent")
+	if s.Get("absent") != nil {
+		c.Absent = s.Duration("absent")
 	}
 	if (c.Username == "") != (c.PasswordFile == "") {
-		s.bad(s.path, "want both username and password, which names a file")
+		s.Bad(s.Path, "want both username and password, which names a file")
 	}
 	if c.Username != "" && c.Credentials != "" {
-		s.bad(s.path, "want either username or credentials")
+		s.Bad(s.Path, "want either username or credentials")
 	}
-	s.end()
+	s.End()
 	return c
 }
 
 // place is the address of a registry.
 func (s *section) place(key string) *url.URL {
-	t := s.text(key)
+	t := s.Text(key)
 	if t == "" {
 		return nil
 	}
 	u := parsePlace(t)
 	if u == nil {
-		s.bad(s.sub(key), "want https://HOST[:PORT][/REPOSITORY]")
+		s.Bad(s.Sub(key), "want https://HOST[:PORT][/REPOSITORY]")
 	}
 	return u
 }

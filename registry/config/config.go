@@ -7,14 +7,13 @@
 package config
 
 import (
-	"errors"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/pattern"
 	"github.com/camada/camada/internal/yamltree"
 	"github.com/camada/camada/registry"
 	"github.com/camada/camada/registry/access"
@@ -54,6 +53,8 @@ type Config struct {
 	Traces Traces
 	// Redirect sends clients to where blobs lie, when the storage can tell.
 	Redirect bool
+	// Policy is a file with rules for images; "" is none.
+	Policy string
 	// Webhooks are told what changes, and Replication are registries that get it.
 	Webhooks    []Webhook
 	Replication []Replication
@@ -122,7 +123,7 @@ func (c *Config) Protected() bool { return c.Users != "" || len(c.Robots) > 0 ||
 // IsImmutable reports whether a tag never moves.
 func (c *Config) IsImmutable(repository, tag string) bool {
 	for _, t := range c.Immutable {
-		if access.MatchAny(t.Repositories, repository) && access.MatchAny(t.Tags, tag) {
+		if pattern.Any(t.Repositories, repository) && pattern.Any(t.Tags, tag) {
 			return true
 		}
 	}
@@ -131,121 +132,108 @@ func (c *Config) IsImmutable(repository, tag string) bool {
 
 // Parse reads a text; dir is where paths in it begin. Errors are of the class ErrInvalid.
 func Parse(data []byte, dir string) (Config, error) {
-	docs, err := yamltree.Parse(data)
+	top, err := yamltree.Top(data)
 	if err != nil {
 		return Config{}, err
 	}
-	var top any
-	switch len(docs) {
-	case 0:
-	case 1:
-		top = docs[0]
-	default:
-		return Config{}, errdefs.Invalid("more than one document")
-	}
-	values, ok := top.(map[string]any)
-	if !ok && top != nil {
-		return Config{}, errdefs.Invalid("want a map of keys")
-	}
-	r := &reader{lines: yamltree.Lines(data), dir: dir}
-	cfg := read(&section{reader: r, values: values})
-	return cfg, errors.Join(r.errs...)
+	cfg := read(&section{top, dir})
+	return cfg, top.Err()
 }
 
 // read reads the top.
 func read(s *section) Config {
-	c := Config{Addr: s.text("listen"), Data: s.file("data"), URL: s.text("url"), Proxies: s.networks("proxies"), Redirect: s.flag("redirect"), Audit: s.file("audit")}
+	c := Config{Addr: s.Text("listen"), Data: s.file("data"), URL: s.Text("url"), Proxies: s.networks("proxies"), Redirect: s.Flag("redirect"), Audit: s.file("audit"), Policy: s.file("policy")}
 	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.User != nil) {
-		s.bad("url", "want http://HOST[:PORT] or https://HOST[:PORT]")
+		s.Bad("url", "want http://HOST[:PORT] or https://HOST[:PORT]")
 	}
 	c.S3 = readS3(s.section("s3"))
 	tls := s.section("tls")
 	c.Cert, c.Key = tls.file("certificate"), tls.file("key")
 	if (c.Cert == "") != (c.Key == "") {
-		s.bad("tls", "want both certificate and key")
+		s.Bad("tls", "want both certificate and key")
 	}
-	tls.end()
+	tls.End()
 	c.Users = s.file("users")
 	for _, r := range s.sections("robots") {
 		c.Robots = append(c.Robots, readRobot(r))
 	}
 	c.Issuers = readIssuers(s)
 	t := s.section("tokens")
-	c.Tokens = Tokens{Off: t.flag("off"), KeyFile: t.file("key"), Service: t.text("service"), Life: t.duration("life"), Refresh: t.duration("refresh")}
-	t.end()
+	c.Tokens = Tokens{Off: t.Flag("off"), KeyFile: t.file("key"), Service: t.Text("service"), Life: t.Duration("life"), Refresh: t.Duration("refresh")}
+	t.End()
 	for _, r := range s.sections("rules") {
 		c.Rules = append(c.Rules, readRule(r))
 	}
 	for _, m := range s.sections("immutable") {
 		c.Immutable = append(c.Immutable, Tags{Repositories: m.patterns("repositories"), Tags: m.patterns("tags")})
-		m.end()
+		m.End()
 	}
 	c.Traces = readTraces(s.section("traces"))
 	c.Limits = readLimits(s.section("limits"))
 	w := s.section("sweep")
-	c.Sweep = Sweep{Every: w.duration("every"), SweepOptions: registry.SweepOptions{Grace: w.duration("grace"), Log: w.duration("history"),
-		Untagged: w.duration("untagged"), Uploads: w.duration("uploads")}}
-	if w.values["every"] == nil {
+	c.Sweep = Sweep{Every: w.Duration("every"), SweepOptions: registry.SweepOptions{Grace: w.Duration("grace"), Log: w.Duration("history"),
+		Untagged: w.Duration("untagged"), Uploads: w.Duration("uploads")}}
+	if w.Values["every"] == nil {
 		c.Sweep.Every = defaultSweep
 	}
-	w.end()
+	w.End()
 	for i, r := range c.Robots {
 		if r.Name == access.OutsideUser && len(c.Issuers) > 0 {
-			s.bad("robots["+strconv.Itoa(i)+"].name", "%s is the name that tokens of issuers are given with", access.OutsideUser)
+			s.Bad("robots["+strconv.Itoa(i)+"].name", "%s is the name that tokens of issuers are given with", access.OutsideUser)
 		}
 	}
 	readDeliveries(s, &c)
 	c.Cache = readCaches(s.sections("cache"))
 	c.Quotas, c.Retention = readQuotas(s.sections("quotas")), readRetention(s.sections("retention"))
 	if len(c.Rules) > 0 && !c.Protected() {
-		s.bad("rules", "there are no users: name a file in users, or robots, or issuers")
+		s.Bad("rules", "there are no users: name a file in users, or robots, or issuers")
 	}
-	s.end()
+	s.End()
 	return c
 }
 
 func readS3(s *section) S3 {
-	c := S3{Endpoint: s.text("endpoint"), Region: s.text("region"), Bucket: s.text("bucket"), Prefix: s.text("prefix"), Virtual: s.flag("virtual")}
-	if len(s.values) > 0 && c.Bucket == "" {
-		s.bad(s.path, "bucket is missing")
+	c := S3{Endpoint: s.Text("endpoint"), Region: s.Text("region"), Bucket: s.Text("bucket"), Prefix: s.Text("prefix"), Virtual: s.Flag("virtual")}
+	if len(s.Values) > 0 && c.Bucket == "" {
+		s.Bad(s.Path, "bucket is missing")
 	}
 	if strings.Trim(c.Prefix, "/") != c.Prefix {
-		s.bad(s.sub("prefix"), "want a folder without slashes around it")
+		s.Bad(s.Sub("prefix"), "want a folder without slashes around it")
 	}
-	s.end()
+	s.End()
 	return c
 }
 
 func readRobot(s *section) access.Robot {
-	r := access.Robot{Name: s.text("name"), Hash: s.text("secret"), Expires: s.moment("expires")}
+	r := access.Robot{Name: s.Text("name"), Hash: s.Text("secret"), Expires: s.Moment("expires")}
 	if r.Name == "" {
-		s.bad(s.path, "name is missing")
+		s.Bad(s.Path, "name is missing")
 	}
 	if err := access.CheckHash(r.Hash); err != nil {
-		s.bad(s.sub("secret"), "%w", err)
+		s.Bad(s.Sub("secret"), "%w", err)
 	}
-	s.end()
+	s.End()
 	return r
 }
 
 func readRule(s *section) access.Rule {
 	r := readRuleKeys(s)
-	s.end()
+	s.End()
 	return r
 }
 
 // readRuleKeys reads who does what where.
 func readRuleKeys(s *section) access.Rule {
-	r := access.Rule{Repositories: s.patterns("repositories"), Users: s.texts("users")}
+	r := access.Rule{Repositories: s.patterns("repositories"), Users: s.Texts("users")}
 	if len(r.Users) == 0 {
-		s.bad(s.path, `users is missing: names, "*" for all of them, or "anonymous" for everybody`)
+		s.Bad(s.Path, `users is missing: names, "*" for all of them, or "anonymous" for everybody`)
 	}
-	actions := s.texts("actions")
+	actions := s.Texts("actions")
 	var err error
 	if r.Actions, err = access.ParseActions(actions); err != nil {
-		s.bad(s.sub("actions"), "%w", err)
+		s.Bad(s.Sub("actions"), "%w", err)
 	} else if r.Actions == 0 {
-		s.bad(s.path, "actions is missing: pull, push, delete, admin")
+		s.Bad(s.Path, "actions is missing: pull, push, delete, admin")
 	}
 	return r
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/camada/camada/internal/pattern"
 	"github.com/camada/camada/reference"
-	"github.com/camada/camada/registry/access"
 	"github.com/camada/camada/registry/events"
 	"github.com/camada/camada/registry/webhook"
 )
@@ -25,13 +25,13 @@ type Webhook struct {
 
 // Wants is what a webhook is told of an event: with those of its tags that it wants. False is nothing.
 func (w *Webhook) Wants(e events.Event) (events.Event, bool) {
-	if !slices.Contains(w.Events, e.Kind) || !access.MatchAny(w.Repositories, e.Repository) {
+	if !slices.Contains(w.Events, e.Kind) || !pattern.Any(w.Repositories, e.Repository) {
 		return e, false
 	}
 	if len(w.Tags) == 0 {
 		return e, true
 	}
-	e.Tags = slices.DeleteFunc(slices.Clone(e.Tags), func(tag string) bool { return !access.MatchAny(w.Tags, tag) })
+	e.Tags = slices.DeleteFunc(slices.Clone(e.Tags), func(tag string) bool { return !pattern.Any(w.Tags, tag) })
 	return e, len(e.Tags) > 0
 }
 
@@ -59,12 +59,12 @@ type Replication struct {
 
 // Wants reports whether a tag is replicated.
 func (r *Replication) Wants(repository, tag string) bool {
-	return r.WantsRepository(repository) && access.MatchAny(r.Tags, tag)
+	return r.WantsRepository(repository) && pattern.Any(r.Tags, tag)
 }
 
 // WantsRepository reports whether something of a repository may be replicated.
 func (r *Replication) WantsRepository(repository string) bool {
-	return access.MatchAny(r.Repositories, repository)
+	return pattern.Any(r.Repositories, repository)
 }
 
 // Destination is what a repository is called at the destination.
@@ -80,7 +80,7 @@ func readDeliveries(s *section, c *Config) {
 	names := map[string]bool{}
 	check := func(s *section, kind, name string) {
 		if name != "" && names[kind+name] {
-			s.bad(s.sub("name"), "there are two of the name %s", name)
+			s.Bad(s.Sub("name"), "there are two of the name %s", name)
 		}
 		names[kind+name] = true
 	}
@@ -97,96 +97,96 @@ func readDeliveries(s *section, c *Config) {
 }
 
 func readWebhook(s *section) Webhook {
-	w := Webhook{Options: webhook.Options{Name: s.word("name"), URL: s.text("url"), Format: webhook.Format(s.text("format")), Secret: s.file("secret"),
-		Authorities: s.files("authorities"), Timeout: s.duration("timeout")},
-		Repositories: s.patternsOr("repositories", "**"), Tags: s.patternsOr("tags"), GiveUp: s.duration("give-up")}
+	w := Webhook{Options: webhook.Options{Name: s.word("name"), URL: s.Text("url"), Format: webhook.Format(s.Text("format")), Secret: s.file("secret"),
+		Authorities: s.files("authorities"), Timeout: s.Duration("timeout")},
+		Repositories: s.patternsOr("repositories", "**"), Tags: s.patternsOr("tags"), GiveUp: s.Duration("give-up")}
 	if u, err := url.Parse(w.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
-		s.bad(s.sub("url"), "want http://HOST/PATH or https://HOST/PATH; credentials belong into headers, from a file")
+		s.Bad(s.Sub("url"), "want http://HOST/PATH or https://HOST/PATH; credentials belong into headers, from a file")
 	}
 	switch w.Format {
 	case "", webhook.Structured, webhook.Binary, webhook.Docker:
 	default:
-		s.bad(s.sub("format"), "want %s, %s or %s", webhook.Structured, webhook.Binary, webhook.Docker)
+		s.Bad(s.Sub("format"), "want %s, %s or %s", webhook.Structured, webhook.Binary, webhook.Docker)
 	}
-	for _, k := range s.texts("events") {
+	for _, k := range s.Texts("events") {
 		w.Events = append(w.Events, events.Kind(k))
 		switch events.Kind(k) {
 		case events.Push, events.Delete, events.Rollback, events.Tag:
 		default:
-			s.bad(s.sub("events"), "%.50q: want %s, %s, %s or %s", k, events.Push, events.Delete, events.Rollback, events.Tag)
+			s.Bad(s.Sub("events"), "%.50q: want %s, %s, %s or %s", k, events.Push, events.Delete, events.Rollback, events.Tag)
 		}
 	}
 	if len(w.Events) == 0 {
 		w.Events = []events.Kind{events.Push, events.Delete, events.Rollback}
 	}
 	if w.Format == webhook.Docker && slices.Contains(w.Events, events.Tag) {
-		s.bad(s.sub("events"), "the format docker has no event %s; a push names its tags", events.Tag)
+		s.Bad(s.Sub("events"), "the format docker has no event %s; a push names its tags", events.Tag)
 	}
 	for _, h := range s.sections("headers") {
 		w.Headers = append(w.Headers, readHeader(h))
 	}
-	s.end()
+	s.End()
 	return w
 }
 
 // readHeader reads a header. What is secret belongs into a file.
 func readHeader(s *section) webhook.Header {
-	h := webhook.Header{Name: http.CanonicalHeaderKey(s.text("name")), Value: s.text("value"), File: s.file("file")}
+	h := webhook.Header{Name: http.CanonicalHeaderKey(s.Text("name")), Value: s.Text("value"), File: s.file("file")}
 	if h.Name == "" || strings.ContainsFunc(h.Name, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) }) {
-		s.bad(s.sub("name"), "want the name of a header")
+		s.Bad(s.Sub("name"), "want the name of a header")
 	}
 	if (h.Value == "") == (h.File == "") {
-		s.bad(s.path, "want a value, or a file that has it")
+		s.Bad(s.Path, "want a value, or a file that has it")
 	}
 	if strings.ContainsAny(h.Value, "\r\n\x00") {
-		s.bad(s.sub("value"), "want one line")
+		s.Bad(s.Sub("value"), "want one line")
 	}
-	s.end()
+	s.End()
 	return h
 }
 
 func readReplication(s *section) Replication {
-	r := Replication{Name: s.word("name"), Repositories: s.patternsOr("repositories", "**"), Tags: s.patternsOr("tags", "**"), Deletions: s.flag("deletions"),
-		Credentials: s.file("credentials"), Username: s.text("username"), PasswordFile: s.file("password"), Authorities: s.files("authorities"),
-		Insecure: s.flag("insecure"), Every: s.duration("every"), GiveUp: s.duration("give-up")}
+	r := Replication{Name: s.word("name"), Repositories: s.patternsOr("repositories", "**"), Tags: s.patternsOr("tags", "**"), Deletions: s.Flag("deletions"),
+		Credentials: s.file("credentials"), Username: s.Text("username"), PasswordFile: s.file("password"), Authorities: s.files("authorities"),
+		Insecure: s.Flag("insecure"), Every: s.Duration("every"), GiveUp: s.Duration("give-up")}
 	if (r.Username == "") != (r.PasswordFile == "") {
-		s.bad(s.path, "want both username and password, which names a file")
+		s.Bad(s.Path, "want both username and password, which names a file")
 	}
 	if r.Username != "" && r.Credentials != "" {
-		s.bad(s.path, "want either username or credentials")
+		s.Bad(s.Path, "want either username or credentials")
 	}
-	if s.values["every"] == nil {
+	if s.Values["every"] == nil {
 		r.Every = defaultEvery
 	}
-	r.Host = s.text("registry")
+	r.Host = s.Text("registry")
 	if scheme, host, ok := strings.Cut(r.Host, "://"); ok {
 		r.Scheme, r.Host = scheme, strings.TrimSuffix(host, "/")
 	}
 	ref, err := reference.Parse(r.Host + "/x")
 	if err != nil || ref.Host != r.Host || r.Scheme != "" && r.Scheme != "http" && r.Scheme != "https" {
-		s.bad(s.sub("registry"), "want HOST[:PORT], with http:// or https:// before it or not")
+		s.Bad(s.Sub("registry"), "want HOST[:PORT], with http:// or https:// before it or not")
 	}
-	if r.To = s.text("to"); r.To == "" {
+	if r.To = s.Text("to"); r.To == "" {
 		r.To = "{repository}"
 	}
 	if !strings.Contains(r.To, "{repository}") && !strings.Contains(r.To, "{name}") && strings.Contains(strings.Join(r.Repositories, ""), "*") {
-		s.bad(s.sub("to"), "want {repository} or {name} in it: several repositories would become one")
+		s.Bad(s.Sub("to"), "want {repository} or {name} in it: several repositories would become one")
 	} else if !reference.ValidRepository(r.Destination("a")) {
-		s.bad(s.sub("to"), "want the name of a repository, in which {repository} is its name here and {name} the last part of it")
+		s.Bad(s.Sub("to"), "want the name of a repository, in which {repository} is its name here and {name} the last part of it")
 	}
-	s.end()
+	s.End()
 	return r
 }
 
 // word is a text of letters, digits, dots and dashes, which may not be empty.
 func (s *section) word(key string) string {
-	t := s.text(key)
+	t := s.Text(key)
 	if t == "" {
-		s.bad(s.path, "%s is missing", key)
+		s.Bad(s.Path, "%s is missing", key)
 	} else if len(t) > 100 || strings.ContainsFunc(t, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
 	}) {
-		s.bad(s.sub(key), "want a word of at most 100 letters, digits, dots and dashes")
+		s.Bad(s.Sub(key), "want a word of at most 100 letters, digits, dots and dashes")
 	}
 	return t
 }
@@ -194,7 +194,7 @@ func (s *section) word(key string) string {
 // files are paths.
 func (s *section) files(key string) []string {
 	var out []string
-	for _, name := range s.texts(key) {
+	for _, name := range s.Texts(key) {
 		out = append(out, s.join(name))
 	}
 	return out
@@ -202,8 +202,8 @@ func (s *section) files(key string) []string {
 
 // patternsOr is a list of patterns, and others when there is none.
 func (s *section) patternsOr(key string, others ...string) []string {
-	if s.values[key] == nil {
-		_ = s.get(key)
+	if s.Values[key] == nil {
+		_ = s.Get(key)
 		return others
 	}
 	return s.patterns(key)

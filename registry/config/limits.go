@@ -7,38 +7,38 @@ import (
 )
 
 func readLimits(s *section) Limits {
-	l := Limits{Blob: s.size("blob"), Patience: s.duration("patience"), Rate: s.number("rate"), Burst: int(s.number("burst")), Uploads: int(s.number("uploads"))}
+	l := Limits{Blob: s.Size("blob"), Patience: s.Duration("patience"), Rate: s.Number("rate"), Burst: int(s.Number("burst")), Uploads: int(s.Number("uploads"))}
 	for _, r := range s.sections("rates") {
 		l.Rates = append(l.Rates, readRate(r))
 	}
-	s.end()
+	s.End()
 	return l
 }
 
 func readRate(s *section) access.Limit {
-	l := access.Limit{Count: int(s.number("count"))}
+	l := access.Limit{Count: int(s.Number("count"))}
 	rule := readRuleKeys(s)
 	l.Repositories, l.Users, l.Actions = rule.Repositories, rule.Users, rule.Actions
 	if l.Actions&^(access.Pull|access.Push|access.Delete) != 0 {
-		s.bad(s.sub("actions"), "want pull, push or delete")
+		s.Bad(s.Sub("actions"), "want pull, push or delete")
 	}
-	switch l.Every = s.duration("every"); {
+	switch l.Every = s.Duration("every"); {
 	case l.Count > 0 && l.Every == 0:
-		s.bad(s.path, "every is missing: the time in which so many are allowed")
+		s.Bad(s.Path, "every is missing: the time in which so many are allowed")
 	case l.Every > 0 && l.Every < time.Second:
-		s.bad(s.sub("every"), "want a second at least")
+		s.Bad(s.Sub("every"), "want a second at least")
 	}
-	s.end()
+	s.End()
 	return l
 }
 
 func readTraces(s *section) Traces {
-	t := Traces{Endpoint: s.text("endpoint"), Ratio: -1}
-	if s.values["ratio"] != nil {
-		if t.Ratio = s.number("ratio"); t.Ratio > 1 {
-			s.bad(s.sub("ratio"), "want a number from 0 to 1")
+	t := Traces{Endpoint: s.Text("endpoint"), Ratio: -1}
+	if s.Values["ratio"] != nil {
+		if t.Ratio = s.Number("ratio"); t.Ratio > 1 {
+			s.Bad(s.Sub("ratio"), "want a number from 0 to 1")
 		}
 	}
-	s.end()
+	s.End()
 	return t
 }

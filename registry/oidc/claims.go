@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/camada/camada/errdefs"
-	"github.com/camada/camada/registry/access"
+	"github.com/camada/camada/internal/pattern"
 )
 
 // lookup finds a claim by its name, or by a JSON pointer (RFC 6901): "/kubernetes.io/namespace". nil when it is not there.
@@ -55,7 +55,7 @@ func (c *Condition) holds(claims map[string]any) bool {
 		list = []any{v}
 	}
 	for _, e := range list {
-		if s, ok := textOf(e); ok && access.MatchAny(c.Patterns, s) {
+		if s, ok := textOf(e); ok && pattern.Any(c.Patterns, s) {
 			return true
 		}
 	}

@@ -50,7 +50,7 @@ type Issuer struct {
 type Condition struct {
 	// Claim is a name, or a JSON pointer when it begins with a slash (RFC 6901).
 	Claim string
-	// Patterns are as access.Match has them; one is enough. Of a list, one value is enough.
+	// Patterns are as pattern.Match has them; one is enough. Of a list, one value is enough.
 	Patterns []string
 }
 

@@ -30,8 +30,8 @@ import (
 
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/pattern"
 	"github.com/camada/camada/registry"
-	"github.com/camada/camada/registry/access"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/singleflight"
@@ -60,7 +60,7 @@ type Source struct {
 	Prefix string
 	// Host is the name by which clients ask mirrors for it (the parameter ns); "" is none.
 	Host string
-	// Plain are patterns (see access.Match) of repositories that are read without the prefix, too.
+	// Plain are patterns (see pattern.Match) of repositories that are read without the prefix, too.
 	Plain    []string
 	Upstream Upstream
 	// Fresh is how long a tag counts before it is looked up again, Absent how long it is remembered that something is not there.
@@ -192,7 +192,7 @@ func (s *Storage) Name(r *http.Request, repository string, own ...string) (strin
 		return repository, nil
 	}
 	for _, src := range s.sources {
-		if access.MatchAny(src.Plain, repository) {
+		if pattern.Any(src.Plain, repository) {
 			return src.Prefix + "/" + repository, nil
 		}
 	}

@@ -11,8 +11,8 @@ import (
 
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/pattern"
 	"github.com/camada/camada/registry"
-	"github.com/camada/camada/registry/access"
 )
 
 // state is what a note says.
@@ -292,7 +292,7 @@ func (a *account) walk(ctx context.Context) (Amount, error) {
 		}
 		for _, name := range names {
 			after = name
-			if !access.MatchAny(a.limit.Repositories, name) {
+			if !pattern.Any(a.limit.Repositories, name) {
 				continue
 			}
 			n, err := a.storage.hold(ctx, name)

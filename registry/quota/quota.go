@@ -25,8 +25,8 @@ import (
 
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/pattern"
 	"github.com/camada/camada/registry"
-	"github.com/camada/camada/registry/access"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -44,7 +44,7 @@ func (a Amount) plus(b Amount) Amount {
 
 // Limit is what some repositories may hold.
 type Limit struct {
-	// Repositories are patterns, see access.Match.
+	// Repositories are patterns, see pattern.Match.
 	Repositories []string
 	// Each gives that much to each of them, instead of to all together.
 	Each bool
@@ -179,7 +179,7 @@ func (s *Storage) account(l *Limit, repository string) *account {
 func (s *Storage) of(repository string) []*account {
 	var list []*account
 	for i := range s.opts.Limits {
-		if l := &s.opts.Limits[i]; access.MatchAny(l.Repositories, repository) {
+		if l := &s.opts.Limits[i]; pattern.Any(l.Repositories, repository) {
 			list = append(list, s.account(l, repository))
 		}
 	}

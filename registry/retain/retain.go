@@ -14,15 +14,15 @@ import (
 	"time"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/pattern"
 	"github.com/camada/camada/internal/semver"
 	"github.com/camada/camada/registry"
-	"github.com/camada/camada/registry/access"
 	"github.com/opencontainers/go-digest"
 )
 
 // Rule says what is kept. What one of its reasons keeps is kept.
 type Rule struct {
-	// Repositories and Tags are patterns (see access.Match) of what the rule is about; no Tags are all.
+	// Repositories and Tags are patterns (see pattern.Match) of what the rule is about; no Tags are all.
 	Repositories, Tags []string
 	// Keep are patterns of tags that are kept.
 	Keep []string
@@ -93,7 +93,7 @@ type candidate struct {
 }
 
 func repository(ctx context.Context, storage registry.Storage, opts Options, name string, fn func(Removal) error) error {
-	rules := slices.DeleteFunc(slices.Clone(opts.Rules), func(r Rule) bool { return !access.MatchAny(r.Repositories, name) })
+	rules := slices.DeleteFunc(slices.Clone(opts.Rules), func(r Rule) bool { return !pattern.Any(r.Repositories, name) })
 	if len(rules) == 0 {
 		return nil
 	}
@@ -161,7 +161,7 @@ func candidates(ctx context.Context, storage registry.Storage, opts Options, nam
 func (r *Rule) apply(all []*candidate, opts Options) {
 	var about []*candidate
 	for _, c := range all {
-		if len(r.Tags) == 0 || access.MatchAny(r.Tags, c.Name) {
+		if len(r.Tags) == 0 || pattern.Any(r.Tags, c.Name) {
 			c.about = true
 			about = append(about, c)
 		}
@@ -176,7 +176,7 @@ func (r *Rule) apply(all []*candidate, opts Options) {
 	now := opts.Now()
 	for _, c := range about {
 		if len(r.Keep) > 0 {
-			keep(c, access.MatchAny(r.Keep, c.Name), "it is not like %s", strings.Join(r.Keep, ", "))
+			keep(c, pattern.Any(r.Keep, c.Name), "it is not like %s", strings.Join(r.Keep, ", "))
 		}
 		if r.Moved > 0 {
 			keep(c, now.Sub(c.Updated) <= r.Moved, "it was moved %s ago", days(now.Sub(c.Updated)))

@@ -1,4 +1,7 @@
-package access
+// Package pattern matches names by patterns:
+//
+//	pattern.Match("team/**", "team/app/web") // true
+package pattern
 
 import (
 	"strings"
@@ -8,8 +11,8 @@ import (
 
 const maxPattern = 512
 
-// CheckPattern checks a pattern: ErrInvalid when it can match nothing, or is too long.
-func CheckPattern(p string) error {
+// Check checks a pattern: ErrInvalid when it can match nothing, or is too long.
+func Check(p string) error {
 	switch {
 	case p == "":
 		return errdefs.Invalid("an empty pattern matches nothing")
@@ -104,8 +107,8 @@ func one(pattern string, c byte) int {
 	}
 }
 
-// MatchAny reports whether one of the patterns matches.
-func MatchAny(patterns []string, name string) bool {
+// Any reports whether one of the patterns matches.
+func Any(patterns []string, name string) bool {
 	for _, p := range patterns {
 		if Match(p, name) {
 			return true
