@@ -55,7 +55,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 		if err != nil {
 			return nil, err
 		}
-		res.blobs, res.guard = blobs, plan.guard
+		res.blobs, res.guard, res.ci = blobs, plan.guard, opts.ci
 		return res, e.complete(ctx, &opts, images, res)
 	})
 	if err != nil {

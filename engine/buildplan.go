@@ -44,6 +44,7 @@ func (e *Engine) planBuild(opts *BuildOptions) (*buildPlan, error) {
 	if p.notes, err = parseAnnotations(opts.Annotations); err != nil {
 		return nil, err
 	}
+	p.notes = append(opts.ci.notes(len(p.platforms) > 1), p.notes...) // what the user says wins
 	if p.options.SourceDateEpoch, err = parseEpoch(opts.SourceDateEpoch); err != nil {
 		return nil, err
 	}

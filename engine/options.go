@@ -63,6 +63,8 @@ type BuildOptions struct {
 	// SourceDateEpoch is seconds since 1970 as text; "" leaves the choice to build.
 	SourceDateEpoch string
 
+	// ci is what PrepareCI made of the state of git; nil without it.
+	ci *ciBuild
 	// watch is told what the builds do; nil is nobody.
 	watch *watches
 	// cacheDir is used in place of the store's; unrecorded keeps the build out of the history.

@@ -29,6 +29,9 @@ func (e *Engine) deliver(ctx context.Context, outputs []BuildOutput, tags []refe
 	if len(outputs) == 0 {
 		outputs = []BuildOutput{{Type: OutputImage}}
 	}
+	if err := e.guard(ctx, outputs, res); err != nil {
+		return nil, err
+	}
 	var names []string
 	for _, o := range outputs {
 		refs := tags
@@ -61,7 +64,7 @@ func (e *Engine) deliverOne(ctx context.Context, o BuildOutput, refs []reference
 			}
 			return e.push(ctx, res.blobs, refs, res.descriptor, res.guard, sink)
 		}
-		set, err := e.setTags(ctx, refs, res.descriptor, "build", "")
+		set, err := e.setBuilt(ctx, refs, res)
 		*names = append(*names, set...)
 		if err == nil && o.Push {
 			err = e.push(ctx, e.content, refs, res.descriptor, res.guard, sink)
@@ -86,6 +89,14 @@ func (e *Engine) deliverOne(ctx context.Context, o BuildOutput, refs []reference
 		return e.outputTar(ctx, o.Writer, res)
 	}
 	return errdefs.Invalid("--output type=%s: want image, registry, oci, docker, local, tar or cacheonly", o.Type)
+}
+
+// setBuilt names what was built; what follows from the state of git all at once.
+func (e *Engine) setBuilt(ctx context.Context, refs []reference.Reference, res *built) ([]string, error) {
+	if res.ci != nil {
+		return e.moveTogether(ctx, refs, res.descriptor, "build", res.ci.note)
+	}
+	return e.setTags(ctx, refs, res.descriptor, "build", "")
 }
 
 // outputLocal writes the files of the image into a directory; of several platforms, each into one of its own. All

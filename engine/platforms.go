@@ -28,6 +28,8 @@ type built struct {
 	guard *secretGuard
 	// attestations are the manifests with the statements about the images that were asked for.
 	attestations []ocispec.Descriptor
+	// ci is what the state of git says; nil when it does not matter.
+	ci *ciBuild
 }
 
 // parsePlatforms reads the platforms of a build, each once; nil is the host's, unsaid.

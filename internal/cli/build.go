@@ -47,6 +47,8 @@ type buildOptions struct {
 	inline string
 	// images are named contexts: what other targets of a bake file made.
 	images map[string]ocispec.Descriptor
+	// tagCI takes tags and annotations from the state of git.
+	tagCI bool
 }
 
 func (a *app) buildCommand() *cobra.Command {
@@ -62,6 +64,7 @@ on nothing else: the same inputs give the same digest on every machine. Times in
 SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 		Example: `  camada build -t app .
   camada build -t app:1.2 -t app:latest -f docker/Dockerfile --build-arg VERSION=1.2 .
+  camada build --tag-ci -t reg.lan/app --push .     # tags of the state of git
   camada build --target test --progress=plain .
   camada build --push -t reg.lan/app --cache-from reg.lan/app:cache --cache-to type=registry,ref=reg.lan/app:cache,mode=max .
   camada build --platform linux/amd64,linux/arm64 -t app .
@@ -90,6 +93,7 @@ SOURCE_DATE_EPOCH when it is set; otherwise they are those of the base image.`,
 func buildFlags(f *pflag.FlagSet, o *buildOptions) {
 	listFlag(f, &o.tags, "tag", "t", "`name` of the image, \"name:tag\"; may be given again")
 	f.StringVarP(&o.file, "file", "f", "", "the Dockerfile (default: `PATH/Dockerfile`), a URL, or - for standard input")
+	f.BoolVar(&o.tagCI, "tag-ci", false, "give each -t NAME without a tag those that follow from the state of git: 1.2.3, 1.2, 1, latest, sha-..., or the branch; and annotate the image")
 	listFlag(f, &o.contexts, "build-context", "", "`NAME=VALUE`: what FROM, --from and from= mean by a name: a directory, URL, docker-image://NAME or oci-layout://DIR")
 	f.StringVar(&o.target, "target", "", "`stage` to build")
 	listFlag(f, &o.buildArgs, "build-arg", "", "value of an ARG, `NAME=VALUE`; NAME alone takes it from the environment")
@@ -179,8 +183,13 @@ func (a *app) build(cmd *cobra.Command, o buildOptions, dir string) (res engine.
 	opts.Outputs = out.list
 	var rep *engine.VerifyReport
 	err = a.with(cmd.Context(), func(e *engine.Engine) error {
+		if o.tagCI {
+			if err := a.tagCI(cmd.Context(), e, &opts); err != nil {
+				return err
+			}
+		}
 		res, rep, err = buildOrVerify(cmd.Context(), e, o.verify, opts, d)
-		return err
+		return refused(err)
 	})
 	err = errors.Join(out.finish(err), d.Close())
 	if rep != nil {

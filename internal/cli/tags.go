@@ -12,14 +12,30 @@ import (
 
 func (a *app) tagCommand() *cobra.Command {
 	var immutable bool
+	var ci ciOptions
 	cmd := &cobra.Command{
 		Use: "tag [OPTIONS] SOURCE [TARGET]", Short: "Give an image a name",
 		Long: `Make the tag TARGET point to what SOURCE points to. With --immutable the tag (TARGET, or SOURCE when there is
-no TARGET) can never be moved or removed afterwards.`,
+no TARGET) can never be moved or removed afterwards.
+
+With --ci the tags follow from the state of git in the current directory, and TARGET is a name without a tag (default: that of SOURCE). A clean commit with the tag v1.2.3 gives 1.2.3, sha-COMMIT, and 1.2, 1 and
+latest as far as no higher release is known; any other 1.2.3-5-gCOMMIT, sha-COMMIT and the branch, with -dirty when files were changed. All tags move or none. A release that is something else
+already is refused with exit code 7.`,
 		Example: `  camada tag app:latest app:1.2
-  camada tag --immutable app:1.2`,
+  camada tag --immutable app:1.2
+  camada tag --ci app:latest registry.example.com/app
+  camada tag --ci --dry-run app`,
 		Args: args(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if ci.on {
+				if immutable {
+					return usage(cmd, "--immutable and --ci: tags that follow a branch have to move")
+				}
+				return a.moveCI(cmd, ci, args)
+			}
+			if ci.dryRun || ci.how != "" || ci.dir != "." {
+				return usage(cmd, "--dry-run, --format and --context are for --ci")
+			}
 			target := args[len(args)-1]
 			if len(args) == 1 && !immutable {
 				return usage(cmd, "%q requires SOURCE and TARGET", cmd.CommandPath())
@@ -30,6 +46,7 @@ no TARGET) can never be moved or removed afterwards.`,
 		},
 	}
 	cmd.Flags().BoolVar(&immutable, "immutable", false, "refuse every later move of the tag")
+	ci.flags(cmd.Flags())
 	return cmd
 }
 

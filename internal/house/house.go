@@ -16,11 +16,9 @@ const module = "github.com/camada/camada"
 // unless they are listed themselves.
 var floors = [][]string{
 	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/rotated", "internal/hostile", "internal/tasks", "internal/fsid", "internal/semver", "internal/tracing", "internal/pattern"},
-	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory", "bake", "event", "secret"},
-	3: {"layer", "snapshot", "image", "container", "volume", "remote", "attest", "vuln"},
-	4: {"transfer", "unpack", "registry", "base", "gc", "fetch", "anatomy", "delta", "sign"},
+	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory", "bake", "event", "secret", "internal/citag"},
 	3: {"layer", "snapshot", "image", "container", "volume", "remote", "attest", "vuln", "policy"},
-	4: {"transfer", "unpack", "registry", "base", "gc", "fetch", "anatomy", "delta", "admission"},
+	4: {"transfer", "unpack", "registry", "base", "gc", "fetch", "anatomy", "delta", "sign", "admission"},
 	5: {"build"},
 	6: {"engine"},
 	7: {"internal/cli"},
