@@ -320,7 +320,6 @@ func (e *Engine) push(ctx context.Context, src content.Provider, refs []referenc
 	if err != nil {
 		return err
 	}
-	sink = progress.Or(sink)
 	if err := e.enforceGraph(ctx, policy.Request{Action: policy.Push, Names: refs}, src, desc, sink); err != nil {
 		return err
 	}

@@ -189,7 +189,7 @@ func (a *app) build(cmd *cobra.Command, o buildOptions, dir string) (res engine.
 			}
 		}
 		res, rep, err = buildOrVerify(cmd.Context(), e, o.verify, opts, d)
-		return refused(err)
+		return released(err)
 	})
 	err = errors.Join(out.finish(err), d.Close())
 	if rep != nil {

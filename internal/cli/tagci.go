@@ -36,7 +36,7 @@ func (a *app) moveCI(cmd *cobra.Command, o ciOptions, args []string) error {
 	return a.with(cmd.Context(), func(e *engine.Engine) error {
 		r, err := e.TagCI(cmd.Context(), args[0], repository, o.dir, o.dryRun)
 		if err != nil {
-			return refused(err)
+			return released(err)
 		}
 		a.ciWarnings(r)
 		return format.Table[engine.CITag]{Columns: []format.Column[engine.CITag]{
@@ -63,8 +63,8 @@ func (a *app) ciWarnings(r engine.CIReport) {
 	}
 }
 
-// refused gives an error about a release its exit code.
-func refused(err error) error {
+// released gives an error about a release its exit code.
+func released(err error) error {
 	if errors.Is(err, engine.ErrReleased) {
 		return &exitError{code: codeReleased, err: err}
 	}
