@@ -44,11 +44,10 @@ func (a *app) verbs() []struct {
 		{"inside", "What is in an image", []verb{
 			{"why", a.whyCommand}, {"diff", a.diffCommand}, {"layers", a.layersCommand}, {"doc", a.docCommand}, {"sbom", a.sbomCommand}, {"provenance", a.provenanceCommand}, {"referrers", a.referrersCommand},
 		}},
-		{"guard", "What is wrong with an image", []verb{{"scan", a.scanCommand}, {"secrets", a.secretsCommand}, {"slim", a.slimCommand}, {"db", a.dbCommand}}},
-		{"guard", "What is wrong with an image", []verb{{"scan", a.scanCommand}, {"secrets", a.secretsCommand}, {"db", a.dbCommand}}},
+		{"guard", "What is wrong with an image, and what may be used", []verb{
+			{"scan", a.scanCommand}, {"secrets", a.secretsCommand}, {"policy", a.policyGroup}, {"slim", a.slimCommand}, {"db", a.dbCommand},
+		}},
 		{"sign", "Who made an image", []verb{{"sign", a.signCommand}, {"verify", a.verifyCommand}, {"attest", a.attestCommand}, {"key", a.keyCommand}}},
-		{"guard", "What is wrong with an image", []verb{{"scan", a.scanCommand}, {"secrets", a.secretsCommand}, {"slim", a.slimCommand}, {"db", a.dbCommand}}},
-		{"guard", "What is wrong with an image", []verb{{"scan", a.scanCommand}, {"secrets", a.secretsCommand}, {"policy", a.policyGroup}, {"db", a.dbCommand}}},
 		{"tags", "Tags and their history", []verb{{"tag", a.tagCommand}, {"untag", a.untagCommand}, {"log", a.logCommand}, {"rollback", a.rollbackCommand}}},
 		{"store", "The store", []verb{
 			{"gc", a.gcCommand}, {"fsck", a.fsckCommand}, {"df", a.dfCommand}, {"info", a.infoCommand}, {"system", a.systemCommand}, {"version", a.versionCommand},
