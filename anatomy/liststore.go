@@ -18,13 +18,14 @@ import (
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/inventory/language"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 )
 
 // aside is how the name of a file begins that is being written.
 const aside = "."
 
 // toldFormat changes whenever what is kept of languages does, or how it is found.
-const toldFormat = "2"
+const toldFormat = "3"
 
 // ListStore keeps package lists in a directory: for each layer, by diffID, one tar of lists, what its files tell of languages as JSON, and a file for the functions of each of its programs. Many processes may use it. What it has
 // can go at any time.
@@ -140,25 +141,31 @@ func (s *ListStore) HasFunctions(diffID digest.Digest, program string) bool {
 	return os.Chtimes(name, now, now) == nil
 }
 
-// Functions returns what is kept of the functions of a program; nil when it is not there, or damaged.
-func (s *ListStore) Functions(diffID digest.Digest, program string) *language.Functions {
+// Functions returns what is kept of the functions of a program, where it lies: the caller calls done when it asks no more. It is nil when it is not there, or damaged.
+func (s *ListStore) Functions(diffID digest.Digest, program string) (f *language.Functions, done func()) {
 	name, err := s.functionsPath(diffID, program)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	info, err := os.Stat(name)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > maxLists {
-		return nil
-	}
-	data, err := os.ReadFile(name)
+	file, err := os.Open(name)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	f := &language.Functions{}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 || info.Size() > maxLists {
+		return nil, nil
+	}
+	data, err := unix.Mmap(int(file.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED) // it is replaced, and never written to
+	if err != nil {
+		return nil, nil
+	}
+	f = &language.Functions{}
 	if f.UnmarshalBinary(data) != nil {
-		return nil
+		_ = unix.Munmap(data)
+		return nil, nil
 	}
-	return f
+	return f, func() { _ = unix.Munmap(data) }
 }
 
 // PutTold implements Kept.

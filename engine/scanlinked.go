@@ -36,22 +36,31 @@ func (s *scanned) hasFunctions(kept *anatomy.ListStore) bool {
 	return true
 }
 
-// linked tells of the functions of programs, which are read when they are asked for first.
-func (s *scanned) linked(kept *anatomy.ListStore) func(*inventory.Package) vuln.Linked {
+// linked tells of the functions of programs, which are opened when they are asked for first. The caller calls done when it asks no more.
+func (s *scanned) linked(kept *anatomy.ListStore) (of func(*inventory.Package) vuln.Linked, done func()) {
 	read := map[string]*language.Functions{}
-	return func(p *inventory.Package) vuln.Linked {
+	var opened []func()
+	of = func(p *inventory.Package) vuln.Linked {
 		f, ok := s.functions[p.Found]
 		if !ok {
 			f, ok = read[p.Found]
 		}
 		if holder := s.Programs[p.Found]; !ok && holder != "" {
-			f = kept.Functions(holder, p.Found)
+			var done func()
+			if f, done = kept.Functions(holder, p.Found); f != nil {
+				opened = append(opened, done)
+			}
 			read[p.Found] = f
 		}
 		if f == nil {
 			return nil
 		}
 		return f
+	}
+	return of, func() {
+		for _, done := range opened {
+			done()
+		}
 	}
 }
 

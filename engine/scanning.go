@@ -83,7 +83,9 @@ func (x *scanning) match(ctx context.Context, d *db.DB, r *ScanReport, s *scanne
 		inv.Packages = slices.DeleteFunc(slices.Clone(inv.Packages), ofKernel)
 		kernel = len(s.Inventory.Packages) - len(inv.Packages)
 	}
-	res, err := vuln.Match(ctx, d, inv, vuln.Options{Now: time.Now(), Linked: s.linked(x.e.packageLists())})
+	linked, done := s.linked(x.e.packageLists())
+	defer done()
+	res, err := vuln.Match(ctx, d, inv, vuln.Options{Now: time.Now(), Linked: linked})
 	if err != nil {
 		return fmt.Errorf("scan %s: %w", r.Image, err)
 	}

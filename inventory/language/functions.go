@@ -3,9 +3,11 @@ package language
 import (
 	"bytes"
 	"encoding/binary"
+	"hash/crc32"
 	"net/url"
 	"runtime/debug"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/camada/camada/errdefs"
@@ -13,7 +15,7 @@ import (
 
 const (
 	// functionsMagic begins what MarshalBinary makes; it changes with the form, and with what is found.
-	functionsMagic = "CAMADAF1"
+	functionsMagic = "CAMADAF2"
 	// maxFunctions is how many functions a program may have.
 	maxFunctions = 4 << 20
 )
@@ -27,6 +29,8 @@ type Functions struct {
 	Whole bool
 
 	sums []uint64 // sorted
+	// raw is the same as it is kept, in place of sums.
+	raw []byte
 }
 
 // Has reports whether a function is linked in: "Parse", or "Decoder.Decode" for a method, whether of the type or of pointers to it. An empty function is any of the package. The package is its
@@ -43,8 +47,14 @@ func (f *Functions) Complete() bool { return f.Whole }
 func (f *Functions) Platform() (os, arch string) { return f.OS, f.Arch }
 
 func (f *Functions) has(sum uint64) bool {
-	_, ok := slices.BinarySearch(f.sums, sum)
-	return ok
+	if f.raw == nil {
+		_, ok := slices.BinarySearch(f.sums, sum)
+		return ok
+	}
+	n := len(f.raw) / 8
+	at := func(i int) uint64 { return binary.LittleEndian.Uint64(f.raw[8*i:]) }
+	i := sort.Search(n, func(i int) bool { return at(i) >= sum })
+	return i < n && at(i) == sum
 }
 
 // sumOf is FNV-1a. One who makes another program's names meet makes a finding that is none, and no more: nothing is found less.
@@ -64,10 +74,10 @@ func sumOf(pkg, function string) uint64 {
 // moduleSum is of no function: none has a name of one space.
 func moduleSum(path string) uint64 { return sumOf(path, " ") }
 
-// MarshalBinary implements encoding.BinaryMarshaler.
+// MarshalBinary implements encoding.BinaryMarshaler: a magic, a checksum of the rest, the platform, and the sums.
 func (f *Functions) MarshalBinary() ([]byte, error) {
-	out := make([]byte, 0, len(functionsMagic)+16+len(f.OS)+len(f.Arch)+8*len(f.sums))
-	out = append(out, functionsMagic...)
+	out := make([]byte, 0, len(functionsMagic)+32+len(f.OS)+len(f.Arch)+8*len(f.sums)+len(f.raw))
+	out = append(append(out, functionsMagic...), 0, 0, 0, 0)
 	for _, s := range []string{f.OS, f.Arch} {
 		s = s[:min(len(s), 255)]
 		out = append(append(out, byte(len(s))), s...)
@@ -77,41 +87,35 @@ func (f *Functions) MarshalBinary() ([]byte, error) {
 		whole = 1
 	}
 	out = append(out, whole)
-	out = binary.LittleEndian.AppendUint32(out, uint32(len(f.sums)))
 	for _, s := range f.sums {
 		out = binary.LittleEndian.AppendUint64(out, s)
 	}
+	out = append(out, f.raw...)
+	const head = len(functionsMagic) + 4
+	binary.LittleEndian.PutUint32(out[head-4:], crc32.ChecksumIEEE(out[head:]))
 	return out, nil
 }
 
-// UnmarshalBinary implements encoding.BinaryUnmarshaler. What MarshalBinary did not make, or what was cut, is ErrCorrupt.
+// UnmarshalBinary implements encoding.BinaryUnmarshaler, and keeps the bytes, which must not change as long as the functions are asked for. What MarshalBinary did not make, or what was cut, is
+// ErrCorrupt.
 func (f *Functions) UnmarshalBinary(data []byte) error {
 	damaged := errdefs.Corrupt("what was kept of the functions of a program is damaged")
 	data, ok := bytes.CutPrefix(data, []byte(functionsMagic))
-	if !ok {
+	if !ok || len(data) < 4 || crc32.ChecksumIEEE(data[4:]) != binary.LittleEndian.Uint32(data) {
 		return damaged
 	}
+	data = data[4:]
 	var words [2]string
 	for i := range words {
 		if len(data) == 0 || len(data) < 1+int(data[0]) {
 			return damaged
 		}
-		words[i], data = string(data[1:1+data[0]]), data[1+int(data[0]):]
+		words[i], data = string(data[1:1+int(data[0])]), data[1+int(data[0]):]
 	}
-	if len(data) < 5 || data[0] > 1 {
+	if len(data) == 0 || data[0] > 1 || (len(data)-1)%8 != 0 {
 		return damaged
 	}
-	n := int64(binary.LittleEndian.Uint32(data[1:]))
-	if int64(len(data)-5) != 8*n {
-		return damaged
-	}
-	*f = Functions{OS: words[0], Arch: words[1], Whole: data[0] == 1, sums: make([]uint64, n)}
-	for i := range f.sums {
-		f.sums[i] = binary.LittleEndian.Uint64(data[5+8*i:])
-	}
-	if !slices.IsSorted(f.sums) {
-		return damaged
-	}
+	*f = Functions{OS: words[0], Arch: words[1], Whole: data[0] == 1, raw: data[1:]}
 	return nil
 }
 

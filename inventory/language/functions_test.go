@@ -59,12 +59,20 @@ func TestFunctionsOfSelf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var again Functions
-	if err := again.UnmarshalBinary(data); err != nil || !slices.Equal(again.sums, f.sums) || again.Whole != f.Whole || again.Arch != f.Arch || again.OS != f.OS {
+	var again, half Functions
+	if err := again.UnmarshalBinary(data); err != nil || again.Whole != f.Whole || again.Arch != f.Arch || again.OS != f.OS {
 		t.Errorf("what was kept is something else: %v", err)
 	}
+	for _, sum := range f.sums {
+		if !again.has(sum) || again.has(sum+1) != f.has(sum+1) {
+			t.Fatalf("what was kept has not %x, or has what is beside it", sum)
+		}
+	}
+	if same, err := again.MarshalBinary(); err != nil || !bytes.Equal(same, data) {
+		t.Errorf("kept again it is something else: %v", err)
+	}
 	for n := range 200 {
-		if again.UnmarshalBinary(data[:n]) == nil {
+		if half.UnmarshalBinary(data[:n]) == nil {
 			t.Errorf("%d bytes of it are believed", n)
 		}
 	}
