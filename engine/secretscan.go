@@ -62,6 +62,8 @@ type SecretsReport struct {
 	// them the findings are not all.
 	More   []string `json:",omitempty"`
 	Unread []string `json:",omitempty"`
+	// Closed are archives that were not looked into to their end: see secret.Result.
+	Closed []string `json:",omitempty"`
 	Cut    bool     `json:",omitempty"`
 }
 
@@ -76,6 +78,9 @@ func (r *SecretsReport) Complete() error {
 	}
 	if n := len(r.More); n > 0 {
 		lacks = append(lacks, fmt.Sprintf("%d files have more than is told, such as %s", n, r.More[0]))
+	}
+	if n := len(r.Closed); n > 0 {
+		lacks = append(lacks, fmt.Sprintf("%d archives are too big or too deep to look into all of them, such as %s", n, r.Closed[0]))
 	}
 	if r.Cut {
 		lacks = append(lacks, fmt.Sprintf("there are more than %d findings", secret.MaxTotal))
@@ -137,7 +142,7 @@ func (r *SecretsReport) directory(ctx context.Context, s *secret.Scanner, dir st
 	if err != nil {
 		return err
 	}
-	r.count(&sum)
+	r.count(s, &sum)
 	for _, f := range sum.Findings {
 		f.Path = s.Mask(f.Path)
 		r.Findings = append(r.Findings, SecretFinding{Where: "file", Finding: f})
@@ -145,11 +150,14 @@ func (r *SecretsReport) directory(ctx context.Context, s *secret.Scanner, dir st
 	return nil
 }
 
-func (r *SecretsReport) count(sum *secret.Summary) {
+func (r *SecretsReport) count(s *secret.Scanner, sum *secret.Summary) {
 	r.Files += sum.Files
 	r.Bytes += sum.Bytes
 	r.More = append(r.More, sum.More...)
 	r.Unread = append(r.Unread, sum.Unread...)
+	for _, name := range sum.Closed {
+		r.Closed = append(r.Closed, s.Mask(name))
+	}
 	r.Cut = r.Cut || sum.Cut
 }
 
@@ -178,7 +186,7 @@ func (e *Engine) locatedSecrets(ctx context.Context, s *secret.Scanner, r *Secre
 	}
 	found := false
 	for i := range sums {
-		r.count(&sums[i])
+		r.count(s, &sums[i])
 		places[i].Instruction = s.Mask(places[i].Instruction)
 		found = found || len(sums[i].Findings) > 0
 	}
@@ -194,7 +202,8 @@ func (e *Engine) locatedSecrets(ctx context.Context, s *secret.Scanner, r *Secre
 	for i := range sums {
 		for _, f := range sums[i].Findings {
 			x := SecretFinding{Where: "file", Finding: f, Place: places[i]}
-			x.Hidden, x.HiddenBy = hidden(a, i, f.Path)
+			outer, _, _ := strings.Cut(f.Path, secret.Inside)
+			x.Hidden, x.HiddenBy = hidden(a, i, outer)
 			x.Path = s.Mask(f.Path)
 			files = append(files, x)
 		}

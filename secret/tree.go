@@ -32,6 +32,8 @@ type Summary struct {
 	// More are files of which not all findings are told, Unread those that could not be read.
 	More   []string `json:",omitempty"`
 	Unread []string `json:",omitempty"`
+	// Closed are archives that were not looked into to their end.
+	Closed []string `json:",omitempty"`
 	// Cut is set when there are more than MaxTotal findings.
 	Cut bool `json:",omitempty"`
 }
@@ -42,6 +44,7 @@ func (s *Summary) add(name string, n int64, res Result) {
 	if res.More {
 		s.More = append(s.More, name)
 	}
+	s.Closed = append(s.Closed, res.Closed[:min(len(res.Closed), max(0, MaxTotal-len(s.Closed)))]...)
 	room := MaxTotal - len(s.Findings)
 	if len(res.Findings) > room {
 		s.Cut = true
@@ -54,6 +57,7 @@ func (s *Summary) sort() {
 	slices.SortStableFunc(s.Findings, func(a, b Finding) int { return strings.Compare(a.Path, b.Path) })
 	slices.Sort(s.More)
 	slices.Sort(s.Unread)
+	slices.Sort(s.Closed)
 }
 
 // counted counts what is read.
@@ -68,7 +72,7 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Tree looks into all regular files of a file system. Those that cannot be read are in the summary.
+// Tree looks into all regular files of a file system, and into archives. Those that cannot be read are in the summary.
 func (s *Scanner) Tree(ctx context.Context, fsys fs.FS) (Summary, error) {
 	var sum Summary
 	var mu sync.Mutex
@@ -101,7 +105,7 @@ func (s *Scanner) Tree(ctx context.Context, fsys fs.FS) (Summary, error) {
 			}
 			defer f.Close()
 			c := &counted{Reader: f}
-			res, err := s.Scan(gctx, c, name)
+			res, err := s.File(gctx, c, name)
 			if err != nil {
 				if gctx.Err() != nil {
 					return err
@@ -120,7 +124,7 @@ func (s *Scanner) Tree(ctx context.Context, fsys fs.FS) (Summary, error) {
 	return sum, err
 }
 
-// Tar looks into all regular files of a tar, such as a layer, and reads it to its end. A path that is in it more than once counts each time.
+// Tar looks into all regular files of a tar, such as a layer, and into archives among them, and reads it to its end. A path that is in it more than once counts each time.
 func (s *Scanner) Tar(ctx context.Context, r io.Reader) (Summary, error) {
 	var sum Summary
 	tr := tar.NewReader(r)
@@ -140,7 +144,7 @@ func (s *Scanner) Tar(ctx context.Context, r io.Reader) (Summary, error) {
 		}
 		name := path.Clean(strings.TrimLeft(h.Name, "/"))
 		c := &counted{Reader: tr}
-		res, err := s.Scan(ctx, c, name)
+		res, err := s.File(ctx, c, name)
 		if err != nil {
 			return sum, err
 		}
@@ -163,4 +167,4 @@ func Version() string {
 }
 
 // codeVersion changes when the code finds other things with the same rules.
-const codeVersion = "1"
+const codeVersion = "2"

@@ -38,6 +38,7 @@ var sameFloor = map[string]string{
 	"internal/pattern -> errdefs":        "a pattern that is none is an error with a class",
 	"internal/hostile -> errdefs":        "what is no regular file is an error with a class",
 	"internal/tasks -> errdefs":          "a limit that is reached is an error with a class",
+	"secret -> archive":                  "what is packed in a file is unpacked within the limits of all archives",
 	"platform -> errdefs":                "a name that cannot be parsed is an error with a class",
 	"reference -> errdefs":               "a name that cannot be parsed is an error with a class",
 	"policy -> vuln":                     "severities have names and an order",

@@ -1,0 +1,176 @@
+package secret
+
+import (
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+func zipOf(t testing.TB, method uint16, files ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for i := 0; i < len(files); i += 2 {
+		f, err := w.CreateHeader(&zip.FileHeader{Name: files[i], Method: method})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(f, files[i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// zipStored is what zip(1) writes of a small file: stored, and how big it is in front of it.
+func zipStored(t testing.TB, name, text string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	f, err := w.CreateRaw(&zip.FileHeader{Name: name, Method: zip.Store, CompressedSize64: uint64(len(text)), UncompressedSize64: uint64(len(text))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(f, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func gzipOf(t testing.TB, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func found(res Result) string {
+	var out []string
+	for _, f := range res.Findings {
+		out = append(out, f.Rule+" "+f.Path)
+	}
+	return strings.Join(out, ", ")
+}
+
+// TestFile finds a secret in archives of all kinds, and in archives in them.
+func TestFile(t *testing.T) {
+	s, r := scanner(t), random()
+	token := r.signed("ghp" + "_")
+	text := strings.Repeat("some words\n", 40000) + token + "\n"
+	jar := zipOf(t, zip.Deflate, "META-INF/", "", "a.properties", "x=1\n", "BOOT-INF/b.properties", text, "c", token)
+	for name, c := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"plain":      {[]byte(text), "github-pat plain"},
+		"empty":      {nil, ""},
+		"log.gz":     {gzipOf(t, []byte(text)), "github-pat log.gz"},
+		"id.p12.gz":  {gzipOf(t, []byte("x")), "pkcs12-file id.p12.gz"},
+		"a.tar":      {layerOf(t, "./etc/x", text, "../y", token), "github-pat a.tar!/etc/x, github-pat a.tar!/y"},
+		"a.tgz":      {gzipOf(t, layerOf(t, "etc/x", text)), "github-pat a.tgz!/etc/x"},
+		"app.jar":    {jar, "github-pat app.jar!/BOOT-INF/b.properties, github-pat app.jar!/c"},
+		"stored":     {zipStored(t, "x", text), "github-pat stored!/x"},
+		"unsized":    {zipOf(t, zip.Store, "x", text), "github-pat unsized"},
+		"fat.jar":    {zipOf(t, zip.Deflate, "lib/app.jar", string(jar), "z", token), "github-pat fat.jar!/lib/app.jar!/BOOT-INF/b.properties, github-pat fat.jar!/lib/app.jar!/c, github-pat fat.jar!/z"},
+		"layers":     {layerOf(t, "a.tgz", string(gzipOf(t, layerOf(t, "b.jar", string(jar))))), "github-pat layers!/a.tgz!/b.jar!/BOOT-INF/b.properties, github-pat layers!/a.tgz!/b.jar!/c"},
+		"behind.zip": {append(zipOf(t, zip.Deflate, "x", "y"), token...), "github-pat behind.zip"},
+		"begun.zip":  {[]byte("PK\x03\x04" + token), "github-pat begun.zip"},
+	} {
+		for kind, in := range map[string]io.Reader{"whole": bytes.NewReader(c.data), "in pieces": iotest.HalfReader(bytes.NewReader(c.data))} {
+			res, err := s.File(t.Context(), in, name)
+			if got := found(res); err != nil || got != c.want || len(res.Closed) > 0 {
+				t.Errorf("%s, %s: %s, %v, %v", name, kind, got, res.Closed, err)
+			}
+		}
+	}
+}
+
+// TestFileLimits wants an end of what has no end, and to be told of it.
+func TestFileLimits(t *testing.T) {
+	s, r := scanner(t), random()
+	token := []byte(r.signed("ghp" + "_"))
+	deep := token
+	for range maxNested + 1 {
+		deep = gzipOf(t, deep)
+	}
+	res, err := s.File(t.Context(), bytes.NewReader(deep), "deep")
+	if err != nil || len(res.Findings) > 0 || len(res.Closed) != 1 {
+		t.Errorf("too deep: %+v, %v", res, err)
+	}
+	bomb := gzipOf(t, make([]byte, ratioAfter+(8<<20)))
+	res, err = s.File(t.Context(), bytes.NewReader(layerOf(t, "bomb", string(bomb), "after", string(token))), "b.tar")
+	if err != nil || found(res) != "github-pat b.tar!/after" || len(res.Closed) != 1 || res.Closed[0] != "b.tar!/bomb" {
+		t.Errorf("a bomb: %+v, %v", res, err)
+	}
+	d := &dig{s: s, left: 100}
+	if err := d.look(t.Context(), bytes.NewReader(gzipOf(t, make([]byte, 1000))), "x", "x", 0); err != nil || len(d.res.Closed) != 1 {
+		t.Errorf("more than may come out: %+v, %v", d.res, err)
+	}
+
+	// What ends too early is looked at as far as it goes; but an error of the file itself stays one.
+	cut := gzipOf(t, append(append(token, '\n'), r.bytes(50000)...))
+	cut = cut[:len(cut)-100]
+	if res, err := s.File(t.Context(), bytes.NewReader(cut), "cut"); err != nil || len(res.Findings) != 1 {
+		t.Errorf("cut off: %+v, %v", res, err)
+	}
+	jar := zipOf(t, zip.Deflate, "x", string(r.bytes(50000)))
+	if _, err := s.File(t.Context(), bytes.NewReader(jar[:20000]), "cut.jar"); err != nil {
+		t.Error(err)
+	}
+	for name, data := range map[string][]byte{"gzip": cut, "zip": jar[:20000], "tar": layerOf(t, "x", string(r.bytes(5000)))[:3000]} {
+		if _, err := s.File(t.Context(), io.MultiReader(bytes.NewReader(data), iotest.ErrReader(io.ErrClosedPipe)), name); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("%s: an error of the file is lost: %v", name, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.File(ctx, bytes.NewReader(jar), "x"); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// FuzzFile wants of any bytes no panic, no error, and what Scan finds when they are no archive.
+func FuzzFile(f *testing.F) {
+	r := random()
+	token := r.signed("ghp" + "_")
+	jar := zipOf(f, zip.Deflate, "a", token, "b/", "")
+	for _, data := range [][]byte{[]byte(token), jar, zipStored(f, "x", token), gzipOf(f, jar), layerOf(f, "a", string(jar)), zipOf(f, zip.Store, "x", "y"), []byte("BZh9"), []byte("\xfd7zXZ\x00"), []byte("\x28\xb5\x2f\xfd\x00")} {
+		f.Add(data)
+	}
+	s, err := New()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 1<<16 {
+			return
+		}
+		d := &dig{s: s, left: 8 << 20}
+		if err := d.look(t.Context(), bytes.NewReader(data), "x", "x", 0); err != nil {
+			t.Fatal(err)
+		}
+		if d.opener(data[:min(len(data), 512)]) == nil {
+			if want, _ := s.Scan(t.Context(), bytes.NewReader(data), "x"); len(want.Findings) != len(d.res.Findings) {
+				t.Fatalf("%d and %d findings", len(want.Findings), len(d.res.Findings))
+			}
+		}
+	})
+}
