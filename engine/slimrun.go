@@ -103,7 +103,7 @@ type slimRun struct {
 	out   SlimRun
 }
 
-// ended is how a container ended.
+// slimEnd is how a container ended.
 type slimEnd struct {
 	res RunResult
 	err error

@@ -3,7 +3,6 @@ package slim
 import (
 	"bytes"
 	"debug/elf"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -133,7 +132,7 @@ func TestUses(t *testing.T) {
 	tr.SetUsed(u.List())
 	tr.Version = TraceVersion
 	var b bytes.Buffer
-	if err := errors.Join(tr.Write(&b)); err != nil {
+	if err := tr.Write(&b); err != nil {
 		t.Fatal(err)
 	}
 	back, err := ParseTrace(&b)
