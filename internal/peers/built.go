@@ -25,7 +25,7 @@ func (p *Peers) Regctl() string {
 // Cosign is the path of sigstore's command of the third version, which is built when there is none: see Built.
 func (p *Peers) Cosign() string {
 	p.t.Helper()
-	return Built(p.t, "cosign", "github.com/sigstore/cosign/v3/cmd/cosign", "v3.0.0")
+	return Built(p.t, "cosign", "github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3")
 }
 
 // Built is the path of a program: the one on PATH, or one that is built from its Go package, once, which takes minutes; it is kept in the user's
