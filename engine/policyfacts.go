@@ -141,8 +141,3 @@ func (f *policyFacts) Secrets(ctx context.Context) ([]policy.Secret, error) {
 	}
 	return out, nil
 }
-
-// Signatures implements policy.Facts.
-func (f *policyFacts) Signatures(context.Context, policy.Signer, string) ([]policy.Signature, error) {
-	return nil, errdefs.Unsupported("this version cannot verify signatures")
-}
