@@ -274,11 +274,11 @@ func TestPackages(t *testing.T) {
 	if anatomy.SamePackages(a, b) || !anatomy.SamePackages(a, a) {
 		t.Error("SamePackages")
 	}
-	x, err := a.Packages(t.Context(), pa)
+	x, _, err := a.PlacedPackages(t.Context(), pa, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	y, err := b.Packages(t.Context(), pb)
+	y, _, err := b.PlacedPackages(t.Context(), pb, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,32 +56,37 @@ type FileChange struct {
 // does not have, all that is in it is listed.
 func Compare(a, b *Image) []FileChange {
 	var out []FileChange
-	compareNodes(a.root, b.root, "/", func(c FileChange) { out = append(out, c) })
+	eachDifference(a.root, b.root, "/", func(name string, old, now *Version, what []string) {
+		kind := "C"
+		switch {
+		case old == nil:
+			kind = "A"
+		case now == nil:
+			kind = "D"
+		}
+		out = append(out, FileChange{Kind: kind, Path: name, What: what, Old: FileOf(old), New: FileOf(now)})
+	})
 	slices.SortFunc(out, func(x, y FileChange) int {
 		return cmp.Or(index.Compare(strings.TrimPrefix(x.Path, "/"), strings.TrimPrefix(y.Path, "/")), strings.Compare(x.Kind, y.Kind))
 	})
 	return out
 }
 
-// compareNodes tells of the differences of two nodes, each of which may be nil, and below them.
-func compareNodes(a, b *Node, name string, fn func(FileChange)) {
+// eachDifference calls fn for each path that two nodes, each of which may be nil, differ in, themselves and below them, in no order: with what is there, nil for nothing, and what of it differs.
+func eachDifference(a, b *Node, name string, fn func(name string, old, now *Version, what []string)) {
 	va, vb := now(a), now(b)
 	if va == nil && vb == nil && name != "/" {
 		return
 	}
 	switch {
 	case va == nil && vb == nil: // the root, of which no layer says anything
-	case va == nil:
+	case va == nil || vb == nil:
 		if name != "/" {
-			fn(FileChange{Kind: "A", Path: name, New: FileOf(vb)})
-		}
-	case vb == nil:
-		if name != "/" {
-			fn(FileChange{Kind: "D", Path: name, Old: FileOf(va)})
+			fn(name, va, vb, nil)
 		}
 	default:
 		if what := Differences(va, vb); len(what) > 0 {
-			fn(FileChange{Kind: "C", Path: name, What: what, Old: FileOf(va), New: FileOf(vb)})
+			fn(name, va, vb, what)
 		}
 	}
 	names := map[string]bool{}
@@ -100,7 +105,7 @@ func compareNodes(a, b *Node, name string, fn func(FileChange)) {
 		if b != nil {
 			kb = b.kids[k]
 		}
-		compareNodes(ka, kb, path.Join(name, k), fn)
+		eachDifference(ka, kb, path.Join(name, k), fn)
 	}
 }
 

@@ -27,6 +27,8 @@ import (
 type Told struct {
 	// Files are the packages by the path of the file, which is clean and relative.
 	Files map[string][]inventory.Package `json:"files,omitempty"`
+	// Projects are Maven's, which mean something together only.
+	Projects map[string]*language.Project `json:"projects,omitempty"`
 	// Licenses are those of Debian's packages, by the path of the file that names them.
 	Licenses map[string]string `json:"licenses,omitempty"`
 	// Unread are files that could not be read.
@@ -70,17 +72,23 @@ func (a *Image) PlaceLanguages(ctx context.Context, p content.Provider, kept Kep
 		}
 		all = append(all, placed{x, layers[i]})
 	}
+	add := func(pkgs []inventory.Package, since []int) error {
+		for j := range pkgs {
+			all = append(all, placed{pkgs[j], since[j]})
+		}
+		if len(all) > inventory.MaxPackages {
+			return errdefs.Limit("more than %d packages", inventory.MaxPackages)
+		}
+		return nil
+	}
 	for i, t := range told {
 		for _, name := range slices.Sorted(maps.Keys(t.Files)) {
 			n := a.shows(name, i)
 			if n == nil {
 				continue
 			}
-			for j, since := range a.since(n, told, t.Files[name]) {
-				all = append(all, placed{t.Files[name][j], since})
-			}
-			if len(all) > inventory.MaxPackages {
-				return inv, nil, errdefs.Limit("more than %d packages", inventory.MaxPackages)
+			if err := add(t.Files[name], a.since(n, told, t.Files[name])); err != nil {
+				return inv, nil, err
 			}
 		}
 		for _, name := range t.Unread {
@@ -89,12 +97,36 @@ func (a *Image) PlaceLanguages(ctx context.Context, p content.Provider, kept Kep
 			}
 		}
 	}
+	byProject, unread, err := language.Resolve(a.projects(told))
+	if err != nil {
+		return inv, nil, err
+	}
+	inv.Unread = append(inv.Unread, unread...)
+	for _, name := range slices.Sorted(maps.Keys(byProject)) {
+		since := slices.Repeat([]int{a.Lookup(name).Now().Layer}, len(byProject[name]))
+		if err := add(byProject[name], since); err != nil {
+			return inv, nil, err
+		}
+	}
 	slices.SortStableFunc(all, func(x, y placed) int { return inventory.Compare(x.Package, y.Package) })
 	inv.Packages, layers = make([]inventory.Package, len(all)), make([]int, len(all))
 	for i := range all {
 		inv.Packages[i], layers[i] = all[i].Package, all[i].layer
 	}
 	return inv, layers, nil
+}
+
+// projects are those that show in the image, by path.
+func (a *Image) projects(told []*Told) map[string]*language.Project {
+	out := map[string]*language.Project{}
+	for i, t := range told {
+		for name, p := range t.Projects {
+			if a.shows(name, i) != nil {
+				out[name] = p
+			}
+		}
+	}
+	return out
 }
 
 // license is what the file says that shows where a package's licences are told.
@@ -214,7 +246,7 @@ func readTree(ctx context.Context, layer int, trees Trees, want map[string]int64
 }
 
 func newTold() *Told {
-	return &Told{Files: map[string][]inventory.Package{}, Licenses: map[string]string{}, Functions: map[string]*language.Functions{}}
+	return &Told{Files: map[string][]inventory.Package{}, Projects: map[string]*language.Project{}, Licenses: map[string]string{}, Functions: map[string]*language.Functions{}}
 }
 
 // add reads a file. What is wrong with it is noted; an error is of r.
@@ -227,12 +259,16 @@ func (t *Told) add(name string, r io.Reader, size int64) error {
 		return err
 	}
 	file, err := language.ParseFrom(name, r, size, true)
-	switch {
-	case errdefs.IsInvalid(err) || errdefs.IsLimit(err):
+	if err != nil {
+		if !errdefs.IsInvalid(err) && !errdefs.IsLimit(err) {
+			return err
+		}
 		t.Unread = append(t.Unread, name)
-	case err != nil:
-		return err
-	case len(file.Packages) > 0:
+	}
+	if file.Project != nil {
+		t.Projects[name] = file.Project
+	}
+	if len(file.Packages) > 0 { // of an archive that is broken in part as well
 		t.Files[name] = file.Packages
 		if file.Functions != nil {
 			t.Functions[name] = file.Functions
@@ -263,7 +299,7 @@ func (l *Layer) readTold(ctx context.Context, p content.Provider, want map[strin
 	}
 	defer r.Close()
 	t := newTold()
-	total := 0
+	packages, projects := 0, 0
 	tr := tar.NewReader(r)
 	for {
 		h, err := tr.Next()
@@ -279,13 +315,18 @@ func (l *Layer) readTold(ctx context.Context, p content.Provider, want map[strin
 		}
 		// Of a name that is there twice the last one counts.
 		delete(t.Files, name)
+		delete(t.Projects, name)
 		delete(t.Licenses, name)
 		delete(t.Functions, name)
 		t.Unread = slices.DeleteFunc(t.Unread, func(s string) bool { return s == name })
 		if err := t.add(name, tr, h.Size); err != nil {
 			return nil, err
 		}
-		if total += len(t.Files[name]); total > inventory.MaxPackages {
+		packages += len(t.Files[name])
+		if p := t.Projects[name]; p != nil {
+			projects += p.Size()
+		}
+		if packages > inventory.MaxPackages || projects > language.MaxProjects {
 			return nil, errdefs.Limit("more than %d packages", inventory.MaxPackages)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"path"
@@ -17,6 +16,7 @@ import (
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/inventory"
+	"github.com/camada/camada/inventory/language"
 	"github.com/camada/camada/layer"
 	"github.com/camada/camada/layer/index"
 )
@@ -60,7 +60,7 @@ func (a *Image) lists() map[string]*Version {
 	return out
 }
 
-// SamePackages reports whether two images have the same package lists, without reading them.
+// SamePackages reports whether the files that tell of packages are the same in two images, without reading them.
 func SamePackages(a, b *Image) bool {
 	x, y := a.lists(), b.lists()
 	if len(x) != len(y) {
@@ -71,34 +71,21 @@ func SamePackages(a, b *Image) bool {
 			return false
 		}
 	}
-	return true
+	same := true
+	eachDifference(a.root, b.root, "/", func(name string, old, now *Version, _ []string) {
+		name = strings.TrimPrefix(name, "/")
+		same = same && !tells(name, old) && !tells(name, now)
+	})
+	return same
 }
 
-// Packages reads the package lists of an image out of the layers that have them.
-func (a *Image) Packages(ctx context.Context, p content.Provider) (inventory.Inventory, error) {
-	root := memory{}
-	byLayer := make([]map[string][]string, len(a.Layers)) // entry of the tar -> paths
-	total := int64(0)
-	for name, v := range a.lists() {
-		e := v.File()
-		if total += e.Size; e.Size > maxList || total > maxLists {
-			return inventory.Inventory{}, errdefs.Limit("the package lists have more than %d bytes", maxLists)
-		}
-		at := a.layerOf(v)
-		if byLayer[at] == nil {
-			byLayer[at] = map[string][]string{}
-		}
-		byLayer[at][e.Path] = append(byLayer[at][e.Path], name)
+// tells reports whether a version of a path is a file that tells of packages of languages.
+func tells(name string, v *Version) bool {
+	if v == nil || v.File() == nil {
+		return false
 	}
-	for i, want := range byLayer {
-		if want == nil {
-			continue
-		}
-		if err := a.extract(ctx, p, &a.Layers[i], want, root); err != nil {
-			return inventory.Inventory{}, fmt.Errorf("read package lists of layer %d: %w", i+1, err)
-		}
-	}
-	return inventory.Read(ctx, root)
+	e := v.File()
+	return e.Kind == index.Reg && language.Wanted(name, fs.FileMode(e.Mode), e.Size)
 }
 
 // layerOf is the layer that has a version's content: another one for a link to a file below.
@@ -232,15 +219,20 @@ type PackageChange struct {
 func ComparePackages(a, b inventory.Inventory) []PackageChange {
 	type key struct{ typ, name, arch string }
 	versions := map[key][2]string{}
+	last := map[key][2]string{}
 	for side, inv := range []inventory.Inventory{a, b} {
 		for _, p := range inv.Packages {
 			k := key{p.Type, p.Name, p.Arch}
-			v := versions[k]
+			v, before := versions[k], last[k]
+			if before[side] == p.Version { // several files tell of it; they are sorted
+				continue
+			}
 			if v[side] != "" { // of some packages several versions are installed side by side
 				v[side] += ", "
 			}
 			v[side] += p.Version
-			versions[k] = v
+			before[side] = p.Version
+			versions[k], last[k] = v, before
 		}
 	}
 	var out []PackageChange

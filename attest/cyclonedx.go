@@ -141,7 +141,7 @@ func hashName(d digest.Digest) string {
 	return strings.Replace(strings.ToUpper(d.Algorithm().String()), "SHA", "SHA-", 1)
 }
 
-func component(i int, p *inventory.Package, from Origin) Component {
+func component(i int, p *inventory.Package, from inventory.Origin) Component {
 	c := Component{Type: "library", Ref: "package-" + strconv.Itoa(i+1), Name: p.Name, Version: p.Version, PURL: p.PURL,
 		Evidence: &BOMEvidence{[]BOMOccurrence{{"/" + p.Found}}}}
 	switch p.Type {

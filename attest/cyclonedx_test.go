@@ -24,7 +24,7 @@ func TestCycloneDXGolden(t *testing.T) {
 		},
 		Unread: []string{"app/yarn.lock"},
 	}
-	opts := SPDXOptions{Version: "1.0", Created: time.Unix(86400, 0), Origins: []Origin{
+	opts := SPDXOptions{Version: "1.0", Created: time.Unix(86400, 0), Origins: []inventory.Origin{
 		{Layer: 1, Digest: "sha256:1", Instruction: "RUN apt-get install x"}, {}, {Layer: 2, Digest: "sha256:2", Instruction: "COPY . .", Dockerfile: "Dockerfile", Line: 7},
 	}}
 	img := Image{Name: "localhost:5000/app:1", Digest: digest.FromString("manifest"), Platform: "linux/amd64"}

@@ -26,39 +26,13 @@ type SPDXOptions struct {
 	// Created is when it is made.
 	Created time.Time
 	// Origins tell for each package of the inventory, in its order, where it came from; nil when that is not known.
-	Origins []Origin
-}
-
-// Origin is how a package came into an image.
-type Origin struct {
-	// Layer counts from 1; 0 is of one that is not known. Digest is that of the layer's blob.
-	Layer  int
-	Digest string
-	// Instruction made the layer, at a line of a Dockerfile where that is known.
-	Instruction string
-	Dockerfile  string
-	Line        int
-}
-
-// text tells of it in words; "" when nothing is known.
-func (o Origin) text() string {
-	if o.Layer == 0 {
-		return ""
-	}
-	s := "from layer " + strconv.Itoa(o.Layer) + " (" + o.Digest + ")"
-	if o.Line > 0 {
-		s += ", " + o.Dockerfile + ":" + strconv.Itoa(o.Line)
-	}
-	if o.Instruction != "" {
-		s += ": " + o.Instruction
-	}
-	return s
+	Origins []inventory.Origin
 }
 
 // origin is that of package i.
-func (o *SPDXOptions) origin(i int) Origin {
+func (o *SPDXOptions) origin(i int) inventory.Origin {
 	if i >= len(o.Origins) {
-		return Origin{}
+		return inventory.Origin{}
 	}
 	return o.Origins[i]
 }
@@ -139,7 +113,7 @@ func SPDX(img Image, inv inventory.Inventory, opts SPDXOptions) *Document {
 	d := &Document{
 		SPDXVersion: "SPDX-2.3", DataLicense: "CC0-1.0", SPDXID: documentID, Name: name,
 		Creation: Creation{Created: opts.Created.UTC().Format("2006-01-02T15:04:05Z"), Creators: []string{"Tool: camada-" + opts.Version}},
-		Comment:  unread(inv),
+		Comment:  inv.UnreadText(),
 	}
 	d.image(name, img)
 	d.system(inv.Distribution)
@@ -152,13 +126,6 @@ func SPDX(img Image, inv inventory.Inventory, opts SPDXOptions) *Document {
 	}
 	d.Namespace = namespace + about + "-" + d.sum()
 	return d
-}
-
-func unread(inv inventory.Inventory) string {
-	if len(inv.Unread) == 0 {
-		return ""
-	}
-	return "Packages that are listed in these files are not in this document: " + strings.Join(inv.Unread, ", ")
 }
 
 // sum is of what the document lists, so that two documents about one image have two names when they differ.
@@ -204,30 +171,22 @@ func (d *Document) system(sys inventory.Distribution) {
 	d.relate(imageID, "CONTAINS", systemID)
 }
 
-func (d *Document) add(i int, p *inventory.Package, from Origin) {
+func (d *Document) add(i int, p *inventory.Package, from inventory.Origin) {
 	s := SPDXPackage{
 		SPDXID: "SPDXRef-Package-" + strconv.Itoa(i+1) + "-" + idString(p.Name), Name: p.Name, Version: p.Version,
 		Supplier: supplier(p.Supplier), DownloadLocation: none, LicenseConcluded: none, LicenseDeclared: none, Copyright: none,
-		SourceInfo: foundIn(p), Comment: from.text(),
+		SourceInfo: p.Where(), Comment: from.String(),
 		ExternalRefs: []ExternalRef{purlRef(p.PURL)},
 	}
 	if p.License != "" {
 		if expr, ok := expression(p.License); ok {
 			s.LicenseDeclared = expr
 		} else {
-			s.LicenseComments = "The package says: " + p.License
+			s.LicenseComments = inventory.LicenseText(p.License)
 		}
 	}
 	d.Packages = append(d.Packages, s)
 	d.relate(imageID, "CONTAINS", s.SPDXID)
-}
-
-// foundIn tells where a package was found.
-func foundIn(p *inventory.Package) string {
-	if !p.OfSystem() {
-		return "found in /" + p.Found
-	}
-	return "listed in /" + p.Found + "; built from " + p.Source + " " + p.SourceVersion
 }
 
 func purlRef(purl string) ExternalRef { return ExternalRef{"PACKAGE-MANAGER", "purl", purl} }

@@ -4,15 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/camada/camada/attest"
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
-	"github.com/camada/camada/inventory"
-	"github.com/camada/camada/inventory/language"
+	"github.com/camada/camada/progress"
+	"github.com/camada/camada/unpack"
 	"github.com/docker/go-units"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -79,7 +78,7 @@ func (e *Engine) referrerRow(ctx context.Context, d ocispec.Descriptor) (Referre
 }
 
 // attestAll attaches to each image of a build what was asked for, and returns the manifests that say it.
-func (e *Engine) attestAll(ctx context.Context, opts BuildOptions, f *fetcher, started time.Time) ([]ocispec.Descriptor, error) {
+func (e *Engine) attestAll(ctx context.Context, opts BuildOptions, f *fetcher, blobs *lazy, started time.Time) ([]ocispec.Descriptor, error) {
 	if !opts.SBOM && opts.Provenance == ProvenanceNone || !opts.delivers() {
 		return nil, nil
 	}
@@ -96,7 +95,7 @@ func (e *Engine) attestAll(ctx context.Context, opts BuildOptions, f *fetcher, s
 		subject := attest.Subject{Name: attest.ImagePURL(orElse(name, b.result.Manifest.Digest.String()), "", b.platform),
 			Digest: attest.Digests(b.result.Manifest.Digest)}
 		if opts.SBOM {
-			doc, err := e.scan(ctx, b, name, e.statementTime(opts))
+			doc, err := e.scan(ctx, b, blobs, name, e.statementTime(opts))
 			if err != nil {
 				return nil, fmt.Errorf("make the SBOM: %w", err)
 			}
@@ -126,43 +125,53 @@ func (e *Engine) statementTime(opts BuildOptions) time.Time {
 	return time.Now()
 }
 
-// scan makes the SBOM of what was built.
-func (e *Engine) scan(ctx context.Context, b *watchedBuild, name string, at time.Time) (*attest.Document, error) {
+// scan makes the SBOM of what was built. It says which layer, instruction and line brought each package, as far as this build and the image's own history tell: the same build
+// gives the same document on another machine.
+func (e *Engine) scan(ctx context.Context, b *watchedBuild, blobs *lazy, name string, at time.Time) (*attest.Document, error) {
 	snaps, err := e.snapshots(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var inv inventory.Inventory
-	err = e.withTree(ctx, snaps, b.result, func(dir string) error {
-		inv, err = readInventory(ctx, dir)
+	img, err := image.OpenAny(ctx, e.content, b.result.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	var s *scanned
+	// What is unpacked is not read out of layers, which may have to be fetched.
+	err = e.withTree(ctx, snaps, b.result, func(string) error {
+		s, err = e.placedPackages(ctx, located{provider: blobs, unpacked: true, image: img}, progress.Or(nil))
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	img := attest.Image{Name: name, Digest: b.result.Manifest.Digest, Platform: b.platform}
-	return attest.SPDX(img, inv, attest.SPDXOptions{Version: e.version, Created: at}), nil
+	opts := attest.SPDXOptions{Version: e.version, Created: at}
+	places := b.places(img)
+	for i := range s.Inventory.Packages {
+		var place ScanPlace
+		if i < len(s.Layers) && s.Layers[i] < len(places) {
+			place = places[s.Layers[i]]
+		}
+		opts.Origins = append(opts.Origins, originsOf([]ScanPlace{place})...)
+	}
+	return attest.SPDX(attest.Image{Name: name, Digest: b.result.Manifest.Digest, Platform: b.platform}, s.Inventory, opts), nil
 }
 
-// readInventory lists the packages of a tree; "" is an empty one.
-func readInventory(ctx context.Context, dir string) (inventory.Inventory, error) {
-	if dir == "" {
-		return inventory.Inventory{}, nil
+// places tells of each layer of the result which instruction made it, and of those that this build knows where it stands.
+func (b *watchedBuild) places(img *image.Image) []ScanPlace {
+	out := make([]ScanPlace, len(img.Layers))
+	instructions := instructionsOf(img)
+	for i, chainID := range unpack.ChainIDs(img.DiffIDs) {
+		out[i] = ScanPlace{Layer: i + 1, LayerDigest: img.Layers[i].Digest.String(), Instruction: instructions[i]}
+		for _, v := range b.plan.Graph.Vertices {
+			if s, ok := b.steps[v.ID]; ok && s.ChainID == chainID && v.Base == nil {
+				out[i].Dockerfile = b.plan.File.Name
+				out[i].Line, _ = linesOf(v.Location)
+				break
+			}
+		}
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return inventory.Inventory{}, fmt.Errorf("open the root file system: %w", err)
-	}
-	defer root.Close()
-	inv, err := inventory.Read(ctx, root.FS())
-	if err != nil {
-		return inv, err
-	}
-	pkgs, unread, err := language.ReadTree(ctx, root.FS())
-	if err != nil {
-		return inv, err
-	}
-	return inv, inv.Join(pkgs, unread)
+	return out
 }
 
 // attach stores a statement about subject beside it, unless same says that one of those that are there already tells as much. It

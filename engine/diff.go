@@ -79,11 +79,11 @@ func (e *Engine) DiffImages(ctx context.Context, a, b *Opened, parts []string) (
 	if anatomy.SamePackages(a.Image, b.Image) {
 		return r, nil
 	}
-	old, err := packagesOf(ctx, a)
+	old, err := e.packagesOf(ctx, a)
 	if err != nil {
 		return nil, err
 	}
-	now, err := packagesOf(ctx, b)
+	now, err := e.packagesOf(ctx, b)
 	if err != nil {
 		return nil, err
 	}
@@ -91,8 +91,8 @@ func (e *Engine) DiffImages(ctx context.Context, a, b *Opened, parts []string) (
 	return r, nil
 }
 
-func packagesOf(ctx context.Context, o *Opened) (inventory.Inventory, error) {
-	inv, err := o.Packages(ctx, o.provider)
+func (e *Engine) packagesOf(ctx context.Context, o *Opened) (inventory.Inventory, error) {
+	inv, _, err := o.PlacedPackages(ctx, o.provider, e.packageLists())
 	if err != nil {
 		return inv, fmt.Errorf("packages of %s: %w", o.Name, err)
 	}

@@ -45,8 +45,10 @@ type located struct {
 	provider content.Provider
 	image    *image.Image
 	// root is what the name stands for: the manifest, or an index that has it.
-	root  ocispec.Descriptor
-	close func() error
+	root ocispec.Descriptor
+	// unpacked tells that its layers may be unpacked in the store, though they are not in it.
+	unpacked bool
+	close    func() error
 	// base is what the image was built from, when that is known of its build; nil when not.
 	base *policy.Base
 	// registry is the repository of a registry that is served here and has the image.

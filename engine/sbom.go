@@ -17,6 +17,7 @@ import (
 // The formats of an SBOM.
 const (
 	SBOMSPDX      = "spdx-json"
+	SBOMSPDX3     = "spdx3-json"
 	SBOMCycloneDX = "cyclonedx"
 )
 
@@ -69,24 +70,32 @@ func (e *Engine) SBOM(ctx context.Context, name string, o SBOMOptions, sink prog
 	if err != nil {
 		return nil, err
 	}
-	opts := attest.SPDXOptions{Version: e.version, Created: b.created}
-	for _, at := range b.places {
-		opts.Origins = append(opts.Origins, attest.Origin{Layer: at.Layer, Digest: at.LayerDigest, Instruction: at.Instruction, Dockerfile: at.Dockerfile, Line: at.Line})
-	}
+	opts := attest.SPDXOptions{Version: e.version, Created: b.created, Origins: originsOf(b.places)}
 	var doc interface{ Encode() ([]byte, error) }
 	switch o.Format {
 	case SBOMSPDX:
 		doc = attest.SPDX(b.about, b.inv, opts)
+	case SBOMSPDX3:
+		doc = attest.SPDX3(b.about, b.inv, opts)
 	case SBOMCycloneDX:
 		doc = attest.CycloneDX(b.about, b.inv, opts)
 	default:
-		return nil, errdefs.Invalid("SBOM of format %q: want %s or %s", o.Format, SBOMSPDX, SBOMCycloneDX)
+		return nil, errdefs.Invalid("SBOM of format %q: want %s, %s or %s", o.Format, SBOMSPDX, SBOMSPDX3, SBOMCycloneDX)
 	}
 	data, err := doc.Encode()
 	if err != nil {
 		return nil, err
 	}
 	return attest.Indented(data)
+}
+
+// originsOf says in documents what is known of places.
+func originsOf(places []ScanPlace) []inventory.Origin {
+	var out []inventory.Origin
+	for _, at := range places {
+		out = append(out, inventory.Origin{Layer: at.Layer, Digest: at.LayerDigest, Instruction: at.Instruction, Dockerfile: at.Dockerfile, Line: at.Line})
+	}
+	return out
 }
 
 // attachedSBOM is what was attached to an image of the store last; nil when there is none.

@@ -286,6 +286,19 @@ func (e *Engine) imagePackages(ctx context.Context, at located, sink progress.Si
 	if s := store.get(at.image.ID()); s != nil && s.hasFunctions(kept) {
 		return s, nil
 	}
+	s, err := e.placedPackages(ctx, at, sink)
+	if err != nil {
+		return nil, err
+	}
+	if s.Places, err = e.places(ctx, at.image); err != nil {
+		return nil, err
+	}
+	return s, store.put(at.image.ID(), s)
+}
+
+// placedPackages reads what is in an image, and which layer brought it.
+func (e *Engine) placedPackages(ctx context.Context, at located, sink progress.Sink) (*scanned, error) {
+	kept := e.packageLists()
 	s, err := e.unpacked(ctx, at)
 	if err != nil {
 		return nil, err
@@ -304,10 +317,7 @@ func (e *Engine) imagePackages(ctx context.Context, at located, sink progress.Si
 		return nil, err
 	}
 	s.place(a, kept)
-	if s.Places, err = e.places(ctx, at.image); err != nil {
-		return nil, err
-	}
-	return s, store.put(at.image.ID(), s)
+	return s, nil
 }
 
 // places tells what is known of each layer.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -98,14 +99,36 @@ func (r *ScanReport) readSBOM(name string) (*scanned, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, sbom.MaxDocument+1))
-	if err != nil {
+	var buf bytes.Buffer
+	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+		buf.Grow(int(min(st.Size(), sbom.MaxDocument)) + bytes.MinRead)
+	}
+	if _, err := buf.ReadFrom(io.LimitReader(f, sbom.MaxDocument+1)); err != nil {
 		return nil, err
 	}
-	res, err := sbom.Read(data)
+	res, err := sbom.Read(buf.Bytes())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	r.Unnamed = res.Unnamed
-	return &scanned{Inventory: res.Inventory}, nil
+	return placedAs(res), nil
+}
+
+// placedAs keeps what an SBOM says of layers.
+func placedAs(res sbom.Result) *scanned {
+	s := &scanned{Inventory: res.Inventory}
+	places := map[inventory.Origin]int{}
+	for _, o := range res.Origins {
+		at := -1
+		if o.Layer > 0 {
+			var known bool
+			if at, known = places[o]; !known {
+				at = len(s.Places)
+				places[o] = at
+				s.Places = append(s.Places, ScanPlace{Layer: o.Layer, LayerDigest: o.Digest, Instruction: o.Instruction, Dockerfile: o.Dockerfile, Line: o.Line})
+			}
+		}
+		s.Layers = append(s.Layers, at)
+	}
+	return s
 }

@@ -18,7 +18,7 @@ import (
 // unpacked reads the system's packages of an image of the store whose layers are unpacked already, after each layer: nothing is decompressed then. It is nil when they are
 // not, or this user cannot look at them.
 func (e *Engine) unpacked(ctx context.Context, at located) (*scanned, error) {
-	if at.provider != e.content || len(at.image.DiffIDs) == 0 {
+	if at.provider != e.content && !at.unpacked || len(at.image.DiffIDs) == 0 {
 		return nil, nil
 	}
 	snaps, err := e.snapshots(ctx)

@@ -97,21 +97,27 @@ type extractor struct {
 func extractors() []extractor {
 	is := func(want string) func(string) bool { return func(name string) bool { return name == want } }
 	return []extractor{
-		{"var/lib/dpkg", is("status"), readDpkg},
+		{"var/lib/dpkg", is("status"), whole(readDpkg)},
+		{"var/lib/dpkg/updates", isNumber, nil}, // what dpkg had not written into the status yet
 		{"var/lib/dpkg/status.d", func(name string) bool { return !strings.HasSuffix(name, ".md5sums") }, readDpkg},
-		{"lib/apk/db", is("installed"), readApk},
-		{"usr/lib/apk/db", is("installed"), readApk},
+		{"lib/apk/db", is("installed"), whole(readApk)},
+		{"usr/lib/apk/db", is("installed"), whole(readApk)},
 		{"var/lib/rpm", is("rpmdb.sqlite"), rpmReader(rpmSQLite)},
 		{"var/lib/rpm", is("rpmdb.sqlite-wal"), readRest},
+		{"var/lib/rpm", is("rpmdb.sqlite-journal"), readRest},
 		{"var/lib/rpm", is("Packages.db"), rpmReader(rpmNDB)},
 		{"var/lib/rpm", is("Packages"), rpmReader(rpmBDB)},
 		{"usr/lib/sysimage/rpm", is("rpmdb.sqlite"), rpmReader(rpmSQLite)},
 		{"usr/lib/sysimage/rpm", is("rpmdb.sqlite-wal"), readRest},
+		{"usr/lib/sysimage/rpm", is("rpmdb.sqlite-journal"), readRest},
 		{"usr/lib/sysimage/rpm", is("Packages.db"), rpmReader(rpmNDB)},
 		{"usr/lib/sysimage/rpm", is("Packages"), rpmReader(rpmBDB)},
 		{"var/lib/pacman/local", is("ALPM_DB_VERSION"), nil},
 	}
 }
+
+// isNumber reports whether a name has digits alone.
+func isNumber(name string) bool { return name != "" && strings.Trim(name, "0123456789") == "" }
 
 // Dirs are the directories whose files Read looks at; what is below them is not among them.
 func Dirs() []string {

@@ -42,7 +42,8 @@ Package: login
 Status: install ok installed
 Architecture: amd64
 Source: shadow (1:4.13)
-Version: 1:4.13+dfsg1-1`),
+Version: 1:4.13+dfsg1-1
+`),
 		"var/lib/dpkg/status-old": file("Package: old\nVersion: 1\n"),
 		"usr/share/doc/libc6/copyright": file("Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\n" +
 			"Files: *\nLicense: LGPL-2.1+\n text\n\nFiles: a\nLicense: GPL-2+ with exception\n\nFiles: b\nLicense: LGPL-2.1+\n"),

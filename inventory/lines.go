@@ -43,6 +43,33 @@ func eachLine(r io.Reader, fn func(line []byte) error) error {
 	return nil
 }
 
+// whole refuses a list that ends in the middle of a line: package managers end the last one as well, and themselves refuse another.
+func whole(read func(Distribution, io.Reader) ([]Package, error)) func(Distribution, io.Reader) ([]Package, error) {
+	return func(d Distribution, r io.Reader) ([]Package, error) {
+		t := &tail{r: r, last: '\n'}
+		pkgs, err := read(d, t)
+		if err == nil && t.last != '\n' {
+			return nil, errdefs.Invalid("it ends in the middle of a line, as if it had been cut off")
+		}
+		return pkgs, err
+	}
+}
+
+// tail remembers the last byte that was read.
+type tail struct {
+	r    io.Reader
+	last byte
+}
+
+// Read implements io.Reader.
+func (t *tail) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	if n > 0 {
+		t.last = p[n-1]
+	}
+	return n, err
+}
+
 // plain reports whether a text can be shown and compared: valid, not long, and without control characters.
 func plain(s string) bool {
 	return len(s) <= maxValue && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {

@@ -128,15 +128,15 @@ func rpmHeader(b []byte) (p Package, ok bool, err error) {
 		p.Version += "-" + release
 	}
 	p.Type = "rpm"
-	p.Source, p.SourceVersion = rpmSource(source, p.Name, p.Version)
+	p.Source, p.SourceVersion = SourceRPM(source, p.Name, p.Version)
 	if epoch != "" && epoch != "0" {
 		p.Version = epoch + ":" + p.Version
 	}
 	return p, true, nil
 }
 
-// rpmSource splits the name of a source package's file, NAME-VERSION-RELEASE.src.rpm; what it does not say is the package's own.
-func rpmSource(file, name, version string) (string, string) {
+// SourceRPM splits the name of a source package's file, NAME-VERSION-RELEASE.src.rpm; what it does not say is the package's own.
+func SourceRPM(file, name, version string) (string, string) {
 	base, ok := strings.CutSuffix(file, ".src.rpm")
 	if !ok {
 		base, ok = strings.CutSuffix(file, ".nosrc.rpm")

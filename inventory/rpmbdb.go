@@ -46,6 +46,10 @@ func rpmBDB(data []byte, yield func([]byte) error) error {
 	if b.page = int(b.Uint32(data[20:])); b.page < 512 || b.page > 64<<10 || b.page&(b.page-1) != 0 || data[24] != 0 {
 		return errBDB
 	}
+	// The first page says which is the last one: a file that was cut off has fewer.
+	if last := int64(b.Uint32(data[32:])); len(data)%b.page != 0 || (last+1)*int64(b.page) > int64(len(data)) {
+		return errBDB
+	}
 	for at := b.page; at+b.page <= len(data); at += b.page {
 		p := data[at : at+b.page]
 		if kind := p[25]; kind != bdbHash && kind != bdbHashUnsorted {

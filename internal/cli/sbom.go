@@ -21,7 +21,7 @@ func (a *app) sbomCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sbom [OPTIONS] IMAGE|ARCHIVE|DIRECTORY", Short: "Show what packages are in an image, as SPDX, CycloneDX or a table",
 		Long: `Show the software bill of materials of an image or a directory: the packages of the system (dpkg, apk, rpm) and of languages (Go and Rust programs,
-npm, Python, jars, gems, Composer, NuGet, and their lock files), and which layer, instruction and line of the Dockerfile brought each.
+npm, Python, jars and Maven projects, gems, Composer, NuGet, and their lock files), and which layer, instruction and line of the Dockerfile brought each.
 
 IMAGE is as for "camada layers". A directory is the root of a file system, or that of a project; dir:PATH says that it is one. Without --fresh the SPDX document
 is the one that is attached to the image, when there is one.`,
@@ -33,7 +33,7 @@ is the one that is attached to the image, when there is one.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.sbom(cmd, args[0], o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.how, "format", "", "spdx-json (the default), cyclonedx, table, json or a Go `template` for each package")
+	f.StringVar(&o.how, "format", "", "spdx-json (the default), spdx3-json, cyclonedx, table, json or a Go `template` for each package")
 	f.StringVarP(&o.output, "output", "o", "", "write the document to a `file`")
 	f.StringVar(&o.platform, "platform", "", "`platform` of the image")
 	f.BoolVar(&o.fresh, "fresh", false, "make it from the image, also when one is attached")
@@ -46,11 +46,13 @@ func (a *app) sbom(cmd *cobra.Command, name string, o sbomOptions) error {
 	switch o.how {
 	case "", "spdx", "spdx-json":
 		kind = engine.SBOMSPDX
+	case "spdx3", "spdx3-json":
+		kind = engine.SBOMSPDX3
 	case "cyclonedx", "cyclonedx-json":
 		kind = engine.SBOMCycloneDX
 	}
 	if kind == "" && o.output != "" {
-		return usage(cmd, "--output is for the formats spdx-json and cyclonedx")
+		return usage(cmd, "--output is for the formats spdx-json, spdx3-json and cyclonedx")
 	}
 	return a.with(cmd.Context(), func(e *engine.Engine) error {
 		d, err := a.display("auto")

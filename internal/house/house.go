@@ -15,7 +15,7 @@ const module = "github.com/camada/camada"
 // floors, and its own parents on its own floor. A folder stands for the packages below it
 // unless they are listed themselves.
 var floors = [][]string{
-	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/rotated", "internal/hostile", "internal/tasks", "internal/fsid", "internal/semver", "internal/tracing", "internal/pattern"},
+	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/xmltree", "internal/jsonwalk", "internal/rotated", "internal/hostile", "internal/tasks", "internal/fsid", "internal/semver", "internal/tracing", "internal/pattern"},
 	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory", "bake", "event", "secret", "internal/citag"},
 	3: {"layer", "snapshot", "image", "container", "volume", "remote", "attest", "vuln", "policy"},
 	4: {"transfer", "unpack", "registry", "base", "gc", "fetch", "anatomy", "delta", "sign", "admission"},
@@ -32,6 +32,8 @@ var sameFloor = map[string]string{
 	"internal/httptry -> errdefs":        "trying again cannot help with some classes of errors",
 	"internal/sshagent -> errdefs":       "a key that cannot be read is an error with a class",
 	"internal/yamltree -> errdefs":       "a text that cannot be read is an error with a class",
+	"internal/xmltree -> errdefs":        "a text that cannot be read is an error with a class",
+	"internal/jsonwalk -> errdefs":       "a text that cannot be read is an error with a class",
 	"internal/rotated -> internal/flock": "many processes append to one file",
 	"internal/semver -> errdefs":         "a range that is none is an error with a class",
 	"internal/tracing -> errdefs":        "a variable that cannot be read is an error with a class",

@@ -6,7 +6,8 @@
 //	}
 //	pkgs, unread, err := language.ReadTree(ctx, os.DirFS(root))
 //
-// Each file is read by itself, by a pure function of its name and bytes. So what is in a layer can be kept, and stays true.
+// Each file is read by itself, by a pure function of its name and bytes. So what is in a layer can be kept, and stays true. A pom.xml alone says little: ParseProject reads what it
+// says, and Resolve makes packages of all that a tree has.
 //
 // Files are hostile: their sizes, the numbers of packages, and the depths and sizes of archives in archives are bounded. What breaks its own format, or a
 // bound, is an error, and whoever lists packages must tell of it.
@@ -41,6 +42,8 @@ type found struct {
 	// functions are those of a program of Go, which are looked for only when they are wanted.
 	functions *Functions
 	want      bool
+	// broken says what in an archive could not be read.
+	broken error
 }
 
 // add keeps a package, once. One without a version is none: nothing can be said of it.
@@ -91,7 +94,8 @@ func formatOf(name string) *format {
 		{isComposerInstalled, maxText, readComposer},
 		{is("packages.lock.json"), maxText, readNuGet},
 		{func(_, base string) bool { return strings.HasSuffix(base, ".deps.json") }, maxText, readDeps},
-		{is("gradle.lockfile"), maxText, readGradle},
+		{isGradle, maxText, readGradle},
+		{isPackedPom, maxText, readPackedPom},
 		{func(_, base string) bool { return isJar(base) }, MaxFile, readJar},
 	} {
 		if x.match(name, base) {
@@ -101,23 +105,20 @@ func formatOf(name string) *format {
 	return nil
 }
 
-// Wanted reports whether Parse is to be asked about a regular file: one with a name that tells of packages, or what may be a program. The path is clean and
+// Wanted reports whether Parse, or ParseProject where IsProject says so, is to be asked about a regular file: one with a name that tells of packages, or what may be a program. The path is clean and
 // relative to the root; size is in bytes.
 func Wanted(name string, mode fs.FileMode, size int64) bool {
-	return mode&0o111 != 0 && size >= minProgram || formatOf(name) != nil
+	return mode&0o111 != 0 && size >= minProgram || IsProject(name) || formatOf(name) != nil
 }
 
 // isProgram reports whether a file begins as a program does (ELF).
 func isProgram(data []byte) bool { return bytes.HasPrefix(data, []byte("\x7fELF")) }
 
 // Parse reads the packages that a file tells of, each once. A file that breaks its format is ErrInvalid, one that is too large, or has too many,
-// ErrLimit.
+// ErrLimit. Of an archive that is broken in part, what could be read comes with the error.
 func Parse(name string, data []byte) ([]inventory.Package, error) {
 	f, err := parse(name, data, false)
-	if err != nil {
-		return nil, err
-	}
-	return f.out, nil
+	return f.out, err
 }
 
 func parse(name string, data []byte, functions bool) (*found, error) {
@@ -127,15 +128,15 @@ func parse(name string, data []byte, functions bool) (*found, error) {
 		x = &format{limit: MaxFile, read: readProgram}
 	}
 	if int64(len(data)) > x.limit {
-		return nil, errdefs.Limit("%s is larger than %d bytes", name, x.limit)
+		return f, errdefs.Limit("%s is larger than %d bytes", name, x.limit)
 	}
 	if err := x.read(f, data); err != nil {
-		if !errdefs.IsLimit(err) {
-			return nil, errdefs.Invalid("read the packages of %s: %w", name, err)
-		}
-		return nil, err
+		f.out, f.broken = nil, err
 	}
-	return f, nil
+	if f.broken != nil && !errdefs.IsLimit(f.broken) {
+		return f, errdefs.Invalid("read the packages of %s: %w", name, f.broken)
+	}
+	return f, f.broken
 }
 
 // within reports whether a directory of this name is on the path.

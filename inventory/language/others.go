@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 )
@@ -159,7 +160,16 @@ func readDeps(f *found, data []byte) error {
 
 var errGradle = errors.New("a line that is no group:artifact:version=configurations")
 
-// readGradle reads gradle.lockfile (docs.gradle.org, "Locking Versions").
+// isGradle: the lock of a project, of its build, of its settings, and the older ones for each configuration.
+func isGradle(name, base string) bool {
+	switch base {
+	case "gradle.lockfile", "buildscript-gradle.lockfile", "settings-gradle.lockfile":
+		return true
+	}
+	return strings.HasSuffix(base, ".lockfile") && strings.HasSuffix(path.Dir("/"+name), "/dependency-locks")
+}
+
+// readGradle reads gradle.lockfile (docs.gradle.org, "Locking Versions"). The older locks have no configurations behind a package.
 func readGradle(f *found, data []byte) error {
 	return lines(data, func(line string) error {
 		if line == "" || line[0] == '#' || strings.HasPrefix(line, "empty=") {

@@ -19,6 +19,8 @@ type File struct {
 	Packages []inventory.Package
 	// Functions are those of a program of Go; nil of any other file, and when they cannot be read.
 	Functions *Functions
+	// Project is what a pom.xml says; Resolve makes packages of it.
+	Project *Project
 }
 
 // ReadTree reads all files of a tree that tell of packages, and follows no links. Files that could not be read, or were too large, are in unread. The packages are in the order
@@ -29,7 +31,8 @@ func ReadTree(ctx context.Context, root fs.FS) (pkgs []inventory.Package, unread
 
 // ReadTreeWith is ReadTree that also hands on the functions of programs of Go, by their paths, when linked is not nil.
 func ReadTreeWith(ctx context.Context, root fs.FS, linked func(name string, f *Functions)) (pkgs []inventory.Package, unread []string, err error) {
-	n := 0
+	n, size := 0, 0
+	projects := map[string]*Project{}
 	err = fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 		if n++; n > maxTree {
 			return errdefs.Limit("more than %d files", maxTree)
@@ -60,17 +63,27 @@ func ReadTreeWith(ctx context.Context, root fs.FS, linked func(name string, f *F
 		file, err := readFile(root, name, info.Size(), linked != nil)
 		if err != nil {
 			unread = append(unread, name)
-			return nil //nolint:nilerr // it is told by its name
 		}
 		if file.Functions != nil {
 			linked(name, file.Functions)
 		}
-		if pkgs = append(pkgs, file.Packages...); len(pkgs) > inventory.MaxPackages {
+		if file.Project != nil {
+			projects[name] = file.Project
+			size += file.Project.Size()
+		}
+		if pkgs = append(pkgs, file.Packages...); len(pkgs) > inventory.MaxPackages || size > MaxProjects {
 			return errdefs.Limit("more than %d packages", inventory.MaxPackages)
 		}
 		return nil
 	})
-	return pkgs, unread, err
+	if err != nil {
+		return pkgs, unread, err
+	}
+	byProject, unresolved, err := Resolve(projects)
+	for _, name := range sorted(byProject) {
+		pkgs = append(pkgs, byProject[name]...)
+	}
+	return pkgs, append(unread, unresolved...), err
 }
 
 func readFile(root fs.FS, name string, size int64, functions bool) (File, error) {
@@ -82,8 +95,13 @@ func readFile(root fs.FS, name string, size int64, functions bool) (File, error)
 	return ParseFrom(name, f, size, functions)
 }
 
-// ParseFrom is Parse of a file of about size bytes that r has, with its functions when they are wanted. Of one that is neither named so nor a program, only the first bytes are read.
+// ParseFrom is Parse of a file of about size bytes that r has, with its functions when they are wanted. Of one that is neither named so nor a program, only the first bytes are read; what could be read of an archive comes also with an
+// error.
 func ParseFrom(name string, r io.Reader, size int64, functions bool) (File, error) {
+	if IsProject(name) {
+		p, err := ParseProject(name, r)
+		return File{Project: p}, err
+	}
 	limit := int64(MaxFile)
 	x := formatOf(name)
 	if x != nil {
@@ -107,8 +125,5 @@ func ParseFrom(name string, r io.Reader, size int64, functions bool) (File, erro
 		return File{}, err
 	}
 	f, err := parse(name, buf.Bytes(), functions)
-	if err != nil {
-		return File{}, err
-	}
-	return File{Packages: f.out, Functions: f.functions}, nil
+	return File{Packages: f.out, Functions: f.functions}, err
 }

@@ -1,23 +1,24 @@
 // Package sbom reads the packages of a software bill of materials that somebody else made.
 //
-//	inv, err := sbom.Read(data)
-//	inv.Packages // as if they had been found in a file system
+//	r, err := sbom.Read(data)
+//	r.Packages // as if they had been found in a file system
 //
-// It knows SPDX 2.2 and 2.3 and CycloneDX 1.2 to 1.6, both as JSON. What a package is, is told by its package URL (purl-spec) alone; parts without one are counted in
-// Result.Unnamed, so that nobody takes them for looked at.
+// It knows SPDX 2.2, 2.3 and 3, and CycloneDX 1.2 to 1.6, all as JSON. What a package is, is told by its package URL (purl-spec) alone; parts without one are counted in
+// Result.Unnamed, so that nobody takes them for looked at. Documents of our own say besides where a package was found, which layer brought it, and what could not be read:
+// all that comes back.
 //
-// The document is hostile: its size and the number of packages are bounded.
+// The document is hostile: its size, its depth and the number of packages are bounded, and it takes little more memory than its bytes.
 package sbom
 
 import (
 	"bytes"
-	"encoding/json"
-	"net/url"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/jsonwalk"
 	"github.com/camada/camada/inventory"
 )
 
@@ -32,7 +33,10 @@ const (
 
 // Result is what a document says.
 type Result struct {
+	// Inventory has in Unread what a document of ours says could not be read.
 	inventory.Inventory
+	// Origins tell for each package, in its order, which layer brought it, where that is told.
+	Origins []inventory.Origin
 	// Name is what it is about; it may be empty.
 	Name string
 	// Unnamed is how many parts that could be packages have no package URL, or one that cannot be read.
@@ -42,239 +46,389 @@ type Result struct {
 // Is reports whether a document begins as an SBOM does: as an object with the marks of one of the forms.
 func Is(data []byte) bool {
 	data = bytes.TrimLeft(data, " \t\r\n\ufeff")
-	return bytes.HasPrefix(data, []byte("{")) && (bytes.Contains(data, []byte(`"spdxVersion"`)) || bytes.Contains(data, []byte(`"bomFormat"`)))
+	if !bytes.HasPrefix(data, []byte("{")) {
+		return false
+	}
+	for _, mark := range []string{`"spdxVersion"`, `"bomFormat"`, spdx3Mark} {
+		if bytes.Contains(data, []byte(mark)) {
+			return true
+		}
+	}
+	return false
 }
+
+// spdx3Mark is in the context of a document of SPDX 3.
+const spdx3Mark = "spdx.org/rdf/3."
 
 // Read reads a document. ErrInvalid when it is of no form that is known, ErrLimit when it is too large.
 func Read(data []byte) (Result, error) {
 	if len(data) > MaxDocument {
 		return Result{}, errdefs.Limit("an SBOM of more than %d bytes", MaxDocument)
 	}
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	var kind struct {
-		SPDX   string `json:"spdxVersion"`
-		Format string `json:"bomFormat"`
+	c, err := jsonwalk.New(data)
+	if err != nil {
+		return Result{}, fmt.Errorf("read the SBOM: %w", err)
 	}
-	if err := json.Unmarshal(data, &kind); err != nil {
-		return Result{}, errdefs.Invalid("read the SBOM: %w", err)
-	}
-	r := &reader{Result: Result{Inventory: inventory.Inventory{Packages: []inventory.Package{}}}}
-	var err error
+	start := *c
+	var spdx, format, context string
+	_ = c.Object(func(name string) error {
+		switch name {
+		case "spdxVersion":
+			spdx = c.Text()
+		case "bomFormat":
+			format = c.Text()
+		case "@context":
+			context = c.First()
+		}
+		return nil
+	})
+	r := &reader{Cursor: &start, Result: Result{Inventory: inventory.Inventory{Packages: []inventory.Package{}}}}
 	switch {
-	case kind.SPDX == "SPDX-2.2" || kind.SPDX == "SPDX-2.3":
-		err = r.spdx(data)
-	case kind.Format == "CycloneDX":
-		err = r.cycloneDX(data)
+	case spdx == "SPDX-2.2" || spdx == "SPDX-2.3":
+		err = r.spdx()
+	case format == "CycloneDX":
+		err = r.cycloneDX()
+	case strings.Contains(context, spdx3Mark):
+		err = r.spdx3()
 	default:
-		err = errdefs.Invalid("read the SBOM: it is neither SPDX 2.2 or 2.3 nor CycloneDX")
+		err = errdefs.Invalid("read the SBOM: it is neither SPDX 2.2, 2.3 or 3 nor CycloneDX")
 	}
-	r.sort()
+	r.finish()
 	return r.Result, err
 }
 
 // reader gathers packages.
 type reader struct {
+	*jsonwalk.Cursor
 	Result
+	parts []part
 	// distro is the distribution as package URLs have it.
 	distro string
 }
 
-func (r *reader) spdx(data []byte) error {
-	var d struct {
-		Name     string `json:"name"`
-		Packages []struct {
-			Name    string `json:"name"`
-			Purpose string `json:"primaryPackagePurpose"`
-			License string `json:"licenseDeclared"`
-			Refs    []struct {
-				Type    string `json:"referenceType"`
-				Locator string `json:"referenceLocator"`
-			} `json:"externalRefs"`
-		} `json:"packages"`
+// part is a package and how it came into the image.
+type part struct {
+	inventory.Package
+	origin inventory.Origin
+}
+
+// described is what a document says of a part.
+type described struct {
+	purl, group, name, version string
+	// words are those of a licence that has no identifier.
+	license, words        string
+	supplier, found       string
+	source, sourceVersion string
+	origin                inventory.Origin
+	// purpose is what kind of part it is, in the document's words.
+	purpose string
+}
+
+func (r *reader) spdx() error {
+	return r.Object(func(name string) error {
+		switch name {
+		case "name":
+			r.Name = r.Text()
+		case "comment":
+			r.Unread = inventory.ParseUnread(r.Text())
+		case "packages":
+			return r.Array(r.spdxPackage)
+		}
+		return nil
+	})
+}
+
+func (r *reader) spdxPackage() error {
+	var d described
+	err := r.Object(func(name string) error {
+		switch name {
+		case "name":
+			d.name = r.Text()
+		case "versionInfo":
+			d.version = r.Text()
+		case "primaryPackagePurpose":
+			d.purpose = r.Text()
+		case "licenseDeclared":
+			d.license = r.Text()
+		case "licenseComments":
+			d.words, _ = inventory.ParseLicenseText(r.Text())
+		case "supplier":
+			d.supplier = supplier(r.Text())
+		case "sourceInfo":
+			d.found, d.source, d.sourceVersion, _ = inventory.ParseWhere(r.Text())
+		case "comment":
+			d.origin, _ = inventory.ParseOrigin(r.Text())
+		case "externalRefs":
+			return r.Array(func() error { return r.purl(&d, "referenceType", "purl", "referenceLocator") })
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	if err := json.Unmarshal(data, &d); err != nil {
-		return errdefs.Invalid("read the SBOM: %w", err)
+	switch d.purpose {
+	case "OPERATING_SYSTEM", "OPERATING-SYSTEM":
+		r.system(&d)
+		fallthrough
+	case "CONTAINER", "FILE", "SOURCE":
+		if d.purl == "" {
+			return nil
+		}
 	}
-	r.Name = d.Name
-	for i := range d.Packages {
-		p := &d.Packages[i]
-		purl := ""
-		for _, ref := range p.Refs {
-			if ref.Type == "purl" {
-				purl = ref.Locator
-				break
+	return r.add(&d)
+}
+
+// supplier reads what a supplier of SPDX is called: "Organization: NAME (ADDRESS)".
+func supplier(s string) string {
+	for _, kind := range []string{"Organization: ", "Person: "} {
+		if rest, ok := strings.CutPrefix(s, kind); ok {
+			if name, mail, ok := strings.Cut(strings.TrimSuffix(rest, ")"), " ("); ok && strings.Contains(mail, "@") {
+				return name + " <" + mail + ">"
 			}
+			return rest
 		}
-		switch p.Purpose {
-		case "CONTAINER", "OPERATING_SYSTEM", "OPERATING-SYSTEM", "FILE", "SOURCE":
-			if purl == "" {
-				continue
+	}
+	return ""
+}
+
+// purl reads an object with a kind and a text, and takes the first of the kind that is wanted.
+func (r *reader) purl(d *described, kindName, want, textName string) error {
+	var kind, text string
+	err := r.Object(func(name string) error {
+		switch name {
+		case kindName:
+			kind = r.Text()
+		case textName:
+			text = r.Text()
+		}
+		return nil
+	})
+	if kind == want && d.purl == "" {
+		d.purl = text
+	}
+	return err
+}
+
+// system takes the distribution from the part that is it.
+func (r *reader) system(d *described) {
+	if r.Distribution.ID == "" && d.version != "" && word(d.name) && word(d.version) {
+		r.Distribution = inventory.Distribution{ID: strings.ToLower(d.name), VersionID: d.version}
+	}
+}
+
+func (r *reader) cycloneDX() error {
+	return r.Object(func(name string) error {
+		switch name {
+		case "metadata":
+			return r.metadata()
+		case "components":
+			return r.components(0)
+		}
+		return nil
+	})
+}
+
+func (r *reader) metadata() error {
+	return r.Object(func(name string) error {
+		switch name {
+		case "component":
+			return r.Object(func(name string) error {
+				if name == "name" {
+					r.Name = r.Text()
+				}
+				return nil
+			})
+		case "properties":
+			return r.properties(func(name, value string) {
+				if name == "camada:unread" {
+					r.Unread = append(r.Unread, orElse(plainPath(value), "?"))
+				}
+			})
+		}
+		return nil
+	})
+}
+
+// properties reads an array of names and values.
+func (r *reader) properties(fn func(name, value string)) error {
+	return r.Array(func() error {
+		var key, value string
+		err := r.Object(func(name string) error {
+			switch name {
+			case "name":
+				key = r.Text()
+			case "value":
+				value = r.Text()
 			}
-		}
-		if err := r.add(purl, p.License); err != nil {
-			return err
-		}
-	}
-	return nil
+			return nil
+		})
+		fn(key, value)
+		return err
+	})
 }
 
-// component is one of CycloneDX's.
-type component struct {
-	Type       string      `json:"type"`
-	Name       string      `json:"name"`
-	Version    string      `json:"version"`
-	PURL       string      `json:"purl"`
-	Components []component `json:"components"`
-}
-
-func (r *reader) cycloneDX(data []byte) error {
-	var d struct {
-		Metadata struct {
-			Component component `json:"component"`
-		} `json:"metadata"`
-		Components []component `json:"components"`
-	}
-	if err := json.Unmarshal(data, &d); err != nil {
-		return errdefs.Invalid("read the SBOM: %w", err)
-	}
-	r.Name = d.Metadata.Component.Name
-	return r.components(d.Components, 0)
-}
-
-func (r *reader) components(list []component, depth int) error {
+func (r *reader) components(depth int) error {
 	if depth > maxDepth {
 		return errdefs.Limit("read the SBOM: components are more than %d deep in each other", maxDepth)
 	}
-	for i := range list {
-		c := &list[i]
-		switch {
-		case c.Type == "operating-system" && c.PURL == "":
-			if r.Distribution.ID == "" && word(c.Name) && word(c.Version) {
-				r.Distribution = inventory.Distribution{ID: strings.ToLower(c.Name), VersionID: c.Version}
+	var d described // one for all of the list
+	return r.Array(func() error {
+		d = described{}
+		err := r.Object(func(name string) error {
+			if name == "components" {
+				return r.components(depth + 1)
 			}
-		case c.Type == "file" && c.PURL == "" || c.Type == "data" || c.Type == "container" || c.Type == "device":
-		default:
-			if err := r.add(c.PURL, ""); err != nil {
-				return err
-			}
-		}
-		if err := r.components(c.Components, depth+1); err != nil {
+			return r.component(&d, name)
+		})
+		if err != nil {
 			return err
 		}
+		switch {
+		case d.purpose == "operating-system" && d.purl == "":
+			r.system(&d)
+			return nil
+		case d.purpose == "file" && d.purl == "" || d.purpose == "data" || d.purpose == "container" || d.purpose == "device":
+			return nil
+		}
+		return r.add(&d)
+	})
+}
+
+// component reads a member of a component.
+func (r *reader) component(d *described, name string) error {
+	switch name {
+	case "type":
+		d.purpose = r.Text()
+	case "group":
+		d.group = r.Text()
+	case "name":
+		d.name = r.Text()
+	case "version":
+		d.version = r.Text()
+	case "purl":
+		d.purl = r.Text()
+	case "supplier":
+		return r.Object(func(name string) error {
+			if name == "name" {
+				d.supplier = r.Text()
+			}
+			return nil
+		})
+	case "licenses":
+		return r.licenses(d)
+	case "properties":
+		return r.properties(func(name, value string) { d.property(name, value) })
+	case "evidence":
+		return r.Object(func(name string) error {
+			if name != "occurrences" {
+				return nil
+			}
+			return r.Array(func() error {
+				return r.Object(func(name string) error {
+					if name == "location" && d.found == "" {
+						d.found = strings.TrimPrefix(plainPath(r.Text()), "/")
+					}
+					return nil
+				})
+			})
+		})
 	}
 	return nil
 }
 
+// licenses reads an expression, or the names of licences, all of which govern.
+func (r *reader) licenses(d *described) error {
+	return r.Array(func() error {
+		return r.Object(func(name string) error {
+			switch name {
+			case "expression":
+				d.license = r.Text()
+			case "license":
+				return r.Object(func(name string) error {
+					if name != "id" && name != "name" {
+						return nil
+					}
+					if s := r.Text(); d.license == "" {
+						d.license = s
+					} else if len(d.license)+len(s) < maxURL {
+						d.license += " AND " + s
+					}
+					return nil
+				})
+			}
+			return nil
+		})
+	})
+}
+
+// property takes what a document of ours says of a component.
+func (d *described) property(name, value string) {
+	if name == "camada:instruction" {
+		d.origin.Instruction = value
+	}
+	if !plain(value) {
+		return
+	}
+	switch name {
+	case "camada:source":
+		d.source = value
+	case "camada:source:version":
+		d.sourceVersion = value
+	case "camada:layer":
+		d.origin.Layer, _ = strconv.Atoi(value)
+	case "camada:layer:digest":
+		d.origin.Digest = value
+	case "camada:dockerfile":
+		d.origin.Dockerfile = value
+	case "camada:dockerfile:line":
+		d.origin.Line, _ = strconv.Atoi(value)
+	}
+}
+
 // add takes a package by its URL.
-func (r *reader) add(purl, license string) error {
-	if strings.HasPrefix(purl, "pkg:docker/") || strings.HasPrefix(purl, "pkg:oci/") {
+func (r *reader) add(d *described) error {
+	if strings.HasPrefix(d.purl, "pkg:docker/") || strings.HasPrefix(d.purl, "pkg:oci/") {
 		return nil // the image itself
 	}
-	p, distro, ok := parse(purl)
+	p, distro, ok := parse(d.purl)
 	if !ok {
 		r.Unnamed++
 		return nil
 	}
-	if license != "NOASSERTION" && license != "NONE" {
-		p.License = license
+	if d.license != "NOASSERTION" && d.license != "NONE" && plain(d.license) {
+		p.License = d.license
 	}
+	if p.License == "" && plain(d.words) {
+		p.License = d.words
+	}
+	if plain(d.supplier) {
+		p.Supplier = d.supplier
+	}
+	p.Found = d.found
+	if d.source != "" && p.OfSystem() && word(d.source) && word(d.sourceVersion) {
+		p.Source, p.SourceVersion = d.source, d.sourceVersion
+	}
+	p.respell(d)
 	if distro != "" && r.distro == "" {
 		r.distro = distro
 		r.Distribution = distribution(distro)
 	}
-	if r.Packages = append(r.Packages, p); len(r.Packages) > inventory.MaxPackages {
+	if !plain(d.origin.Digest+d.origin.Dockerfile) || d.origin.Layer < 0 || d.origin.Line < 0 {
+		d.origin = inventory.Origin{}
+	}
+	d.origin.Instruction = shown(d.origin.Instruction)
+	if r.parts = append(r.parts, part{p.Package, d.origin}); len(r.parts) > inventory.MaxPackages {
 		return errdefs.Limit("read the SBOM: more than %d packages", inventory.MaxPackages)
 	}
 	return nil
 }
 
-// distribution reads the qualifier distro: debian-12, alpine-3.22.1, or a code name.
-func distribution(s string) inventory.Distribution {
-	id, version, ok := strings.Cut(s, "-")
-	if !ok {
-		return inventory.Distribution{Codename: s}
+// finish brings packages into the order of an inventory, each once for each file.
+func (r *reader) finish() {
+	slices.SortStableFunc(r.parts, func(a, b part) int { return inventory.Compare(a.Package, b.Package) })
+	r.parts = slices.CompactFunc(r.parts, func(a, b part) bool { return inventory.Compare(a.Package, b.Package) == 0 })
+	for i := range r.parts {
+		r.Packages = append(r.Packages, r.parts[i].Package)
+		r.Origins = append(r.Origins, r.parts[i].origin)
 	}
-	if strings.HasPrefix(s, "opensuse-") { // opensuse-leap-15.5
-		if i := strings.LastIndexByte(s, '-'); i > len("opensuse-") {
-			id, version = s[:i], s[i+1:]
-		}
-	}
-	return inventory.Distribution{ID: id, VersionID: version}
-}
-
-// parse reads a package URL.
-func parse(purl string) (p inventory.Package, distro string, ok bool) {
-	rest, ok := strings.CutPrefix(purl, "pkg:")
-	if !ok || len(purl) > maxURL {
-		return p, "", false
-	}
-	rest, _, _ = strings.Cut(rest, "#")
-	rest, query, _ := strings.Cut(rest, "?")
-	version := ""
-	if i := strings.LastIndexByte(rest, '@'); i > strings.LastIndexByte(rest, '/') {
-		rest, version = rest[:i], rest[i+1:]
-	}
-	typ, rest, ok := strings.Cut(strings.Trim(rest, "/"), "/")
-	q, err1 := url.ParseQuery(query)
-	full, err2 := url.PathUnescape(rest)
-	version, err3 := url.PathUnescape(version)
-	if !ok || err1 != nil || err2 != nil || err3 != nil || full == "" {
-		return p, "", false
-	}
-	p = inventory.Package{Type: strings.ToLower(typ), Version: version, Arch: q.Get("arch"), PURL: purl}
-	space, base := "", full
-	if i := strings.LastIndexByte(full, '/'); i >= 0 {
-		space, base = full[:i], full[i+1:]
-	}
-	switch p.Type {
-	case "deb", "apk", "rpm", "alpm":
-		p.Name = base
-		if epoch := q.Get("epoch"); epoch != "" && p.Type == "rpm" && !strings.Contains(version, ":") {
-			p.Version = epoch + ":" + version
-		}
-	case "maven":
-		p.Name = strings.Trim(space+":"+base, ":")
-	default:
-		p.Name = full
-	}
-	p.Source, p.SourceVersion = p.Name, p.Version
-	if up := q.Get("upstream"); up != "" {
-		name, v, found := strings.Cut(up, "@")
-		p.Source = strings.TrimSuffix(name, ".src.rpm")
-		if found {
-			p.SourceVersion = v
-		}
-	}
-	distro = q.Get("distro")
-	if distro != "" && !strings.Contains(distro, "-") && space != "" {
-		distro = space + "-" + distro
-	}
-	for _, s := range []string{p.Type, p.Name, p.Version, p.Arch, p.Source, p.SourceVersion, distro, p.PURL} {
-		if !word(s) {
-			return p, "", false
-		}
-	}
-	return p, distro, true
-}
-
-// word reports whether a text can be shown: without spaces and control characters.
-func word(s string) bool {
-	return len(s) <= maxURL && !strings.ContainsFunc(s, func(r rune) bool {
-		return unicode.IsControl(r) || unicode.IsSpace(r) || unicode.Is(unicode.Bidi_Control, r) || r == unicode.ReplacementChar
-	})
-}
-
-// sort brings packages into the order of an inventory.
-func (r *reader) sort() {
-	slices.SortStableFunc(r.Packages, func(a, b inventory.Package) int {
-		for _, pair := range [][2]string{{a.Type, b.Type}, {a.Name, b.Name}, {a.Version, b.Version}, {a.Arch, b.Arch}} {
-			if c := strings.Compare(pair[0], pair[1]); c != 0 {
-				return c
-			}
-		}
-		return 0
-	})
-	r.Packages = slices.CompactFunc(r.Packages, func(a, b inventory.Package) bool {
-		return a.Type == b.Type && a.Name == b.Name && a.Version == b.Version && a.Arch == b.Arch
-	})
 }

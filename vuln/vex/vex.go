@@ -22,9 +22,12 @@ import (
 const (
 	// MaxDocument is the size of a document in bytes.
 	MaxDocument = 64 << 20
-	// maxStatements is how many statements one document has, and maxNames how many IDs or products one of them.
+	// maxStatements is how many statements one document has, maxStatement the size of one in bytes, maxNames how many IDs or products one has, and maxAllNames how many all of
+	// them have.
 	maxStatements = 200_000
+	maxStatement  = 8 << 20
 	maxNames      = 100_000
+	maxAllNames   = 1_000_000
 )
 
 // Statement is a decision.

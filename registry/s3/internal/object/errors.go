@@ -6,7 +6,17 @@ import (
 	"net/http"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/xmltree"
 )
+
+// parseXML parses an answer.
+func parseXML(data []byte) (*xmltree.Element, error) {
+	e, err := xmltree.Parse(data)
+	if err != nil {
+		return nil, errdefs.Corrupt("the object store's answer is not XML: %w", err)
+	}
+	return e, nil
+}
 
 // failure gives an answer that is none its class: ErrNotFound, ErrConflict for a condition that does not hold, ErrInvalid for a range, and
 // ErrUnavailable for what may pass. All else has none: what the store does not let us do is no fault of whoever asks the registry.
@@ -15,7 +25,7 @@ func failure(status int, body io.Reader) error {
 	code, message := "", ""
 	if data, err := io.ReadAll(body); err == nil {
 		if e, err := parseXML(data); err == nil {
-			code, message = e.get("Code"), e.get("Message")
+			code, message = e.Get("Code"), e.Get("Message")
 		}
 	}
 	if code == "" {

@@ -61,10 +61,10 @@ func parseAssumed(data []byte) (Credentials, time.Time, error) {
 	if err != nil {
 		return Credentials{}, time.Time{}, err
 	}
-	for _, result := range e.all("AssumeRoleWithWebIdentityResult") {
-		for _, c := range result.all("Credentials") {
-			k := Credentials{ID: c.get("AccessKeyId"), Secret: c.get("SecretAccessKey"), Token: c.get("SessionToken")}
-			until, err := time.Parse(time.RFC3339, c.get("Expiration"))
+	for _, result := range e.All("AssumeRoleWithWebIdentityResult") {
+		for _, c := range result.All("Credentials") {
+			k := Credentials{ID: c.Get("AccessKeyId"), Secret: c.Get("SecretAccessKey"), Token: c.Get("SessionToken")}
+			until, err := time.Parse(time.RFC3339, c.Get("Expiration"))
 			if err == nil && k.ID != "" && k.Secret != "" {
 				return k, until, nil
 			}

@@ -73,7 +73,7 @@ func parseList(data []byte) ([]Entry, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	escaped := l.get("EncodingType") == "url"
+	escaped := l.Get("EncodingType") == "url"
 	name := func(s string) (string, error) {
 		if !escaped {
 			return s, nil
@@ -85,32 +85,32 @@ func parseList(data []byte) ([]Entry, string, error) {
 		return u, nil
 	}
 	var objects, folders []Entry
-	for _, o := range l.all("Contents") {
-		key, err := name(o.get("Key"))
+	for _, o := range l.All("Contents") {
+		key, err := name(o.Get("Key"))
 		if err != nil {
 			return nil, "", err
 		}
-		size, err := strconv.ParseInt(o.get("Size"), 10, 64)
+		size, err := strconv.ParseInt(o.Get("Size"), 10, 64)
 		if err != nil || size < 0 {
-			return nil, "", errdefs.Corrupt("the object store's list has the size %.40q", o.get("Size"))
+			return nil, "", errdefs.Corrupt("the object store's list has the size %.40q", o.Get("Size"))
 		}
 		// A time that cannot be read would make everything look old.
-		at, err := time.Parse(time.RFC3339, o.get("LastModified"))
+		at, err := time.Parse(time.RFC3339, o.Get("LastModified"))
 		if err != nil {
-			return nil, "", errdefs.Corrupt("the object store's list has the time %.40q", o.get("LastModified"))
+			return nil, "", errdefs.Corrupt("the object store's list has the time %.40q", o.Get("LastModified"))
 		}
-		objects = append(objects, Entry{Key: key, ETag: o.get("ETag"), Size: size, Modified: at})
+		objects = append(objects, Entry{Key: key, ETag: o.Get("ETag"), Size: size, Modified: at})
 	}
-	for _, p := range l.all("CommonPrefixes") {
-		key, err := name(p.get("Prefix"))
+	for _, p := range l.All("CommonPrefixes") {
+		key, err := name(p.Get("Prefix"))
 		if err != nil {
 			return nil, "", err
 		}
 		folders = append(folders, Entry{Key: key})
 	}
 	next := ""
-	if l.get("IsTruncated") == "true" {
-		next = l.get("NextContinuationToken")
+	if l.Get("IsTruncated") == "true" {
+		next = l.Get("NextContinuationToken")
 		if next == "" {
 			return nil, "", errdefs.Corrupt("the object store's list is cut and does not say where it goes on")
 		}

@@ -35,7 +35,7 @@ func (c *Client) CreateMultipart(ctx context.Context, key string) (string, error
 	if err != nil {
 		return "", err
 	}
-	id := e.get("UploadId")
+	id := e.Get("UploadId")
 	if id == "" {
 		return "", errdefs.Corrupt("the object store gives no name for what is uploaded in parts")
 	}
@@ -110,17 +110,17 @@ func (c *Client) ListMultiparts(ctx context.Context, prefix string, fn func(Mult
 		if err != nil {
 			return err
 		}
-		for _, u := range l.all("Upload") {
-			at, err := time.Parse(time.RFC3339, u.get("Initiated"))
-			if err != nil || !strings.HasPrefix(u.get("Key"), prefix) {
+		for _, u := range l.All("Upload") {
+			at, err := time.Parse(time.RFC3339, u.Get("Initiated"))
+			if err != nil || !strings.HasPrefix(u.Get("Key"), prefix) {
 				continue
 			}
-			if err := fn(Multipart{u.get("Key"), u.get("UploadId"), at}); err != nil {
+			if err := fn(Multipart{u.Get("Key"), u.Get("UploadId"), at}); err != nil {
 				return err
 			}
 		}
-		nextKey, nextUpload := l.get("NextKeyMarker"), l.get("NextUploadIdMarker")
-		if l.get("IsTruncated") != "true" || nextKey == "" || nextKey == key && nextUpload == upload {
+		nextKey, nextUpload := l.Get("NextKeyMarker"), l.Get("NextUploadIdMarker")
+		if l.Get("IsTruncated") != "true" || nextKey == "" || nextKey == key && nextUpload == upload {
 			return nil
 		}
 		key, upload = nextKey, nextUpload

@@ -64,21 +64,6 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-func TestParseXML(t *testing.T) {
-	e, err := parseXML([]byte(`<?xml version="1.0"?><!-- c --><s3:R xmlns="x" a="b"> <K>a&amp;&#x21;&#33;<![CDATA[<&]]></K><E/><P><Q>1</Q></P><P><Q>2</Q></P></s3:R>` + "\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if e.name != "R" || e.get("K") != "a&!!<&" || e.get("E") != "" || len(e.all("P")) != 2 || e.all("P")[1].get("Q") != "2" {
-		t.Errorf("%+v", e)
-	}
-	for _, bad := range []string{"", "x", "<a", "<a>", "<a></b>", "<a></a><b></b>", "</a>", "<a>&x;</a>", "<a>&#x110000;</a>", "<!DOCTYPE a><a></a>", "<></>", strings.Repeat("<a>", 100) + strings.Repeat("</a>", 100)} {
-		if e, err := parseXML([]byte(bad)); !errdefs.IsCorrupt(err) && !errdefs.IsLimit(err) {
-			t.Errorf("%.30q: %+v, %v", bad, e, err)
-		}
-	}
-}
-
 // FuzzHead reads what the headers of answers tell.
 func FuzzHead(f *testing.F) {
 	f.Add("\"a\"", "12", "bytes 0-1/234", "Fri, 31 Dec 1999 23:59:59 GMT")

@@ -115,8 +115,8 @@ func (a *asker) ask(ctx context.Context, method, address string, header http.Hea
 		return nil, errdefs.NotFound("%s answers %d", req.URL.Host, res.StatusCode)
 	}
 	code := ""
-	if e, err := parseXML(data); err == nil && len(e.all("Error")) > 0 {
-		code = " " + e.all("Error")[0].get("Code")
+	if e, err := parseXML(data); err == nil && len(e.All("Error")) > 0 {
+		code = " " + e.All("Error")[0].Get("Code")
 	}
 	return nil, errdefs.Permission("%s answers %d%.60s", req.URL.Host, res.StatusCode, code)
 }

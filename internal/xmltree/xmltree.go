@@ -1,4 +1,13 @@
-package object
+// Package xmltree reads plain XML into elements with their texts.
+//
+//	e, err := xmltree.Parse(data)
+//	e.Name, e.Get("version"), e.All("dependency")
+//
+// Attributes and namespaces are passed over, and a document type is refused: what programs write for programs has none. The standard library's
+// package costs each start of the program a sixth of a millisecond.
+//
+// The text is hostile: depth and number of elements are bounded; the caller bounds its size.
+package xmltree
 
 import (
 	"bytes"
@@ -9,56 +18,66 @@ import (
 	"github.com/camada/camada/errdefs"
 )
 
-// element is an element of an answer: its text, or the elements in it. Attributes and namespaces say nothing that is needed.
-//
-// The answers are of a plain kind, and the standard library's package for XML costs each start of the program a sixth of a millisecond.
-type element struct {
-	name string
-	text string
-	in   []*element
+// The bounds of what is read.
+const (
+	// maxDepth is how deep elements lie in one another.
+	maxDepth = 32
+	// maxElements is how many there are.
+	maxElements = 500_000
+)
+
+// Element is an element: its name without a namespace, its text, and the elements in it.
+type Element struct {
+	Name string
+	Text string
+	In   []*Element
 }
 
-// maxDepth bounds how deep elements lie in one another.
-const maxDepth = 16
-
-// parseXML parses an answer.
-func parseXML(data []byte) (*element, error) {
-	p := xmlParser{rest: data}
-	root := &element{}
+// Parse reads a document. Errors are of class ErrCorrupt, or ErrLimit.
+func Parse(data []byte) (*Element, error) {
+	p := parser{rest: bytes.TrimPrefix(data, []byte("\ufeff")), left: maxElements}
+	root := &Element{}
 	if err := p.inside(root, 0); err != nil {
-		return nil, errdefs.Corrupt("the object store's answer is not XML: %w", err)
+		return nil, err
 	}
-	if len(root.in) != 1 {
-		return nil, errdefs.Corrupt("the object store's answer is not XML")
+	if len(root.In) != 1 {
+		return nil, errdefs.Corrupt("%d elements where a document has one", len(root.In))
 	}
-	return root.in[0], nil
+	return root.In[0], nil
 }
 
-// all are the elements of a name.
-func (e *element) all(name string) []*element {
-	var found []*element
-	for _, c := range e.in {
-		if c.name == name {
+// All are the elements of a name.
+func (e *Element) All(name string) []*Element {
+	var found []*Element
+	for _, c := range e.In {
+		if c.Name == name {
 			found = append(found, c)
 		}
 	}
 	return found
 }
 
-// get is the text of an element; "" when it is not there.
-func (e *element) get(name string) string {
-	for _, c := range e.in {
-		if c.name == name {
-			return c.text
+// First is the first element of a name; an empty one when there is none.
+func (e *Element) First(name string) *Element {
+	for _, c := range e.In {
+		if c.Name == name {
+			return c
 		}
 	}
-	return ""
+	return &Element{}
 }
 
-type xmlParser struct{ rest []byte }
+// Get is the text of the first element of a name; "" when it is not there.
+func (e *Element) Get(name string) string { return e.First(name).Text }
+
+type parser struct {
+	rest []byte
+	// left is how many elements there may still be.
+	left int
+}
 
 // cut takes what stands before a mark, and the mark.
-func (p *xmlParser) cut(mark string) ([]byte, error) {
+func (p *parser) cut(mark string) ([]byte, error) {
 	before, after, ok := bytes.Cut(p.rest, []byte(mark))
 	if !ok {
 		return nil, errdefs.Corrupt("no %q follows", mark)
@@ -67,24 +86,26 @@ func (p *xmlParser) cut(mark string) ([]byte, error) {
 	return before, nil
 }
 
-// inside parses what is in an element, up to its end tag, or to the end of the answer at depth 0.
-func (p *xmlParser) inside(e *element, depth int) error {
+// inside parses what is in an element, up to its end tag, or to the end of the document at depth 0.
+func (p *parser) inside(e *Element, depth int) error {
 	if depth > maxDepth {
 		return errdefs.Limit("elements lie too deep")
 	}
+	var text strings.Builder
+	defer func() { e.Text = text.String() }()
 	for {
 		i := bytes.IndexByte(p.rest, '<')
 		if i < 0 {
 			if depth > 0 {
-				return errdefs.Corrupt("<%.40s> does not end", e.name)
+				return errdefs.Corrupt("<%.40s> does not end", e.Name)
 			}
 			return nil
 		}
-		text, err := unescape(p.rest[:i])
+		part, err := unescape(p.rest[:i])
 		if err != nil {
 			return err
 		}
-		e.text += text
+		text.WriteString(part)
 		p.rest = p.rest[i:]
 		switch {
 		case p.skip("<!--"):
@@ -92,15 +113,15 @@ func (p *xmlParser) inside(e *element, depth int) error {
 		case p.skip("<![CDATA["):
 			var raw []byte
 			raw, err = p.cut("]]>")
-			e.text += string(raw)
+			text.Write(raw)
 		case p.skip("<?"):
 			_, err = p.cut("?>")
 		case p.skip("<!"):
 			err = errdefs.Corrupt("a document type")
 		case p.skip("</"):
 			var name []byte
-			if name, err = p.cut(">"); err == nil && (depth == 0 || local(name) != e.name) {
-				err = errdefs.Corrupt("<%.40s> ends with %.40q", e.name, name)
+			if name, err = p.cut(">"); err == nil && (depth == 0 || local(name) != e.Name) {
+				err = errdefs.Corrupt("<%.40s> ends with %.40q", e.Name, name)
 			}
 			return err
 		default:
@@ -113,7 +134,7 @@ func (p *xmlParser) inside(e *element, depth int) error {
 }
 
 // skip skips a text when it stands next.
-func (p *xmlParser) skip(s string) bool {
+func (p *parser) skip(s string) bool {
 	ok := bytes.HasPrefix(p.rest, []byte(s))
 	if ok {
 		p.rest = p.rest[len(s):]
@@ -122,18 +143,21 @@ func (p *xmlParser) skip(s string) bool {
 }
 
 // child parses an element in another one.
-func (p *xmlParser) child(e *element, depth int) error {
+func (p *parser) child(e *Element, depth int) error {
 	p.rest = p.rest[1:]
 	tag, err := p.cut(">")
 	if err != nil {
 		return err
 	}
 	tag, empty := bytes.CutSuffix(tag, []byte("/"))
-	c := &element{name: local(tag)}
-	if c.name == "" {
+	c := &Element{Name: local(tag)}
+	if c.Name == "" {
 		return errdefs.Corrupt("an element without a name")
 	}
-	e.in = append(e.in, c)
+	if p.left--; p.left < 0 {
+		return errdefs.Limit("more than %d elements", maxElements)
+	}
+	e.In = append(e.In, c)
 	if empty {
 		return nil
 	}
