@@ -5,7 +5,7 @@
 //	v, err := p.Eval(ctx, func(name string) (any, error) { return facts[name], nil })
 //
 // It is the language of cel-spec without messages, without time zones by name, and without type values: what it does not have is refused when it is compiled,
-// by name and place. Expressions are checked against the types of the variables, so that a misspelt field is told before it is needed. A test compares it to cel-go.
+// by name and place. Expressions are checked against the types of the variables, so that a misspelt field is told before it is needed.
 //
 // A variable is asked for when the evaluation comes to it, and once: what stands behind && and || or in the other branch of a conditional costs nothing. As the specification has
 // it, false && x is false and true || x is true even when x, on either side, is an error.
