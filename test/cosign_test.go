@@ -161,15 +161,26 @@ func TestCosignReplayed(t *testing.T) {
 	p.Run(cosign, "sign", "--yes", "--key", key+".key", "--use-signing-config=false", "--tlog-upload=false", "--allow-http-registry", name)
 	c.run("verify", "--key", key+".pub", "docker://"+name)
 	files := p.Path("taken")
-	list := c.run("artifact", "discover", "--format", "{{range .Referrers}}{{.Reference}} {{end}}", name)
-	c.run("artifact", "pull", "-o", files, strings.Fields(list)[0])
-	found, err := filepath.Glob(filepath.Join(files, "*"))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("%v, %v", found, err)
+	if err := os.Mkdir(files, 0o700); err != nil {
+		t.Fatal(err)
 	}
-	signature, err := os.ReadFile(found[0])
+	c.run("copy", "--referrers", "docker://"+name, "oci:"+p.Path("layout")+":1")
+	blobs, err := filepath.Glob(p.Path("layout/blobs/sha256/*"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	var signature []byte
+	for _, path := range blobs {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(data, []byte(`"dsseEnvelope"`)) {
+			signature = data
+		}
+	}
+	if signature == nil {
+		t.Fatal("cosign attached no bundle")
 	}
 	dir := system(t, p.Path("second"))
 	write(t, dir, "Dockerfile", "FROM scratch\nCOPY rootfs /\nLABEL of=evil\n")
