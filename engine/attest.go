@@ -158,14 +158,14 @@ func (e *Engine) scan(ctx context.Context, b *watchedBuild, blobs *lazy, name st
 }
 
 // places tells of each layer of the result which instruction made it, and of those that this build knows where it stands.
-func (b *watchedBuild) places(img *image.Image) []ScanPlace {
+func (w *watchedBuild) places(img *image.Image) []ScanPlace {
 	out := make([]ScanPlace, len(img.Layers))
 	instructions := instructionsOf(img)
 	for i, chainID := range unpack.ChainIDs(img.DiffIDs) {
 		out[i] = ScanPlace{Layer: i + 1, LayerDigest: img.Layers[i].Digest.String(), Instruction: instructions[i]}
-		for _, v := range b.plan.Graph.Vertices {
-			if s, ok := b.steps[v.ID]; ok && s.ChainID == chainID && v.Base == nil {
-				out[i].Dockerfile = b.plan.File.Name
+		for _, v := range w.plan.Graph.Vertices {
+			if s, ok := w.steps[v.ID]; ok && s.ChainID == chainID && v.Base == nil {
+				out[i].Dockerfile = w.plan.File.Name
 				out[i].Line, _ = linesOf(v.Location)
 				break
 			}

@@ -166,7 +166,7 @@ func putManifest(t *testing.T, host, repository string, data []byte, kind, tag s
 	if at == "" {
 		at = dgst
 	}
-	req, err := http.NewRequestWithContext(t.Context(), "PUT", "http://"+host+"/v2/"+repository+"/manifests/"+at, bytes.NewReader(data))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+host+"/v2/"+repository+"/manifests/"+at, bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +314,7 @@ func admitted(t *testing.T, url, body string) admission {
 func posted(t *testing.T, url, body string, v any) int {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
-	req, err := http.NewRequestWithContext(t.Context(), "POST", url, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func (e *Entry) reach(id string, linked Linked) (Reach, error) {
 			return ReachUnknown, err
 		}
 	}
-	found := false
+	var found bool
 	switch {
 	case len(imports) > 0:
 		found = slices.ContainsFunc(imports, func(i Import) bool { return i.in(linked) })

@@ -138,7 +138,7 @@ func (t *functionTable) findTrees(table, names uint64) []byte {
 	return t.relocatedTrees(table, names, uint64(index*w))
 }
 
-// relocatedTrees looks for the same in the relocations (elf(5), Elf64_Rela) of a program that can lie at any address, and that another linker than Go's wrote.
+// relocatedTrees looks for the same in the relocations (elf(5), of 24 bytes, with an addend) of a program that can lie at any address, and that another linker than Go's wrote.
 func (t *functionTable) relocatedTrees(table, names, distance uint64) []byte {
 	const size = 24
 	list, ok := t.p.section(".rela.dyn")

@@ -33,7 +33,7 @@ func (r *Root) Logged(e bundle.LogEntry, s Signed) (time.Time, error) {
 	if err := checkBody(e, s); err != nil {
 		return time.Time{}, err
 	}
-	last := error(errdefs.Permission("no log is trusted that is called %x", e.LogID.KeyID[:min(len(e.LogID.KeyID), 8)]))
+	last := errdefs.Permission("no log is trusted that is called %x", e.LogID.KeyID[:min(len(e.LogID.KeyID), 8)])
 	for _, l := range r.Logs {
 		if !bytes.Equal(l.ID, e.LogID.KeyID) {
 			continue

@@ -285,7 +285,7 @@ func outside(at, start, end time.Time) bool {
 
 // Time verifies a time stamp of a message by any authority.
 func (r *Root) Time(answer, message []byte) (time.Time, error) {
-	err := error(errdefs.Permission("no time stamping authority is trusted"))
+	err := errdefs.Permission("no time stamping authority is trusted")
 	for _, a := range r.Timestamps {
 		var at time.Time
 		if at, err = timestamp.Verify(answer, message, a); err == nil {

@@ -32,7 +32,7 @@ func (r *Root) CheckSCT(chain []*x509.Certificate) error {
 	if err != nil {
 		return err
 	}
-	last := error(errdefs.Permission("the certificate is in no log of certificates that is trusted"))
+	last := errdefs.Permission("the certificate is in no log of certificates that is trusted")
 	for _, s := range list {
 		at := time.UnixMilli(int64(s.time & (1<<62 - 1)))
 		for _, l := range r.CertificateLogs {
