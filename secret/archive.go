@@ -11,6 +11,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"sync/atomic"
 
 	"github.com/camada/camada/archive/compression"
 	"github.com/camada/camada/errdefs"
@@ -33,18 +34,20 @@ const Inside = "!/"
 
 // dig is the look into one file and the archives in it.
 type dig struct {
-	s       *Scanner
-	left    int64
+	s *Scanner
+	// left is how much may still come out. Compressed files are unpacked ahead, so that several look at it at once.
+	left    atomic.Int64
 	members int
 	// over is set when a limit has ended what came out of an archive.
-	over bool
+	over atomic.Bool
 	res  Result
 }
 
 // File is Scan, and looks into archives and compressed files too: tar, zip and what is built on it (jar, war, wheel), gzip, bzip2, xz and zstd. A file in an archive has the
 // path ARCHIVE!/PATH. What is malformed is looked at as far as it goes.
 func (s *Scanner) File(ctx context.Context, r io.Reader, name string) (Result, error) {
-	d := &dig{s: s, left: maxUnpacked}
+	d := &dig{s: s}
+	d.left.Store(maxUnpacked)
 	err := d.look(ctx, r, name, name, 0)
 	if len(d.res.Findings) > MaxFindings {
 		d.res.Findings, d.res.More = d.res.Findings[:MaxFindings], true
@@ -68,8 +71,8 @@ func (d *dig) look(ctx context.Context, r io.Reader, name, as string, depth int)
 		return d.scan(ctx, br, name, as)
 	}
 	err = open(ctx, br, name, as, depth+1)
-	if d.over || errdefs.IsLimit(err) {
-		d.res.Closed, d.over = append(d.res.Closed, name), false
+	if d.over.Swap(false) || errdefs.IsLimit(err) {
+		d.res.Closed = append(d.res.Closed, name)
 	}
 	if err != nil && !errdefs.IsLimit(err) && !errdefs.IsCorrupt(err) {
 		return err
@@ -105,7 +108,7 @@ func (d *dig) scan(ctx context.Context, r io.Reader, name, as string) error {
 
 // packed looks into a compressed file.
 func (d *dig) packed(ctx context.Context, br *bufio.Reader, name, as string, depth int) error {
-	z, err := compression.NewReader(br, compression.Limits{MaxBytes: max(d.left, 1), MaxRatio: maxRatio, RatioAfter: ratioAfter})
+	z, err := compression.NewReader(br, compression.Limits{MaxBytes: max(d.left.Load(), 1), MaxRatio: maxRatio, RatioAfter: ratioAfter})
 	if err != nil {
 		return err
 	}
@@ -124,16 +127,17 @@ type unpacked struct {
 }
 
 func (u *unpacked) Read(p []byte) (int, error) {
-	if u.d.left <= 0 {
-		u.d.over = true
+	left := u.d.left.Load()
+	if left <= 0 {
+		u.d.over.Store(true)
 		return 0, io.EOF
 	}
-	n, err := u.r.Read(p[:min(int64(len(p)), u.d.left)])
-	u.d.left -= int64(n)
+	n, err := u.r.Read(p[:min(int64(len(p)), left)])
+	u.d.left.Add(-int64(n))
 	var bad flate.CorruptInputError
 	switch {
 	case errdefs.IsLimit(err):
-		u.d.over = true
+		u.d.over.Store(true)
 		return n, io.EOF
 	case errdefs.IsCorrupt(err), errors.As(err, &bad), errors.Is(err, io.ErrUnexpectedEOF): // what is wrong with the file itself comes again
 		return n, io.EOF

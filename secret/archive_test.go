@@ -120,7 +120,8 @@ func TestFileLimits(t *testing.T) {
 	if err != nil || found(res) != "github-pat b.tar!/after" || len(res.Closed) != 1 || res.Closed[0] != "b.tar!/bomb" {
 		t.Errorf("a bomb: %+v, %v", res, err)
 	}
-	d := &dig{s: s, left: 100}
+	d := &dig{s: s}
+	d.left.Store(100)
 	if err := d.look(t.Context(), bytes.NewReader(gzipOf(t, make([]byte, 1000))), "x", "x", 0); err != nil || len(d.res.Closed) != 1 {
 		t.Errorf("more than may come out: %+v, %v", d.res, err)
 	}
@@ -163,7 +164,8 @@ func FuzzFile(f *testing.F) {
 		if len(data) > 1<<16 {
 			return
 		}
-		d := &dig{s: s, left: 8 << 20}
+		d := &dig{s: s}
+		d.left.Store(8 << 20)
 		if err := d.look(t.Context(), bytes.NewReader(data), "x", "x", 0); err != nil {
 			t.Fatal(err)
 		}

@@ -29,12 +29,12 @@ func (b *Box) serve(ctx context.Context, t *target) {
 		b.mu.Lock()
 		e, wait := t.take(time.Now())
 		if e != nil {
-			to := t.Send // that of now
+			to, name := t.Send, t.Name // those of now: Put may replace them
 			sending, cancel := context.WithCancel(ctx)
 			t.cuts[e] = cancel
 			under.Go(func() {
 				defer cancel()
-				b.done(sending, t, e, b.send(sending, to, t.Name, e))
+				b.done(sending, t, e, b.send(sending, to, name, e))
 				t.poke()
 			})
 		}

@@ -129,9 +129,10 @@ func asJSON(v any) (raw any, err error) {
 	return raw, err
 }
 
-// Parse reads a template with docker's functions: json, join, split, lower, upper, title, pad, truncate, and those of Go.
+// Parse reads a template with docker's functions: json, join, split, lower, upper, title, pad, truncate, and those of Go. As with docker,
+// \t and \n are a tab and a new line, here in the text between actions alone: in {{"\n"}} Go reads them.
 func Parse(text string) (*template.Template, error) {
-	text = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(text)
+	text = escapes(text)
 	tmpl, err := template.New("format").Option("missingkey=zero").Funcs(template.FuncMap{
 		"json": func(v any) (string, error) {
 			var b bytes.Buffer
@@ -182,6 +183,26 @@ func execute(w io.Writer, tmpl *template.Template, v any) error {
 	b.WriteByte('\n')
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// escapes replaces what stands for tabs and new lines outside of actions.
+func escapes(text string) string {
+	var b strings.Builder
+	replacer := strings.NewReplacer(`\t`, "\t", `\n`, "\n")
+	for text != "" {
+		between, action, found := strings.Cut(text, "{{")
+		_, _ = replacer.WriteString(&b, between)
+		if !found {
+			break
+		}
+		inside, rest, ended := strings.Cut(action, "}}")
+		b.WriteString("{{" + inside)
+		if ended {
+			b.WriteString("}}")
+		}
+		text = rest
+	}
+	return b.String()
 }
 
 // headerOf makes headers from a template's fields, in docker's words: "{{.ID}}\t{{.Names}}" gives "CONTAINER ID\tNAMES".
