@@ -161,9 +161,9 @@ func (c *collection) ofCertificate(s signature) (Verified, error) {
 	}
 	var others []*x509.Certificate
 	for _, der := range s.certs[1:] {
-		o, err := x509.ParseCertificate(der)
+		o, err := keys.ParseCertificate(der)
 		if err != nil {
-			return none, errdefs.Corrupt("read a certificate: %w", err)
+			return none, err
 		}
 		others = append(others, o)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/sign/keys"
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
@@ -119,9 +120,9 @@ func Issuer(c *x509.Certificate) string {
 
 // parseCertificate reads a certificate of a signature. Its alternative name may be critical and of a kind that only userNames knows.
 func parseCertificate(der []byte) (*x509.Certificate, error) {
-	c, err := x509.ParseCertificate(der)
+	c, err := keys.ParseCertificate(der)
 	if err != nil {
-		return nil, errdefs.Corrupt("read the certificate: %w", err)
+		return nil, err
 	}
 	if len(userNames(extension(c, oidAlternative()))) > 0 {
 		c.UnhandledCriticalExtensions = slices.DeleteFunc(c.UnhandledCriticalExtensions, func(id asn1.ObjectIdentifier) bool { return id.Equal(oidAlternative()) })

@@ -387,6 +387,12 @@ func TestKeylessForged(t *testing.T) {
 			}, "does not hold"},
 		"authority that is trusted no longer": {func(p *place) []byte { return p.certified(w, me, issuer) },
 			func(r *trust.Root) { r.Authorities[0].End = w.Now.Add(-time.Minute) }, "not trusted at"},
+		"authority with a key that takes minutes": {func(p *place) []byte {
+			return edit(t, p.certified(w, me, issuer), func(b *bundle.Bundle) {
+				b.Material.Chain = &bundle.Chain{Certificates: []bundle.Certificate{*b.Material.Certificate, {Raw: w.LongKey().Raw}}}
+				b.Material.Certificate = nil
+			})
+		}, nil, "more than 8192"},
 		"log that is trusted no longer": {func(p *place) []byte { return p.certified(w, me, issuer) },
 			func(r *trust.Root) { r.Logs[0].End = w.Now.Add(-time.Minute) }, "not trusted at"},
 	} {

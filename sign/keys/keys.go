@@ -116,6 +116,19 @@ func ParsePKIX(der []byte) (*Public, error) {
 	return NewPublic(key)
 }
 
+// ParseCertificate reads a certificate in DER that came with a signature: nobody believes it yet. ErrCorrupt when it cannot be read, ErrLimit when its RSA key is so long
+// that one look at what it signed takes minutes.
+func ParseCertificate(der []byte) (*x509.Certificate, error) {
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, errdefs.Corrupt("read the certificate: %w", err)
+	}
+	if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > maxRSA {
+		return nil, errdefs.Limit("read the certificate: its RSA key has %d bits, more than %d", k.N.BitLen(), maxRSA)
+	}
+	return c, nil
+}
+
 // Key is the key itself.
 func (p *Public) Key() crypto.PublicKey { return p.key }
 

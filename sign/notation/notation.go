@@ -13,11 +13,13 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"slices"
 	"time"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/sign/keys"
 	"github.com/camada/camada/sign/timestamp"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -254,9 +256,9 @@ func parseCerts(list [][]byte) ([]*x509.Certificate, error) {
 	}
 	var out []*x509.Certificate
 	for _, der := range list {
-		c, err := x509.ParseCertificate(der)
+		c, err := keys.ParseCertificate(der)
 		if err != nil {
-			return nil, errdefs.Corrupt("read a certificate of the envelope: %w", err)
+			return nil, fmt.Errorf("the envelope: %w", err)
 		}
 		out = append(out, c)
 	}

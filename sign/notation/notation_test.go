@@ -257,6 +257,18 @@ func TestRefused(t *testing.T) {
 	if _, err := notation.Verify(cose(t, s, payload(t, subject), 1_600_000_000), typeCOSE, subject, believe(s), time.Now()); err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("COSE, expired: %v", err)
 	}
+	var e map[string]any
+	if err := json.Unmarshal(with(func(headers) {}), &e); err != nil {
+		t.Fatal(err)
+	}
+	e["header"] = map[string]any{"x5c": [][]byte{s.cert.Raw, signtest.New(t).LongKey().Raw}}
+	long, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := notation.Verify(long, typeJWS, subject, believe(s), time.Now()); !errdefs.IsLimit(err) {
+		t.Errorf("an authority with a key that takes minutes: %v", err)
+	}
 	for name, change := range map[string]func(*x509.Certificate){
 		"authority":   func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true },
 		"other usage": func(c *x509.Certificate) { c.ExtKeyUsage = append(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) },

@@ -13,6 +13,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -125,6 +126,14 @@ func (w *World) Certificate(identity, issuer string) (keys.Signer, *x509.Certifi
 		w.t.Fatal(err)
 	}
 	return s, w.Certify(key.Public(), identity, issuer)
+}
+
+// LongKey is a certificate of an authority that nobody believes, whose RSA key is longer than anybody should have to compute with.
+func (w *World) LongKey() *x509.Certificate {
+	template := w.template("long", time.Hour)
+	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
+	n := new(big.Int).Lsh(big.NewInt(1), 20_000)
+	return w.create(template, w.Root, &rsa.PublicKey{N: n.SetBit(n, 0, 1), E: 65537}, w.rootKey)
 }
 
 // Certify makes a certificate of a key, which is in the log of certificates.

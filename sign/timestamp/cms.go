@@ -8,12 +8,14 @@ import (
 	_ "crypto/sha512"
 	"crypto/x509"
 	"encoding/asn1"
+	"fmt"
 	"math/big"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/sign/keys"
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
@@ -195,9 +197,9 @@ func (m *message) readCerts(signed *cryptobyte.String) error {
 		if !certs.ReadASN1Element(&der, cbasn1.SEQUENCE) {
 			return malformed("its certificates")
 		}
-		c, err := x509.ParseCertificate(der)
+		c, err := keys.ParseCertificate(der)
 		if err != nil {
-			return malformed("a certificate: " + err.Error())
+			return fmt.Errorf("the time stamp: %w", err)
 		}
 		if m.certs = append(m.certs, c); len(m.certs) > maxCerts {
 			return errdefs.Limit("the time stamp has more than %d certificates", maxCerts)

@@ -1,7 +1,13 @@
 package timestamp_test
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +17,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/sign/signtest"
 	"github.com/camada/camada/sign/timestamp"
+	digitorus "github.com/digitorus/timestamp"
 )
 
 func authority(w *signtest.World) timestamp.Authority {
@@ -53,6 +60,24 @@ func TestVerify(t *testing.T) {
 		if got, err := timestamp.Verify(bad, message, authority(w)); err == nil && !got.Equal(at) {
 			t.Errorf("byte %d changed: %s", i, got)
 		}
+	}
+}
+
+// TestLongKey has a certificate in the answer whose key takes minutes to compute with.
+func TestLongKey(t *testing.T) {
+	w := signtest.New(t)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("message"))
+	ts := digitorus.Timestamp{HashAlgorithm: crypto.SHA256, HashedMessage: sum[:], Time: time.Now(), Policy: asn1.ObjectIdentifier{1, 2, 3, 4}, AddTSACertificate: true}
+	answer, err := ts.CreateResponseWithOpts(w.LongKey(), key, crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := timestamp.Verify(answer, []byte("message"), authority(w)); !errdefs.IsLimit(err) {
+		t.Errorf("Verify = %v", err)
 	}
 }
 
