@@ -52,7 +52,7 @@ type Material struct {
 	PublicKey   *PublicKey       `json:"publicKey,omitempty"`
 	Certificate *Certificate     `json:"certificate,omitempty"`
 	Chain       *Chain           `json:"x509CertificateChain,omitempty"`
-	Entries     []LogEntry       `json:"tlogEntries,omitempty"`
+	Entries     few[LogEntry]    `json:"tlogEntries,omitempty"`
 	Timestamps  *TimestampedData `json:"timestampVerificationData,omitempty"`
 }
 
@@ -68,12 +68,12 @@ type Certificate struct {
 
 // Chain is a certificate and those that lead to a root, without the root.
 type Chain struct {
-	Certificates []Certificate `json:"certificates"`
+	Certificates few[Certificate] `json:"certificates"`
 }
 
 // TimestampedData are answers of time stamping authorities about the signature (RFC 3161, TimeStampResp in DER).
 type TimestampedData struct {
-	Timestamps []Timestamp `json:"rfc3161Timestamps,omitempty"`
+	Timestamps few[Timestamp] `json:"rfc3161Timestamps,omitempty"`
 }
 
 // Timestamp is one answer.
@@ -111,11 +111,11 @@ type Promise struct {
 
 // InclusionProof shows that an entry is in the log (RFC 6962, 2.1.1).
 type InclusionProof struct {
-	Index      Int        `json:"logIndex"`
-	Root       []byte     `json:"rootHash"`
-	Size       Int        `json:"treeSize"`
-	Hashes     [][]byte   `json:"hashes"`
-	Checkpoint Checkpoint `json:"checkpoint"`
+	Index      Int         `json:"logIndex"`
+	Root       []byte      `json:"rootHash"`
+	Size       Int         `json:"treeSize"`
+	Hashes     few[[]byte] `json:"hashes"`
+	Checkpoint Checkpoint  `json:"checkpoint"`
 }
 
 // Checkpoint is the log's signature of its root, a signed note.
@@ -125,9 +125,9 @@ type Checkpoint struct {
 
 // Envelope is DSSE.
 type Envelope struct {
-	Payload     []byte      `json:"payload"`
-	PayloadType string      `json:"payloadType"`
-	Signatures  []Signature `json:"signatures"`
+	Payload     []byte         `json:"payload"`
+	PayloadType string         `json:"payloadType"`
+	Signatures  few[Signature] `json:"signatures"`
 }
 
 // Signature is one of an envelope.
@@ -158,6 +158,32 @@ func (i *Int) UnmarshalJSON(data []byte) error {
 // MarshalJSON implements json.Marshaler.
 func (i Int) MarshalJSON() ([]byte, error) {
 	return []byte(`"` + strconv.FormatInt(int64(i), 10) + `"`), nil
+}
+
+// few is a list that is read no further than one may be long: three characters of JSON can stand for a hundred bytes of memory.
+type few[T any] []T
+
+// UnmarshalJSON implements json.Unmarshaler. ErrLimit for more than maxHashes.
+func (f *few[T]) UnmarshalJSON(data []byte) error {
+	*f = nil
+	dec := json.NewDecoder(bytes.NewReader(data))
+	switch t, err := dec.Token(); {
+	case err != nil || t == nil:
+		return err
+	case t != json.Delim('['):
+		return errdefs.Corrupt("%v is no list", t)
+	}
+	for dec.More() {
+		if len(*f) == maxHashes {
+			return errdefs.Limit("a list has more than %d entries", maxHashes)
+		}
+		var one T
+		if err := dec.Decode(&one); err != nil {
+			return err
+		}
+		*f = append(*f, one)
+	}
+	return nil
 }
 
 // Parse reads a bundle. ErrCorrupt when it is none, ErrLimit when it is too big, ErrUnsupported for a version that is not known.

@@ -1,6 +1,8 @@
 package bundle_test
 
 import (
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/camada/camada/errdefs"
@@ -29,6 +31,29 @@ func TestParse(t *testing.T) {
 	} {
 		if _, err := bundle.Parse([]byte(text)); !isClass(err, class) {
 			t.Errorf("%.80s: %v, want %s", text, err, class)
+		}
+	}
+}
+
+// TestLongList has lists that would take a hundred times their length in memory.
+func TestLongList(t *testing.T) {
+	const long = 1 << 20
+	for _, list := range []string{`"tlogEntries":[{}` + strings.Repeat(",{}", long), `"x509CertificateChain":{"certificates":[{}` + strings.Repeat(",{}", long)} {
+		data := []byte(`{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{` + list)
+		if strings.HasPrefix(list, `"t`) {
+			data = append(data, `]}}`...)
+		} else {
+			data = append(data, `]}}}`...)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := bundle.Parse(data)
+		runtime.ReadMemStats(&after)
+		if !errdefs.IsLimit(err) {
+			t.Errorf("%.20s: %v", list, err)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 24<<20 {
+			t.Errorf("%.20s: %d bytes of memory for %d of JSON", list, used, len(data))
 		}
 	}
 }
