@@ -11,8 +11,8 @@ import (
 	"github.com/camada/camada/sign/bundle"
 )
 
-// maxBody is how big an entry may be, in bytes.
-const maxBody = 16 << 20
+// maxBody is how big an entry may be, maxCheckpoint what a log signed of its tree, in bytes.
+const maxBody, maxCheckpoint = 16 << 20, 64 << 10
 
 // body is an entry of rekor, of any kind that can be about a signature of an image.
 type body struct {
@@ -74,9 +74,6 @@ func secondVersion(e bundle.LogEntry) bool {
 
 // checkBody checks that an entry is about a signature: the same hash, the same signature, the same signer.
 func checkBody(e bundle.LogEntry, s Signed) error {
-	if len(e.Body) > maxBody {
-		return errdefs.Limit("the log entry has more than %d bytes", maxBody)
-	}
 	var b body
 	if err := json.Unmarshal(e.Body, &b); err != nil {
 		return errdefs.Corrupt("read the log entry: %w", err)

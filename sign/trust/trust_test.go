@@ -2,6 +2,7 @@ package trust_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/camada/camada/errdefs"
@@ -69,6 +70,34 @@ func TestKindsOfEntries(t *testing.T) {
 			if (err == nil) != of.ok {
 				t.Errorf("%v: %v, want ok %v", kind, err, of.ok)
 			}
+		}
+	}
+}
+
+// TestUnsigned has entries that no log has: what they say is not read.
+func TestUnsigned(t *testing.T) {
+	w := signtest.New(t)
+	r, err := trust.Parse(w.TrustedRoot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := func() bundle.LogEntry { return w.AddBody(bundle.Kind{Kind: "dsse", Version: "0.0.1"}, []byte("{")) }
+	for name, c := range map[string]struct {
+		change func(e *bundle.LogEntry)
+		is     func(error) bool
+	}{
+		"as it is":    {func(*bundle.LogEntry) {}, errdefs.IsCorrupt},
+		"another log": {func(e *bundle.LogEntry) { e.LogID.KeyID = []byte("x") }, errdefs.IsPermission},
+		"no promise":  {func(e *bundle.LogEntry) { e.Promise.Signature[9] ^= 1 }, errdefs.IsPermission},
+		"long":        {func(e *bundle.LogEntry) { e.Body = make([]byte, 16<<20+1) }, errdefs.IsLimit},
+		"long checkpoint": {func(e *bundle.LogEntry) {
+			e.Proof.Checkpoint.Envelope += strings.Repeat("\n", 64<<10)
+		}, errdefs.IsLimit},
+	} {
+		e := good()
+		c.change(&e)
+		if _, err := r.Logged(e, trust.Signed{}); !c.is(err) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
