@@ -125,7 +125,7 @@ func (c *collection) manifest(ctx context.Context, d ocispec.Descriptor, refers 
 			f.format, f.claimed = FormatBundle, m.Annotations[annotationPredicate]
 		case l.MediaType == typeSimple && c.req.Predicate == "", l.MediaType == typeEnvelope && c.req.Predicate != "":
 			f.format = FormatCosign
-		case slices.Contains(notation.MediaTypes(), l.MediaType) && c.req.Notation != nil:
+		case slices.Contains(notation.MediaTypes(), l.MediaType) && c.req.Notation != nil && c.req.Predicate == "": // it attests nothing
 			f.format = FormatNotation
 		default:
 			continue

@@ -20,6 +20,7 @@ import (
 	"github.com/camada/camada/sign"
 	"github.com/camada/camada/sign/bundle"
 	"github.com/camada/camada/sign/keys"
+	"github.com/camada/camada/sign/notation"
 	"github.com/camada/camada/sign/signtest"
 	"github.com/camada/camada/sign/trust"
 	"github.com/opencontainers/go-digest"
@@ -279,6 +280,27 @@ func TestAttestation(t *testing.T) {
 	v := p.wantHeld(req)
 	if string(v.Statement.Predicate) != `{"of":"https://spdx.dev/Document"}` {
 		t.Errorf("predicate %s", v.Statement.Predicate)
+	}
+}
+
+// TestNotationIsNoAttestation has a signature of notation in a manifest that is listed as an attestation.
+func TestNotationIsNoAttestation(t *testing.T) {
+	p := newPlace(t)
+	blob, err := content.WriteBlob(t.Context(), p.Store, []byte("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob.MediaType = "application/jose+json"
+	d, err := image.WriteArtifact(t.Context(), p.Store, image.Artifact{Type: bundle.MediaType, Subject: &p.image, Layers: []ocispec.Descriptor{blob}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.about = append(p.about, d)
+	req := sign.Requirements{Keys: []*keys.Public{newKey(t, keys.P256).Public()}, Notation: &notation.Trust{}}
+	p.wantRefused(req, "") // as a signature it is looked at
+	req.Predicate = "https://slsa.dev/provenance/v1"
+	if r, err := sign.Look(t.Context(), p, p.image, req); err != nil || len(r.Verified)+len(r.Refused) > 0 {
+		t.Errorf("a signature is looked at as an attestation: %+v, %v", r, err)
 	}
 }
 
