@@ -48,11 +48,12 @@ func (c *collection) collect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	looked := 0
 	for _, d := range list {
 		if !c.wanted(d) {
 			continue
 		}
-		if len(c.found) >= MaxSignatures {
+		if looked++; len(c.found) >= MaxSignatures || looked > maxManifests {
 			c.more++
 			continue
 		}
@@ -148,10 +149,12 @@ func (c *collection) blob(ctx context.Context, f found) ([]byte, error) {
 	if f.blob.Size > limit {
 		return nil, errdefs.Limit("it has %d bytes, more than %d", f.blob.Size, limit)
 	}
-	if c.read += f.blob.Size; c.read > maxTotal {
+	if c.read+f.blob.Size > maxTotal {
 		return nil, errdefs.Limit("the signatures of the image have more than %d bytes", int64(maxTotal))
 	}
-	return content.ReadAll(ctx, c.src, f.blob, limit)
+	data, err := content.ReadAll(ctx, c.src, f.blob, limit)
+	c.read += int64(len(data)) // a manifest need not say how long its blobs are
+	return data, err
 }
 
 // verify reads and verifies a signature.

@@ -34,6 +34,8 @@ const PredicateSignature = "https://sigstore.dev/cosign/sign/v1"
 const (
 	// MaxSignatures bounds how many signatures of one image are looked at.
 	MaxSignatures = 128
+	// maxManifests bounds how many manifests are read to find them.
+	maxManifests = 1024
 	// maxSignature bounds the bytes of a signature, maxTotal those of all attestations of one image.
 	maxSignature, maxTotal = 1 << 20, 512 << 20
 )
