@@ -16,6 +16,7 @@ package sign
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/camada/camada/attest"
@@ -163,13 +164,23 @@ func Look(ctx context.Context, src Source, desc ocispec.Descriptor, req Requirem
 			return nil, fmt.Errorf("read the signature %s: %w", s.blob.Digest, err)
 		}
 		if err != nil {
-			r.Refused = append(r.Refused, Refused{Signature: s.blob.Digest, Manifest: s.manifest.Digest, Format: s.format, Reason: err.Error()})
+			r.Refused = append(r.Refused, Refused{Signature: s.blob.Digest, Manifest: s.manifest.Digest, Format: s.format, Reason: plain(err.Error())})
 			continue
 		}
 		v.Digest, v.Signature, v.Manifest, v.Format = desc.Digest, s.blob.Digest, s.manifest.Digest, s.format
 		r.Verified = append(r.Verified, v)
 	}
 	return r, nil
+}
+
+// plain keeps a reason from moving the cursor of a terminal: it may repeat what anybody wrote into a signature.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // unknown reports whether an error says that it is not known whether a signature holds: it could not be read.

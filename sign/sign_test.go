@@ -283,6 +283,28 @@ func TestAttestation(t *testing.T) {
 	}
 }
 
+// TestReason has an envelope of COSE with a header that would clear the screen of whoever reads why it is refused.
+func TestReason(t *testing.T) {
+	p := newPlace(t)
+	blob, err := content.WriteBlob(t.Context(), p.Store, []byte("\xd2\x84\x49\xa1\x02\x81\x81\x64\x1b[2J\xa0\x40\x40"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob.MediaType = "application/cose"
+	d, err := image.WriteArtifact(t.Context(), p.Store, image.Artifact{Type: notation.ArtifactType, Subject: &p.image, Layers: []ocispec.Descriptor{blob}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.about = append(p.about, d)
+	r, err := sign.Look(t.Context(), p, p.image, sign.Requirements{Notation: &notation.Trust{}})
+	if err != nil || len(r.Refused) != 1 || !strings.Contains(r.Refused[0].Reason, "[2J") {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if strings.Contains(r.Refused[0].Reason, "\x1b") || strings.Contains(r.Err().Error(), "\x1b") {
+		t.Errorf("%q", r.Refused[0].Reason)
+	}
+}
+
 // TestNotationIsNoAttestation has a signature of notation in a manifest that is listed as an attestation.
 func TestNotationIsNoAttestation(t *testing.T) {
 	p := newPlace(t)
