@@ -153,6 +153,9 @@ func Token(ctx context.Context, c *Client, where string, getenv func(string) str
 		}
 		where = tokenFile
 	}
+	if strings.HasPrefix(where, "eyJ") && strings.Count(where, ".") == 2 { // cosign takes the token itself; what is said of a file that is not there would show it
+		return "", errdefs.Invalid("the identity token itself is no argument, as others can read it there: give a file, or env:NAME")
+	}
 	data, err := keys.ReadFile(where)
 	if err != nil {
 		return "", err
