@@ -66,7 +66,9 @@ func (e *Engine) requirementsOf(ctx context.Context, by policy.Signer, predicate
 		return sign.Requirements{}, err
 	}
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
-		o.TrustedRoot = by.Roots
+		if o.TrustedRoot = by.Roots; by.Issuer == "" {
+			return sign.Requirements{}, errdefs.Invalid("the signer %s needs an issuer with a trusted root: other providers know somebody of that name, too", by.Name)
+		}
 	} else {
 		o.Chains = []string{by.Roots}
 	}
