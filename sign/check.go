@@ -221,6 +221,7 @@ func (c *collection) times(s signature, signed trust.Signed) (logged bool, times
 			times = append(times, at)
 		}
 	}
+	signed.Times = times
 	for _, e := range s.entries {
 		at, entryErr := c.req.Trust.Logged(e, signed)
 		if entryErr != nil {

@@ -439,6 +439,9 @@ func TestKeylessForged(t *testing.T) {
 		}, nil, "more than 8192"},
 		"log that is trusted no longer": {func(p *place) []byte { return p.certified(w, me, issuer) },
 			func(r *trust.Root) { r.Logs[0].End = w.Now.Add(-time.Minute) }, "not trusted at"},
+		"log that is trusted no longer, and says no time": {func(p *place) []byte {
+			return edit(t, p.certified(w, me, issuer), func(b *bundle.Bundle) { b.Material.Entries[0].Promise = nil })
+		}, func(r *trust.Root) { r.Logs[0].End = w.Now.Add(-time.Minute) }, "not trusted at"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)

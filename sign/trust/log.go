@@ -25,6 +25,8 @@ type Signed struct {
 	// Certificate is that of the signer, in DER; nil when Key signed.
 	Certificate []byte
 	Key         *keys.Public
+	// Times are when it was made, by the word of others than logs.
+	Times []time.Time
 }
 
 // Logged checks that an entry of a log is about a signature, and that a log that is believed has it. It returns when it came into the
@@ -39,7 +41,10 @@ func (r *Root) Logged(e bundle.LogEntry, s Signed) (time.Time, error) {
 			continue
 		}
 		var at time.Time
-		if at, last = l.has(e); last == nil {
+		if at, last = l.has(e); last == nil && at.IsZero() {
+			last = l.trusted(s.Times...)
+		}
+		if last == nil {
 			return at, checkBody(e, s) // what no log has is not taken apart
 		}
 	}
@@ -60,8 +65,8 @@ func (l Log) has(e bundle.LogEntry) (time.Time, error) {
 			return at, errdefs.Permission("the promise of the log does not hold: %w", err)
 		}
 		at = time.Unix(int64(e.Time), 0).UTC()
-		if outside(at, l.Start, l.End) {
-			return at, errdefs.Permission("the log was not trusted at %s", at.Format(time.RFC3339))
+		if err := l.trusted(at); err != nil {
+			return at, err
 		}
 	}
 	if e.Proof == nil {
@@ -75,6 +80,16 @@ func (l Log) has(e bundle.LogEntry) (time.Time, error) {
 		return at, errdefs.Permission("the proof of the log does not hold: it leads to another tree")
 	}
 	return at, l.checkpoint(e, root)
+}
+
+// trusted checks that the log was trusted at each of the times.
+func (l Log) trusted(times ...time.Time) error {
+	for _, at := range times {
+		if outside(at, l.Start, l.End) {
+			return errdefs.Permission("the log was not trusted at %s", at.UTC().Format(time.RFC3339))
+		}
+	}
+	return nil
 }
 
 // checkpoint checks the signature of a tree: a signed note (C2SP, tlog-checkpoint).
