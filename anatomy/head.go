@@ -41,11 +41,14 @@ func (a *Image) Head(ctx context.Context, p content.Provider, v *Version, n int)
 		if h.Typeflag != tar.TypeReg || path.Clean(strings.TrimLeft(h.Name, "/")) != e.Path {
 			continue
 		}
-		// The last one of a name counts, so the rest is read too; by that the layer is verified as well.
+		// The last one of a name counts, so the rest is read too; by that, and by what follows the tar, the layer is verified as well.
 		if head, err = io.ReadAll(io.LimitReader(tr, int64(n))); err != nil {
 			return nil, fmt.Errorf("read layer %d: %w", at+1, err)
 		}
 		found = true
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return nil, fmt.Errorf("read layer %d: %w", at+1, err)
 	}
 	if !found {
 		return nil, errdefs.NotFound("layer %d has no %s", at+1, e.Path)

@@ -330,6 +330,9 @@ func (l *Layer) readTold(ctx context.Context, p content.Provider, want map[strin
 			return nil, errdefs.Limit("more than %d packages", inventory.MaxPackages)
 		}
 	}
+	if _, err := io.Copy(io.Discard, r); err != nil { // at its end the layer is verified: what it tells is kept for all images that have it
+		return nil, err
+	}
 	slices.Sort(t.Unread)
 	return t, nil
 }

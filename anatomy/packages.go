@@ -110,7 +110,8 @@ func (a *Image) extract(ctx context.Context, p content.Provider, l *Layer, want 
 	for {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			_, err = io.Copy(io.Discard, r) // at its end the layer is verified: what is found is kept for all images that have it
+			return err
 		}
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
 			return errdefs.Corrupt("malformed tar: %w", err)

@@ -16,6 +16,11 @@ import (
 	"github.com/camada/camada/anatomy"
 	"github.com/camada/camada/archive"
 	"github.com/camada/camada/content"
+	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/image"
+	"github.com/camada/camada/image/imagetest"
+	"github.com/camada/camada/inventory"
+	"github.com/camada/camada/layer/index"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -127,6 +132,43 @@ func TestPlacedDamage(t *testing.T) {
 	b, p := open(t, filesOf(t, list, statusOf("a=1")), filesOf(t, list, "no field\n"))
 	if _, _, err := b.PlacedPackages(t.Context(), p, nil); err == nil {
 		t.Error("a damaged list is believed")
+	}
+}
+
+// TestPlacedVerified: a manifest that gives a config other layers than it speaks of tells nothing of the layers that it speaks of, also when their lists of files are known already.
+func TestPlacedVerified(t *testing.T) {
+	layer := func(version string) []byte {
+		return filesOf(t, "var/lib/dpkg/status", statusOf("a="+version), "app/Cargo.lock", fmt.Sprintf("[[package]]\nname = \"b\"\nversion = %q\n", version))
+	}
+	ctx, store := t.Context(), &imagetest.Memory{}
+	img, err := image.Open(ctx, store, imagetest.Write(t, store, imagetest.Config(), layer("1")), ocispec.Platform{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := img.DiffIDs[0]
+	x, err := index.Read(bytes.NewReader(layer("1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := content.WriteBlob(ctx, store, imagetest.Gzip(layer("2")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.MediaType = img.Layers[0].MediaType
+	img.Layers[0] = other
+	a, err := anatomy.Open(ctx, store, kept{id: x.Marshal(id)}, img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists := anatomy.OpenLists(t.TempDir())
+	if _, _, err := a.PlacedLists(ctx, store, lists); !errdefs.IsCorrupt(err) || lists.Get(id) != nil {
+		t.Errorf("lists of packages of another layer: %v, and kept: %v", err, lists.Get(id))
+	}
+	if _, _, err := a.PlaceLanguages(ctx, store, lists, nil, inventory.Inventory{}, nil); !errdefs.IsCorrupt(err) || lists.Told(id) != nil {
+		t.Errorf("languages of another layer: %v, and kept: %v", err, lists.Told(id))
+	}
+	if _, err := a.Head(ctx, store, a.Lookup("app/Cargo.lock").Now(), 3); !errdefs.IsCorrupt(err) {
+		t.Errorf("the begin of a file of another layer: %v", err)
 	}
 }
 
