@@ -104,6 +104,9 @@ func (r Reference) FamiliarName() string {
 	if r.Host != DefaultHost {
 		return r.Name()
 	}
+	if first, _, ok := strings.Cut(r.Repository, "/"); ok && isHost(first) {
+		return r.Name() // without its host it would be the name of an image of another one
+	}
 	if short, ok := strings.CutPrefix(r.Repository, officialPrefix); ok && !strings.Contains(short, "/") {
 		return short
 	}

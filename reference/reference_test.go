@@ -25,6 +25,9 @@ func TestParse(t *testing.T) {
 		{"app:1@sha256:" + hex64, "docker.io/library/app:1@sha256:" + hex64, "app:1@sha256:" + hex64},
 		{"[::1]:5000/app", "[::1]:5000/app:latest", "[::1]:5000/app:latest"},
 		{"Host/app", "Host/app:latest", "Host/app:latest"},
+		// Without its host it would be an image of another registry.
+		{"docker.io/registry.example.com/team/app", "docker.io/registry.example.com/team/app:latest", "docker.io/registry.example.com/team/app:latest"},
+		{"docker.io/localhost/app:1", "docker.io/localhost/app:1", "docker.io/localhost/app:1"},
 	} {
 		r, err := reference.Parse(tc.in)
 		if err != nil {
