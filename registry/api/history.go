@@ -74,6 +74,16 @@ func (c *call) moveBack() {
 		c.fail(codeManifestUnknown, err)
 		return
 	}
+	if c.opts.Admit != nil { // what was good then may not be good now
+		m, err := c.storage.Manifest(c.r.Context(), c.repository, to)
+		if err == nil {
+			err = c.admit(true, []string{c.ref}, m)
+		}
+		if err != nil {
+			c.fail(codeManifestUnknown, err)
+			return
+		}
+	}
 	verb := "rollback"
 	if now == "" {
 		verb = "restore"

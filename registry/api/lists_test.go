@@ -1,13 +1,16 @@
 package api_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/registry"
 	"github.com/camada/camada/registry/api"
 	"github.com/opencontainers/go-digest"
@@ -219,6 +222,29 @@ func TestHistory(t *testing.T) {
 		c.do("DELETE", "/v2/app/manifests/x", nil).want(202)
 		c.do("POST", back, nil, "If-Match", `"`+oneDigest.String()+`"`).want(412)
 		c.do("POST", back, nil, "If-None-Match", "*").want(200, "Docker-Content-Digest", oneDigest.String())
+	})
+}
+
+// A tag is not moved back to what may not be stored any more.
+func TestHistoryAdmitted(t *testing.T) {
+	var refused atomic.Pointer[digest.Digest]
+	admit := func(_ context.Context, o api.Object) error {
+		if d := refused.Load(); d != nil && o.Store && o.Manifest.Descriptor.Digest == *d && slices.Equal(o.Tags, []string{"x"}) {
+			return errdefs.Permission("not this one")
+		}
+		return nil
+	}
+	each(t, api.Options{Admit: admit}, func(t *testing.T, c *client) {
+		refused.Store(nil)
+		one, oneDigest := c.manifest("app", "one", nil)
+		two, twoDigest := c.manifest("app", "two", nil)
+		c.put("app", "x", one).want(201)
+		c.put("app", "x", two).want(201)
+		refused.Store(&oneDigest)
+		c.do("POST", "/v2/app/_camada/history/x", nil).want(403).code("DENIED")
+		c.do("HEAD", "/v2/app/manifests/x", nil).want(200, "Docker-Content-Digest", twoDigest.String())
+		refused.Store(nil)
+		c.do("POST", "/v2/app/_camada/history/x", nil).want(200, "Docker-Content-Digest", oneDigest.String())
 	})
 }
 
