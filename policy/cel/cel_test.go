@@ -112,6 +112,7 @@ func TestRefusals(t *testing.T) {
 		`namespace == "a"`: "namespace is a reserved word", `{[1]: 2}`: "a key of a map is", `s.x`: "string has no fields", `l["a"]`: "cannot be indexed", `12abc`: "is no number", `a b`: "want the end",
 		`#`: "unexpected '#'", `l.filter(x, 1)`: "filter wants a bool", "true &&\n nothing": "2:2:", `f(1,)`: "want an argument", `"\ud800"`: "is no character",
 		strings.Repeat("(", 200): "levels", strings.Repeat("!", 200) + "true": "levels", strings.Repeat("1+", 5000) + "1": "parts", strings.Repeat(" ", cel.MaxText+1): "bytes, more than",
+		`s.matches("(` + strings.Repeat("ab", 50) + `){200}")`: "repeats more than", `s.matches("` + strings.Repeat("a", 2000) + `")`: "bytes, more than",
 	} {
 		_, err := cel.Compile(text, variables())
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -184,6 +185,10 @@ func TestBounds(t *testing.T) {
 		`l.all(a, s.matches("(a*)*b") || true)`,
 		`l.exists(a, (l + l + l).size() < 0)`,
 		`l.all(a, s.replace("a", s) != "")`,
+		`l.map(a, l) == l.map(a, l)`,
+		`l.map(a, {"l": l}) == l.map(a, {"l": l})`,
+		`[s + "b"].all(a, [s + "b"].all(b, l.map(x, a) == l.map(x, b)))`,
+		`s.split("").size() > 0`,
 	} {
 		p, err := cel.Compile(text, variables())
 		if err != nil {

@@ -3,6 +3,7 @@ package cel
 import (
 	"maps"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"time"
@@ -10,8 +11,12 @@ import (
 	"github.com/camada/camada/errdefs"
 )
 
-// maxPattern is the length of a regular expression, in bytes.
-const maxPattern = 1024
+const (
+	// maxPattern is the length of a regular expression, in bytes.
+	maxPattern = 1024
+	// maxWritten is how big it may be when its repetitions are written out.
+	maxWritten = 10_000
+)
 
 // checker finds the type of each part of a tree.
 type checker struct {
@@ -282,13 +287,42 @@ func (c *checker) compile(n *node) error {
 	return nil
 }
 
-func compilePattern(text string) (*regexp.Regexp, error) {
+// expression is a regular expression with what it has when its repetitions are written out.
+type expression struct {
+	*regexp.Regexp
+	size int
+}
+
+// written is how big a regular expression is when its repetitions are written out.
+func written(re *syntax.Regexp) int {
+	n := 1
+	if re.Op == syntax.OpLiteral {
+		n = len(re.Rune)
+	}
+	for _, s := range re.Sub {
+		n += written(s)
+	}
+	if re.Op == syntax.OpRepeat {
+		n *= max(re.Min, re.Max, 1)
+	}
+	return n
+}
+
+func compilePattern(text string) (*expression, error) {
 	if len(text) > maxPattern {
 		return nil, errdefs.Limit("a regular expression of %d bytes, more than %d", len(text), maxPattern)
+	}
+	tree, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		return nil, errdefs.Invalid("%w", err)
+	}
+	size := written(tree)
+	if size > maxWritten {
+		return nil, errdefs.Limit("a regular expression that repeats more than %d parts", maxWritten)
 	}
 	re, err := regexp.Compile(text)
 	if err != nil {
 		return nil, errdefs.Invalid("%w", err)
 	}
-	return re, nil
+	return &expression{re, size}, nil
 }

@@ -356,9 +356,9 @@ func (e *evaluation) call(n *node, args []any) (any, error) {
 	}
 	switch n.name {
 	case "==":
-		return equal(args[0], args[1]), nil
+		return e.equal(args[0], args[1]), nil
 	case "!=":
-		return !equal(args[0], args[1]), nil
+		return !e.equal(args[0], args[1]), nil
 	}
 	for _, o := range n.overloads {
 		if !accepts(o.args, args) {

@@ -53,9 +53,9 @@ func (t table) sizes() {
 		t.add("size", false, Int, size, of)
 		t.add("size", true, Int, size, of)
 	}
-	in := func(_ *call, args []any) (any, error) {
+	in := func(c *call, args []any) (any, error) {
 		if list, ok := args[1].([]any); ok {
-			return slices.ContainsFunc(list, func(v any) bool { return equal(v, args[0]) }), nil
+			return slices.ContainsFunc(list, func(v any) bool { return c.equal(v, args[0]) }), nil
 		}
 		_, ok := lookUp(args[1], args[0])
 		return ok, nil
@@ -100,8 +100,12 @@ func (t table) texts() {
 	t.text("lowerAscii", String, change(func(s string) string { return ascii(s, 'A', 'Z') }))
 	t.text("upperAscii", String, change(func(s string) string { return ascii(s, 'a', 'z') }))
 	t.text("trim", String, change(strings.TrimSpace))
-	t.text("split", ListOf(String), func(_ *call, args []any) (any, error) {
-		parts := strings.Split(args[0].(string), args[1].(string))
+	t.text("split", ListOf(String), func(c *call, args []any) (any, error) {
+		s, sep := args[0].(string), args[1].(string)
+		if err := c.spend(strings.Count(s, sep)); err != nil { // a part takes more memory than its text
+			return nil, err
+		}
+		parts := strings.Split(s, sep)
 		out := make([]any, len(parts))
 		for i, p := range parts {
 			out[i] = p
@@ -157,9 +161,12 @@ func matches(c *call, args []any) (any, error) {
 		if re, err = compilePattern(text); err != nil {
 			return nil, err
 		}
+		if err := c.spend(re.size); err != nil {
+			return nil, err
+		}
 	}
-	// An expression of RE2 takes time by the length of both.
-	if err := c.spend(len(s) * len(text) / 16); err != nil {
+	// An expression of RE2 takes time by the length of both, once its repetitions are written out.
+	if err := c.spend(len(s) * max(re.size, len(text)) / 16); err != nil {
 		return nil, err
 	}
 	return re.MatchString(s), nil

@@ -2,7 +2,6 @@ package cel
 
 import (
 	"math"
-	"regexp"
 
 	"github.com/camada/camada/errdefs"
 )
@@ -40,7 +39,7 @@ type node struct {
 	macro string
 	// overloads are those that fit the types, pattern a regular expression that does not change.
 	overloads []overload
-	pattern   *regexp.Regexp
+	pattern   *expression
 }
 
 // parser reads the grammar of langdef.md, "Syntax".

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// equal is == (langdef.md, "Equality"): numbers are the same whatever they are held in, and values of different kinds are not.
-func equal(a, b any) bool {
+// equal is == (langdef.md, "Equality"): numbers are the same whatever they are held in, and values of different kinds are not. What is in lists and maps, and long texts, have a cost: once
+// the bound is reached, the answer counts for nothing.
+func (e *evaluation) equal(a, b any) bool {
 	switch x := a.(type) {
 	case nil:
 		return b == nil
@@ -19,10 +20,10 @@ func equal(a, b any) bool {
 		return ok && x == y
 	case string:
 		y, ok := b.(string)
-		return ok && x == y
+		return ok && len(x) == len(y) && e.spend(len(x)/16) == nil && x == y
 	case []byte:
 		y, ok := b.([]byte)
-		return ok && bytes.Equal(x, y)
+		return ok && len(x) == len(y) && e.spend(len(x)/16) == nil && bytes.Equal(x, y)
 	case time.Time:
 		y, ok := b.(time.Time)
 		return ok && x.Equal(y)
@@ -31,33 +32,32 @@ func equal(a, b any) bool {
 		return ok && x == y
 	case []any:
 		y, ok := b.([]any)
-		if !ok || len(x) != len(y) {
+		if !ok || len(x) != len(y) || e.spend(len(x)) != nil {
 			return false
 		}
 		for i := range x {
-			if !equal(x[i], y[i]) {
+			if !e.equal(x[i], y[i]) {
 				return false
 			}
 		}
 		return true
 	}
 	if isMap(a) && isMap(b) {
-		return equalMaps(a, b)
+		return e.equalMaps(a, b)
 	}
 	c, ok := compareNumbers(a, b)
 	return ok && c == 0
 }
 
-func equalMaps(a, b any) bool {
-	keys, _ := elements(a)
-	others, _ := elements(b)
-	if len(keys) != len(others) {
+func (e *evaluation) equalMaps(a, b any) bool {
+	if weight(a) != weight(b) || e.spend(weight(a)) != nil {
 		return false
 	}
+	keys, _ := elements(a)
 	for _, k := range keys {
 		x, _ := lookUp(a, k)
 		y, ok := lookUp(b, k)
-		if !ok || !equal(x, y) {
+		if !ok || !e.equal(x, y) {
 			return false
 		}
 	}
