@@ -110,7 +110,7 @@ func readPolicies(files []policyFile) ([]*policy.Policy, error) {
 	for _, f := range files {
 		p, err := ReadPolicy(f.name)
 		switch {
-		case errors.Is(err, fs.ErrNotExist) && !f.must:
+		case errors.Is(err, fs.ErrNotExist) && !f.must && !isThere(f.name): // a link that leads nowhere is a policy that was lost
 			continue
 		case err != nil:
 			return nil, err
@@ -120,6 +120,12 @@ func readPolicies(files []policyFile) ([]*policy.Policy, error) {
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// isThere reports whether there is something of that name, also a link that leads nowhere.
+func isThere(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
 }
 
 // ReadPolicy reads a file with a policy.

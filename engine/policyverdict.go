@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/camada/camada/policy"
@@ -37,9 +38,12 @@ func (e *Engine) verdictKey(list []*policy.Policy, q policy.Request, at located)
 		}
 	}
 	put(verdictFormat, e.version, string(q.Action), q.Namespace, q.User, q.RunAs, at.image.Descriptor.Digest.String())
+	// A signature of the index counts for its images.
+	put(at.root.Digest.String())
 	if at.base != nil {
-		put(at.base.Name)
+		put("base", at.base.Name, at.base.Digest)
 	}
+	put(strconv.Itoa(len(q.Names)))
 	for _, n := range q.Names {
 		put(n.String())
 	}
