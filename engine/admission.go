@@ -172,9 +172,11 @@ func (j *admissionJudge) find(name string, w admission.Who) (string, *policy.Dec
 	if err != nil {
 		return "", nil, pullError(ref, err)
 	}
-	q := policy.Request{Action: policy.Deploy, Names: []reference.Reference{ref}, Namespace: w.Namespace, User: w.User}
 	all := &policy.Decision{Action: policy.Deploy, Image: name, Digest: top.Digest.String(), Allowed: true}
 	images := 0
+	if err := onlyManifests(ctx, repo, top); err != nil {
+		return "", nil, err
+	}
 	err = eachImage(ctx, repo, top, func(at located) error {
 		images++
 		d, err := j.e.decide(ctx, list, q, at, nil)

@@ -251,22 +251,26 @@ func (e *Engine) enforceBuilt(ctx context.Context, names []reference.Reference, 
 	})
 }
 
-// eachImage calls judge for each image that root leads to and that is there. What can be run is told by what is in it, not by what an index says of it.
+// eachImage calls judge for each image that root leads to. What can be run is told by what is in it, not by what an index says of it. A manifest or an index on the way that is
+// not there is an error: it may come later, and be run without a look.
 func eachImage(ctx context.Context, src content.Provider, root ocispec.Descriptor, judge func(located) error) error {
-	manifests, err := manifestsOf(ctx, src, root)
+	var manifests []ocispec.Descriptor
+	err := image.Walk(ctx, src, root, image.WalkOptions{}, func(d ocispec.Descriptor) error {
+		if image.IsManifest(d.MediaType) {
+			manifests = append(manifests, d)
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
 	for _, d := range manifests {
-		if !image.IsManifest(d.MediaType) {
-			continue
-		}
-		img, err := image.Open(ctx, src, d, ocispec.Platform{})
-		if errdefs.IsUnsupported(err) {
-			continue // an artifact: nothing that could be run
-		}
+		img, runs, err := openToJudge(ctx, src, d)
 		if err != nil {
 			return fmt.Errorf("judge %s: %w", d.Digest, err)
+		}
+		if !runs {
+			continue
 		}
 		if len(img.Layers) > 0 && !slices.ContainsFunc(img.Layers, func(l ocispec.Descriptor) bool { return l.MediaType != attest.MediaType }) {
 			continue // statements about another image, as BuildKit has them
@@ -276,6 +280,42 @@ func eachImage(ctx context.Context, src content.Provider, root ocispec.Descripto
 		}
 	}
 	return nil
+}
+
+// openToJudge opens what a manifest is of; runs is false for an artifact, which nobody takes for an image.
+func openToJudge(ctx context.Context, src content.Provider, d ocispec.Descriptor) (img *image.Image, runs bool, err error) {
+	img, err = image.Open(ctx, src, d, ocispec.Platform{})
+	if !errdefs.IsUnsupported(err) {
+		return img, err == nil, err
+	}
+	_, m, readErr := image.ReadManifest(ctx, src, d)
+	if readErr != nil || image.IsConfig(m.Config.MediaType) {
+		return nil, false, err // an image with something that is not known here, such as another kind of root file system; others run it
+	}
+	switch m.Config.MediaType {
+	case "application/octet-stream", "application/json", "text/html": // Docker takes these for images
+		return nil, false, errdefs.Permission("cannot know: its config is of the type %s, which may be that of an image", m.Config.MediaType)
+	}
+	return nil, false, nil //nolint:nilerr // what is no image is judged by no rule
+}
+
+// onlyManifests refuses an index with entries that say to be neither manifests nor indexes: not all that run images heed that.
+func onlyManifests(ctx context.Context, src content.Provider, root ocispec.Descriptor) error {
+	return image.Walk(ctx, src, root, image.WalkOptions{}, func(d ocispec.Descriptor) error {
+		if !image.IsIndex(d.MediaType) {
+			return fs.SkipDir
+		}
+		children, err := image.Children(ctx, src, d)
+		if err != nil {
+			return err
+		}
+		for _, c := range children {
+			if !image.IsIndex(c.MediaType) && !image.IsManifest(c.MediaType) {
+				return errdefs.Unsupported("the index %s has an entry of the type %.100q", d.Digest, c.MediaType)
+			}
+		}
+		return nil
+	})
 }
 
 // PolicyOptions say what is judged.
