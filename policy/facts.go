@@ -144,7 +144,7 @@ func (a *asked) Secrets(ctx context.Context) ([]Secret, error) {
 }
 
 func (a *asked) Signatures(ctx context.Context, by Signer, predicate string) ([]Signature, error) {
-	key := strings.Join([]string{by.Name, by.Key, by.Roots, predicate}, "\x00")
+	key := strings.Join([]string{by.Name, by.Key, by.Roots, by.Identity, by.Issuer, predicate}, "\x00")
 	known := a.signed[key]
 	list, err := known.of(ctx, func(ctx context.Context) ([]Signature, error) { return a.Facts.Signatures(ctx, by, predicate) })
 	a.signed[key] = known

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -170,6 +171,33 @@ func TestSeveral(t *testing.T) {
 		if Judge(t.Context(), list, Request{Action: Run, Names: []reference.Reference{ref}}, &counting{}).Allowed {
 			t.Errorf("allowed by %s and %s", list[0].File, list[1].File)
 		}
+	}
+}
+
+// signed are facts that know the signatures of one identity.
+type signed struct {
+	given
+	identity string
+}
+
+func (s *signed) Signatures(_ context.Context, by Signer, _ string) ([]Signature, error) {
+	if by.Identity != s.identity {
+		return nil, nil
+	}
+	return []Signature{{Signer: by.Name, Identity: by.Identity}}, nil
+}
+
+// A signer of the same name in another policy is somebody else.
+func TestSameSigner(t *testing.T) {
+	text := "trust: {ci: {roots: /roots.pem, identity: %s, issuer: https://ci.example.com}}\nrules: [{name: %s, signed-by: ci}]"
+	loose, err1 := Read("/etc/loose.yaml", fmt.Appendf(nil, text, "everybody@example.com", "loose"))
+	strict, err2 := Read("/etc/strict.yaml", fmt.Appendf(nil, text, "me@example.com", "strict"))
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	d := Judge(t.Context(), []*Policy{loose, strict}, Request{Action: Run}, &signed{identity: "everybody@example.com"})
+	if d.Allowed || d.Results[0].Verdict != Pass || d.Results[1].Verdict != Fail {
+		t.Errorf("the signature that one policy accepts counts for the other one: %+v", d.Results)
 	}
 }
 
