@@ -137,8 +137,8 @@ func (g *given) Signatures(_ context.Context, by Signer, predicate string) ([]Si
 func (r *reader) given(s *yamltree.Section, c *Case) {
 	g := &c.facts
 	g.has = map[string]bool{}
-	for key := range s.Values {
-		g.has[key] = true
+	for key, v := range s.Values {
+		g.has[key] = v != nil
 	}
 	if name := s.Text("reference"); name != "" {
 		ref, err := reference.Parse(name)

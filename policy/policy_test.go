@@ -69,6 +69,7 @@ func TestRead(t *testing.T) {
 		"rules: [{name: a, tag-not: x, on: fly}]": `"fly": want pull, run`, "rules: [{name: a, tag-not: x, mode: maybe}]": "want enforce or warn", "rules: [{name: a, no-secrets: false}]": "want true, or no such key",
 		"rules: [{name: a, max-size: big}]": "want a size", "rules: [{name: a, max-severity: bad}]": "want none, low", "rules: [{name: a, max-severity: critical}]": "nothing is worse",
 		"rules: [{name: a, tag-not: x, fixable-only: true}]": "belong to max-severity", "rules: [{name: a, signed-by: me}]": `"me" is not described in trust`, "rules: [{name: a, tag-not: []}]": "want a pattern at least",
+		"rules: [{name: a, labels: []}]": "want a label at least", "rules: [{name: a, labels: {}}]": "want a label at least",
 		"trust: {a: {}}\nrules: [{name: a, tag-not: x}]": "want key, a file", "trust: {a: {key: k, identity: x}}\nrules: [{name: a, tag-not: x}]": "want either key",
 		"trust: {a: {roots: k, identity: '**'}}\nrules: [{name: a, tag-not: x}]": "is everybody", "rules: [{name: a, attested: {type: foo, by: x}}]": "want a URI, or one of",
 		"rules:\n- name: a\n  cel: image.sise > 5\n": "line 3: rules[0].cel: 1:7: image has no field sise", "rules: [{name: a, cel: image.size}]": "is of type int, not bool", "rules: [{name: a, licenses: {}}]": "want allow or deny",

@@ -280,6 +280,9 @@ func readLabels(s *yamltree.Section) condition {
 	} else {
 		order = s.Texts("labels")
 	}
+	if len(order) == 0 {
+		s.Bad(s.Sub("labels"), "want a label at least")
+	}
 	return labelled(want, order)
 }
 
