@@ -134,7 +134,7 @@ func userNotRoot() condition {
 		user := orElse(j.q.RunAs, img.User)
 		f := finding{fact: "the user is " + orElse(user, "root, as nothing else is said")}
 		name, _, _ := strings.Cut(user, ":")
-		if name == "" || name == "root" || strings.Trim(name, "0") == "" {
+		if name == "root" || strings.Trim(name, "+-0") == "" { // a sign is a part of a number to all that run images
 			f.reason, f.fix = f.fact, "add USER to the Dockerfile, with a number such as 65532"
 		}
 		return f

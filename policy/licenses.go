@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/camada/camada/errdefs"
@@ -44,10 +45,15 @@ func (l licenseRule) condition() condition {
 // accepts judges an expression as SPDX or Debian writes it. Of alternatives one is enough.
 func (l licenseRule) accepts(expression string) bool {
 	p := licenseParser{words: licenseWords(expression), leaf: func(id string) bool {
-		return !pattern.Any(l.deny, id) && (len(l.allow) == 0 || pattern.Any(l.allow, id))
+		return !l.denies(id) && (len(l.allow) == 0 || pattern.Any(l.allow, id))
 	}}
 	ok := p.any(0)
 	return ok && !p.bad && len(p.words) == 0
+}
+
+// denies takes no notice of the case of letters, as SPDX does: who writes agpl-3.0 means the same.
+func (l licenseRule) denies(id string) bool {
+	return pattern.Any(l.deny, id) || slices.ContainsFunc(l.deny, func(p string) bool { return pattern.Match(strings.ToLower(p), strings.ToLower(id)) })
 }
 
 // licenseWords cuts an expression at its operators and brackets.

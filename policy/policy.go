@@ -32,6 +32,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/camada/camada/internal/pattern"
@@ -164,10 +165,28 @@ func (r *Rule) about(q *Request) bool {
 		return false
 	}
 	// An image without a name may be any.
-	if len(r.Match) > 0 && len(q.Names) > 0 && !slices.ContainsFunc(q.Names, func(n reference.Reference) bool { return named(r.Match, n) }) {
+	if len(r.Match) > 0 && len(q.Names) > 0 && !slices.ContainsFunc(q.Names, func(n reference.Reference) bool { return named(r.Match, n) || named(r.Match, plain(n)) }) {
 		return false
 	}
 	return len(r.Unless) == 0 || !named(r.Unless, q.Names...)
+}
+
+// plain is a name with its host as it is written most of the time: REGISTRY.example.com:443 is the registry registry.example.com too. Only rules become more of it, and never
+// what is allowed or excepted.
+func plain(n reference.Reference) reference.Reference {
+	host := strings.ToLower(n.Host)
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		switch port := strings.TrimLeft(host[i+1:], "0"); port {
+		case "80", "443":
+			host = host[:i]
+		default:
+			host = host[:i+1] + port
+		}
+	}
+	if p, err := reference.Parse(host + "/" + n.Repository); err == nil {
+		n.Host, n.Repository = p.Host, p.Repository
+	}
+	return n
 }
 
 // named reports whether there are names and each of them matches one of the patterns: HOST/REPOSITORY, or as docker writes it, with and without the tag.
