@@ -31,6 +31,8 @@ const (
 	MaxReview = 8 << 20
 	// maxImages is how many different images one object may have.
 	maxImages = 100
+	// maxName is how long the name of an image may be, in bytes: one with a tag and a digest has less than half of it.
+	maxName = 1024
 	// atOnce is how many reviews are worked on at the same time.
 	atOnce = 16
 )
@@ -138,6 +140,9 @@ func (h *Handler) review(ctx context.Context, q *request, mutate bool) response 
 	}
 	judged := map[string]verdict{}
 	for _, i := range images {
+		if len(i.name) > maxName {
+			return out.no(http.StatusBadRequest, fmt.Sprintf("the image %.100q has a name of %d bytes, more than %d", i.name, len(i.name), maxName))
+		}
 		if _, done := judged[i.name]; !done {
 			if len(judged) == maxImages {
 				return out.no(http.StatusBadRequest, fmt.Sprintf("more than %d images", maxImages))
@@ -182,7 +187,7 @@ func (h *Handler) ask(ctx context.Context, name string, w Who) verdict {
 		if ctx.Err() != nil && !errors.Is(err, context.Canceled) {
 			err = errdefs.Unavailable("it took longer than %s: %w", h.opts.Timeout, err)
 		}
-		h.opts.Fault(fmt.Errorf("judge %s: %w", name, err))
+		h.opts.Fault(fmt.Errorf("judge %q: %w", name, err)) // whoever makes a pod chooses the name
 		v.no = fmt.Sprintf("%s: cannot know: %v", name, err)
 		return v
 	}

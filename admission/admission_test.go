@@ -68,6 +68,14 @@ func TestBounds(t *testing.T) {
 	if _, r := ask(t, h, "POST", "/validate", pod(many...), "application/json"); r.Allowed || !strings.Contains(r.Status.Message, "more than 100 images") {
 		t.Errorf("many images: %+v", r)
 	}
+	if _, r := ask(t, h, "POST", "/validate", pod(strings.Repeat("a", maxName+1)), "application/json"); r.Allowed || !strings.Contains(r.Status.Message, "a name of 1025 bytes") || j.asked.Load() > maxImages {
+		t.Errorf("a long name: %+v", r)
+	}
+	var fault error
+	told := New(&judge{}, Options{Timeout: time.Millisecond, Fault: func(err error) { fault = err }})
+	if ask(t, told, "POST", "/validate", pod("a\nb"), "application/json"); fault == nil || strings.Contains(fault.Error(), "\n") {
+		t.Errorf("whoever makes a pod writes lines of the log: %v", fault)
+	}
 	j.asked.Store(0)
 	if _, r := ask(t, h, "POST", "/validate", pod("a", "a", "b"), "application/json"); !r.Allowed || j.asked.Load() != 2 {
 		t.Errorf("an image that is there twice is judged %d times: %+v", j.asked.Load(), r)
