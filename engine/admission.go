@@ -167,6 +167,12 @@ func (j *admissionJudge) find(name string, w admission.Who) (string, *policy.Dec
 	if ref.Digest != "" {
 		at, ref.Tag = ref.Digest.String(), ""
 	}
+	q := policy.Request{Action: policy.Deploy, Names: []reference.Reference{ref}, Namespace: w.Namespace, User: w.User, Now: time.Now()}
+	// Whoever makes a pod does not choose whom this machine speaks to when the policy says from where images may come.
+	if d := policy.Foregone(ctx, list, q); d != nil {
+		d.Image = name
+		return "", d, nil
+	}
 	repo := j.e.registries().Repository(ref)
 	top, err := repo.Resolve(ctx, at)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/vuln"
 )
 
@@ -104,6 +105,20 @@ type Signature struct {
 	PredicateType string
 	// Time is when it was made, zero when that is not known.
 	Time time.Time
+}
+
+// unseen are the facts of an image that nobody looked at.
+type unseen struct{}
+
+const errUnseen = errdefs.Class("the image was not looked at")
+
+func (unseen) Image(context.Context) (*Image, error)          { return nil, errUnseen }
+func (unseen) Base(context.Context) (*Base, error)            { return nil, errUnseen }
+func (unseen) Packages(context.Context) ([]Package, error)    { return nil, errUnseen }
+func (unseen) Vulnerabilities(context.Context) (*Scan, error) { return nil, errUnseen }
+func (unseen) Secrets(context.Context) ([]Secret, error)      { return nil, errUnseen }
+func (unseen) Signatures(context.Context, Signer, string) ([]Signature, error) {
+	return nil, errUnseen
 }
 
 // asked remembers what facts were asked for.

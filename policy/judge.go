@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/camada/camada/errdefs"
@@ -86,6 +87,31 @@ func Judge(ctx context.Context, policies []*Policy, q Request, f Facts) *Decisio
 	}
 	if facts.image.done && facts.image.err == nil {
 		d.Digest = facts.image.value.Digest
+	}
+	return d
+}
+
+// Foregone is the refusal of what rules refuse by its name and by who asks, whatever the image is; nil when it depends on that. An image from where none may come needs
+// no question there.
+func Foregone(ctx context.Context, policies []*Policy, q Request) *Decision {
+	d := &Decision{Action: q.Action, Results: []Result{}}
+	if len(q.Names) > 0 {
+		d.Image = q.Names[0].Familiar()
+	}
+	for _, p := range policies {
+		facts := &asked{Facts: unseen{}, signed: map[string]answer[[]Signature]{}}
+		for _, r := range p.Rules {
+			if r.Warn || !r.about(&q) || slices.ContainsFunc(r.Exceptions, func(x Exception) bool { return len(x.Digests) > 0 }) {
+				continue
+			}
+			j := &judge{policy: p, rule: r, q: &q, facts: facts}
+			if res := j.result(ctx); res.Verdict == Fail {
+				d.Results = append(d.Results, res)
+			}
+		}
+	}
+	if len(d.Results) == 0 {
+		return nil
 	}
 	return d
 }

@@ -136,6 +136,31 @@ func TestLazy(t *testing.T) {
 	}
 }
 
+// What a name and who asks decide needs no image; what an image may change is left open.
+func TestForegone(t *testing.T) {
+	ref, err := reference.Parse("evil.example.com/app:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{
+		"rules: [{name: a, allowed: registry.example.com/**}]": true, "rules: [{name: a, no-secrets: true, allowed: registry.example.com/**}]": true, "rules: [{name: a, tag-not: '1', cel: image.size < 5}]": true,
+		"rules: [{name: a, cel: request.user == \"me\" && image.size < 5}]": true, "rules: [{name: a, allowed: evil.example.com/**}]": false, "rules: [{name: a, tag-not: '1', mode: warn}]": false,
+		"rules: [{name: a, cel: image.host == \"x\"}]": false, "rules: [{name: a, user-not-root: true, max-severity: low, no-secrets: true, base-allowed: scratch}]": false,
+		"trust: {a: {key: k}}\nrules: [{name: a, signed-by: a}]": false, "rules: [{name: a, on: push, tag-not: '1'}]": false,
+		"rules: [{name: a, tag-not: '1', exceptions: [{digests: 'sha256:" + strings.Repeat("a", 64) + "', reason: b, until: never}]}]": false,
+		"rules: [{name: a, tag-not: '1', exceptions: [{match: evil.example.com/app, reason: b, until: never}]}]":                       false,
+	} {
+		p, err := Read("p.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := Foregone(t.Context(), []*Policy{p}, Request{Action: Deploy, Names: []reference.Reference{ref}, Now: time.Now()})
+		if (d != nil) != want || d != nil && d.Err() == nil {
+			t.Errorf("%s: %+v", text, d)
+		}
+	}
+}
+
 func TestRefusedError(t *testing.T) {
 	p, err := Read("p.yaml", []byte("rules:\n- {name: a, tag-not: latest, message: we want to know what runs, fix: ask Ann}\n- {name: b, no-secrets: true}\n- {name: c, tag-not: latest, mode: warn}\n"))
 	if err != nil {
