@@ -198,9 +198,10 @@ func TestAdmission(t *testing.T) {
 		c.run("tag", image, name)
 		c.run("push", "--progress", "quiet", name)
 	}
-	write(t, dir, "policy.yaml", `rules: [{name: owned, on: deploy, labels: owner}, {name: prod, on: deploy, namespaces: prod, pinned: true, mode: warn}]`)
+	write(t, dir, "policy.yaml", `rules: [{name: owned, on: deploy, labels: owner}, {name: prod, on: deploy, namespaces: prod, pinned: true, mode: warn},
+  {name: ours, on: deploy, namespaces: fenced, allowed: "registry.example.com/**"}]`)
 	cert, key := webhookCertificate(t)
-	url, end := startAdmission(t, c, "--policy", filepath.Join(dir, "policy.yaml"), "--tls-certificate", cert, "--tls-key", key, "--mutate", "--exempt-namespace", "kube-*", "--root", filepath.Join(t.TempDir(), "judge"))
+	url, end := startAdmission(t, c, "policy serve", "--policy", filepath.Join(dir, "policy.yaml"), "--tls-certificate", cert, "--tls-key", key, "--mutate", "--exempt-namespace", "kube-*", "--root", filepath.Join(t.TempDir(), "judge"))
 	defer end()
 	pod := func(images ...string) string {
 		var list []string
@@ -235,6 +236,7 @@ func TestAdmission(t *testing.T) {
 		{"a removal", review("DELETE", "", "Pod", "test", "null", whole(pod(bad))), ""},
 		{"an image that is not there", review("CREATE", "", "Pod", "test", whole(pod(images.host+"/team/none:1")), "null"), "cannot know"},
 		{"a registry that is not there", review("CREATE", "", "Pod", "test", whole(pod("127.0.0.1:1/x:1")), "null"), "cannot know"},
+		{"a registry that is not asked", review("CREATE", "", "Pod", "fenced", whole(pod("127.0.0.1:1/x:1")), "null"), "rule ours"},
 		{"a name that is none", review("CREATE", "", "Pod", "test", whole(pod("UPPER CASE")), "null"), "cannot know"},
 		{"a pod without a description", review("CREATE", "", "Pod", "test", `{"metadata":{}}`, "null"), "spec is missing"},
 		{"a container without an image", review("CREATE", "", "Pod", "test", whole(`{"containers":[{"name":"c"}]}`), "null"), "has no image"},
@@ -258,6 +260,17 @@ func TestAdmission(t *testing.T) {
 	if got := admitted(t, url+"/mutate", review("CREATE", "", "Pod", "test", whole(pod(bad)), "null")); got.Allowed {
 		t.Errorf("a mutating webhook alone lets everything through: %+v", got)
 	}
+	strangeReviews(t, url)
+	same, endSame := startAdmission(t, c, "serve --admission", "--policy", filepath.Join(dir, "policy.yaml"), "--tls-certificate", cert, "--tls-key", key, "--root", filepath.Join(t.TempDir(), "judge"))
+	defer endSame()
+	if got := admitted(t, same+"/validate", review("CREATE", "", "Pod", "test", whole(pod(bad)), "null")); got.Allowed || !strings.Contains(got.Status.Message, "rule owned") {
+		t.Errorf("serve --admission: %+v", got)
+	}
+}
+
+// strangeReviews sends what is no review.
+func strangeReviews(t *testing.T, url string) {
+	t.Helper()
 	for body, want := range map[string]int{"{": 400, `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}`: 400, strings.Replace(review("CREATE", "", "Pod", "", "{}", "null"), "io/v1", "io/v9", 1): 400} {
 		if status := posted(t, url+"/validate", body, nil); status != want {
 			t.Errorf("%.40s: %d, want %d", body, status, want)
@@ -337,9 +350,9 @@ func posted(t *testing.T, url, body string, v any) int {
 }
 
 // startAdmission starts the webhook and returns where it is.
-func startAdmission(t *testing.T, c *ours, flags ...string) (url string, end func()) {
+func startAdmission(t *testing.T, c *ours, verb string, flags ...string) (url string, end func()) {
 	t.Helper()
-	cmd := exec.Command(c.bin, append([]string{"policy", "serve", "--addr", "127.0.0.1:0"}, flags...)...)
+	cmd := exec.Command(c.bin, append(append(strings.Fields(verb), "--addr", "127.0.0.1:0"), flags...)...)
 	cmd.Stderr = io.Discard
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -351,7 +364,7 @@ func startAdmission(t *testing.T, c *ours, flags ...string) (url string, end fun
 	end = func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("policy serve ends with %v", err)
+			t.Errorf("%s ends with %v", verb, err)
 		}
 	}
 	buf := make([]byte, 200)
@@ -360,7 +373,7 @@ func startAdmission(t *testing.T, c *ours, flags ...string) (url string, end fun
 	if err != nil || !ok {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		t.Fatalf("policy serve says %q: %v", buf[:n], err)
+		t.Fatalf("%s says %q: %v", verb, buf[:n], err)
 	}
 	return url, end
 }

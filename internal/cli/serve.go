@@ -27,7 +27,8 @@ tokens, rules for repositories, immutable tags, limits.`,
 		Example: `  camada serve
   camada serve --addr 0.0.0.0:443 --config /etc/camada/registry.yaml
   camada serve --config registry.yaml --check-config
-  ssh host camada serve --stdio`,
+  ssh host camada serve --stdio
+  camada serve --admission --policy policy.yaml --tls-certificate tls.crt --tls-key tls.key`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var mu sync.Mutex
@@ -79,5 +80,6 @@ tokens, rules for repositories, immutable tags, limits.`,
 	f.BoolVar(&stdio, "stdio", false, "speak over standard input and output instead, for one client")
 	cmd.MarkFlagsMutuallyExclusive("stdio", "addr")
 	cmd.MarkFlagsMutuallyExclusive("stdio", "check-config")
+	a.orAdmission(cmd, &opts.Addr)
 	return cmd
 }
