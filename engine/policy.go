@@ -216,7 +216,23 @@ func (e *Engine) enforceNamed(ctx context.Context, q policy.Request, name string
 		return err
 	}
 	q.Names = policyNames(name, f)
-	return e.judgeBy(ctx, list, q, located{provider: e.content, image: img, root: f.descriptor}, nil)
+	root, err := rootOf(ctx, e.content, f.descriptor, img)
+	if err != nil {
+		return err
+	}
+	return e.judgeBy(ctx, list, q, located{provider: e.content, image: img, root: root}, nil)
+}
+
+// rootOf is root when it leads to the image, and else the image itself: the name may have moved since the image was opened, and who signed what it stands for now did not sign the image.
+func rootOf(ctx context.Context, src content.Provider, root ocispec.Descriptor, img *image.Image) (ocispec.Descriptor, error) {
+	list, err := manifestsOf(ctx, src, root)
+	if err != nil {
+		return root, err
+	}
+	if !slices.ContainsFunc(list, func(d ocispec.Descriptor) bool { return d.Digest == img.Descriptor.Digest }) {
+		return img.Descriptor, nil
+	}
+	return root, nil
 }
 
 // enforceGraph is enforce for all images that a manifest or an index leads to. What is no image is none that a rule is about.

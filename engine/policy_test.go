@@ -77,6 +77,23 @@ func TestWhatIsJudged(t *testing.T) {
 	}
 }
 
+// A signature of what a name stands for counts for the images that it leads to only.
+func TestRootOf(t *testing.T) {
+	store := &imagetest.Memory{}
+	one := imagetest.Write(t, store, imagetest.Config(), imagetest.Layer("a", "1"))
+	two := imagetest.Write(t, store, imagetest.Config(), imagetest.Layer("a", "2"))
+	index, err := image.WriteIndex(t.Context(), store, []ocispec.Descriptor{one}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ root, img, want ocispec.Descriptor }{{one, one, one}, {index, one, index}, {index, two, two}, {one, two, two}} {
+		got, err := rootOf(t.Context(), store, tc.root, &image.Image{Descriptor: tc.img})
+		if err != nil || got.Digest != tc.want.Digest {
+			t.Errorf("%s of %s: %s, %v; want %s", tc.root.Digest, tc.img.Digest, got.Digest, err, tc.want.Digest)
+		}
+	}
+}
+
 // A policy that is a link which leads nowhere was lost: it does not count as none.
 func TestLostPolicy(t *testing.T) {
 	dir := t.TempDir()
