@@ -132,7 +132,7 @@ func ageText(d time.Duration) string {
 func userNotRoot() condition {
 	return ofImage("user-not-root", func(j *judge, img *Image) finding {
 		user := orElse(j.q.RunAs, img.User)
-		f := finding{fact: "the user is " + orElse(user, "root, as nothing else is said")}
+		f := finding{fact: fmt.Sprintf("the user is %.200s", orElse(user, "root, as nothing else is said"))}
 		name, _, _ := strings.Cut(user, ":")
 		if name == "root" || strings.Trim(name, "+-0") == "" { // a sign is a part of a number to all that run images
 			f.reason, f.fix = f.fact, "add USER to the Dockerfile, with a number such as 65532"
@@ -141,6 +141,12 @@ func userNotRoot() condition {
 	})
 }
 
+// maxWord is how long a text of an image may be that is compared with a pattern, in bytes.
+const maxWord = 4096
+
+// fits is pattern.Match for what an image says of itself, as long as it likes: the time grows with the square of that.
+func fits(p, s string) bool { return len(s) <= maxWord && pattern.Match(p, s) }
+
 func labelled(want map[string]string, order []string) condition {
 	return ofImage("labels", func(_ *judge, img *Image) finding {
 		for _, name := range order {
@@ -148,8 +154,8 @@ func labelled(want map[string]string, order []string) condition {
 			switch {
 			case !ok:
 				return finding{"there is no label " + name, "there is no label " + name, "add LABEL " + name + "=… to the Dockerfile"}
-			case want[name] != "" && !pattern.Match(want[name], v):
-				return finding{fmt.Sprintf("the label %s is %q", name, v), fmt.Sprintf("the label %s is %q, and should be like %s", name, v, want[name]), "correct LABEL " + name + " in the Dockerfile"}
+			case want[name] != "" && !fits(want[name], v):
+				return finding{fmt.Sprintf("the label %s is %.200q", name, v), fmt.Sprintf("the label %s is %.200q, and should be like %s", name, v, want[name]), "correct LABEL " + name + " in the Dockerfile"}
 			}
 		}
 		return finding{fact: "there are " + strings.Join(order, ", ")}
@@ -159,8 +165,8 @@ func labelled(want map[string]string, order []string) condition {
 func platforms(patterns []string) condition {
 	return ofImage("platforms", func(_ *judge, img *Image) finding {
 		p := img.Platform()
-		f := finding{fact: "it is for " + p}
-		if !pattern.Any(patterns, p) {
+		f := finding{fact: fmt.Sprintf("it is for %.200s", p)}
+		if !slices.ContainsFunc(patterns, func(want string) bool { return fits(want, p) }) {
 			f.reason, f.fix = f.fact+", and not for "+strings.Join(patterns, ", "), "build it with --platform"
 		}
 		return f

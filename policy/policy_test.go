@@ -200,6 +200,21 @@ func TestSeveral(t *testing.T) {
 	}
 }
 
+// What an image says of itself is not compared, nor repeated, at any length.
+func TestLongTexts(t *testing.T) {
+	p, err := Read("p.yaml", []byte("rules: [{name: a, labels: {x: '**a*b'}}, {name: b, platforms: '**'}, {name: c, user-not-root: true, labels: y}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("a", 1<<20)
+	d := Judge(t.Context(), []*Policy{p}, Request{Action: Run}, &given{image: Image{Labels: map[string]string{"x": long + "b"}, OS: long, User: long}})
+	for _, r := range d.Results {
+		if r.Verdict != Fail || len(r.Message) > 1000 || len(r.Checks[0].Fact) > 1000 {
+			t.Errorf("rule %s: %s, with a message of %d bytes", r.Rule, r.Verdict, len(r.Message))
+		}
+	}
+}
+
 // signed are facts that know the signatures of one identity.
 type signed struct {
 	given
