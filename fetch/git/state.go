@@ -80,8 +80,11 @@ func (t *tree) disarm(ctx context.Context) error {
 	for key := range strings.SplitSeq(out, "\x00") {
 		rest, ok := strings.CutPrefix(key, "filter.")
 		i := strings.LastIndexByte(rest, '.')
-		if !ok || i < 0 || strings.ContainsAny(rest, "=\n") {
+		if !ok || i < 0 {
 			continue
+		}
+		if strings.Contains(rest, "=") { // git takes the first = for the end of the key: such a filter would stay on
+			return errdefs.Unsupported("its configuration has the filter %.100q, which cannot be turned off: take the = out of its name", rest[:i])
 		}
 		switch rest[i+1:] {
 		case "clean", "smudge", "process":

@@ -134,3 +134,42 @@ func TestStateRunsNothing(t *testing.T) {
 		t.Error("git status did not run it either, so this tests nothing")
 	}
 }
+
+// TestStateFilterWithEquals: a filter that cannot be turned off is refused.
+func TestStateFilterWithEquals(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("git is not here")
+	}
+	dir, ran := t.TempDir(), filepath.Join(t.TempDir(), "ran")
+	gitIn(t, dir, "init", "-q", "-b", "main")
+	for name, text := range map[string]string{"a": "1", ".gitattributes": "a filter=a=b\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gitIn(t, dir, "add", ".")
+	gitIn(t, dir, "commit", "-q", "-m", "one")
+	config := "[filter \"a=b\"]\n\tclean = \"touch " + ran + "; cat\"\n"
+	f, err := os.OpenFile(filepath.Join(dir, ".git", "config"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(config); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(filepath.Join(dir, "a"), later, later); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Options{Getenv: os.Getenv}).State(t.Context(), dir, newest); !errdefs.IsUnsupported(err) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(ran); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a program was run")
+	}
+	gitIn(t, dir, "status", "--porcelain")
+	if _, err := os.Stat(ran); err != nil {
+		t.Error("git status did not run it either, so this tests nothing")
+	}
+}
