@@ -94,7 +94,7 @@ func (e *Engine) deliverOne(ctx context.Context, o BuildOutput, refs []reference
 // setBuilt names what was built; what follows from the state of git all at once.
 func (e *Engine) setBuilt(ctx context.Context, refs []reference.Reference, res *built) ([]string, error) {
 	if res.ci != nil {
-		return e.moveTogether(ctx, refs, res.descriptor, "build", res.ci.note)
+		return e.moveTogether(ctx, refs, res.ci.released, res.descriptor, "build", res.ci.note)
 	}
 	return e.setTags(ctx, refs, res.descriptor, "build", "")
 }

@@ -237,6 +237,7 @@ func (e *Engine) TagCI(ctx context.Context, source, repository, dir string, dryR
 		return CIReport{}, err
 	}
 	r := CIReport{Version: s.Version, Annotations: s.Annotations, Warnings: append(warnings, s.Warnings...)}
+	var releases []reference.Reference
 	for i, ref := range refs {
 		t := CITag{Name: ref.Familiar(), Tag: ref.Tag, Kind: s.Tags[i].Kind}
 		tag, err := e.refs.Get(ctx, ref)
@@ -245,6 +246,9 @@ func (e *Engine) TagCI(ctx context.Context, source, repository, dir string, dryR
 		}
 		t.Before = tag.Descriptor.Digest.String()
 		r.Tags = append(r.Tags, t)
+		if t.Kind == citag.Release {
+			releases = append(releases, ref)
+		}
 		if t.Kind == citag.Release && srcErr == nil {
 			if err := released(ref, tag.Descriptor.Digest, src.descriptor.Digest, ""); err != nil {
 				return r, err
@@ -263,7 +267,7 @@ func (e *Engine) TagCI(ctx context.Context, source, repository, dir string, dryR
 	if dryRun {
 		return r, nil
 	}
-	if _, err := e.moveTogether(ctx, refs, src.descriptor, "tag", "of commit "+f.Commit); err != nil {
+	if _, err := e.moveTogether(ctx, refs, releases, src.descriptor, "tag", "of commit "+f.Commit); err != nil {
 		return r, err
 	}
 	for i := range r.Tags {
@@ -311,7 +315,9 @@ func (e *Engine) otherRevision(ctx context.Context, desc ocispec.Descriptor, com
 }
 
 // moveTogether points names to one image: all of them, or none. When one cannot be moved, those that were are taken back; others see them moved for that moment.
-func (e *Engine) moveTogether(ctx context.Context, refs []reference.Reference, desc ocispec.Descriptor, verb, note string) ([]string, error) {
+// Those of refs that are among releases are not moved when they are something else, also when another process made them that meanwhile.
+func (e *Engine) moveTogether(ctx context.Context, refs, releases []reference.Reference, desc ocispec.Descriptor, verb, note string) ([]string, error) {
+	refs = distinct(refs)
 	before := make([]image.Tag, len(refs))
 	names := make([]string, len(refs))
 	for i, ref := range refs {
@@ -322,6 +328,11 @@ func (e *Engine) moveTogether(ctx context.Context, refs []reference.Reference, d
 		if tag.Immutable && tag.Descriptor.Digest != desc.Digest {
 			return nil, errdefs.Conflict("%s cannot be moved: it is immutable; no tag was moved", ref.Familiar())
 		}
+		if slices.Contains(releases, ref) {
+			if err := released(ref, tag.Descriptor.Digest, desc.Digest, ""); err != nil {
+				return nil, err
+			}
+		}
 		before[i], names[i] = tag, ref.Familiar()
 	}
 	for i, ref := range refs {
@@ -329,6 +340,15 @@ func (e *Engine) moveTogether(ctx context.Context, refs []reference.Reference, d
 		err := e.refs.Set(ctx, ref, desc, image.SetOptions{Verb: verb, Note: note, Expect: &was})
 		if err == nil {
 			continue
+		}
+		if now, getErr := e.refs.Get(ctx, ref); getErr == nil && errdefs.IsConflict(err) {
+			if now.Descriptor.Digest == desc.Digest { // another process was faster, with the same image
+				before[i] = now
+				continue
+			}
+			if slices.Contains(releases, ref) {
+				err = errdefs.With(ErrReleased, err)
+			}
 		}
 		err = fmt.Errorf("tag %s: %w", ref.Familiar(), err)
 		for j := range i {
@@ -340,6 +360,17 @@ func (e *Engine) moveTogether(ctx context.Context, refs []reference.Reference, d
 		e.noteImage(ctx, "tag", desc.Digest.String(), n)
 	}
 	return names, nil
+}
+
+// distinct are the names without those that come again: two of a build may mean the same.
+func distinct(refs []reference.Reference) []reference.Reference {
+	var out []reference.Reference
+	for _, ref := range refs {
+		if !slices.Contains(out, ref) {
+			out = append(out, ref)
+		}
+	}
+	return out
 }
 
 // takeBack gives a name what it had.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/camada/camada/errdefs"
@@ -53,7 +54,7 @@ func TestMoveTogether(t *testing.T) {
 			t.Errorf("%s is %q, %v, want %q", ref.Familiar(), tag.Descriptor.Digest, err, want)
 		}
 	}
-	if names, err := e.moveTogether(t.Context(), refs[:2], one, "tag", "x"); err != nil || len(names) != 2 {
+	if names, err := e.moveTogether(t.Context(), refs[:2], nil, one, "tag", "x"); err != nil || len(names) != 2 {
 		t.Fatalf("%v, %v", names, err)
 	}
 	is(refs[0], one.Digest)
@@ -64,7 +65,7 @@ func TestMoveTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.moveTogether(t.Context(), refs, two, "tag", "x"); err != nil {
+	if _, err := e.moveTogether(t.Context(), refs, nil, two, "tag", "x"); err != nil {
 		t.Fatal(err)
 	}
 	for i, was := range []image.Tag{before, {Descriptor: two}, {}} {
@@ -80,11 +81,27 @@ func TestMoveTogether(t *testing.T) {
 	if err := e.refs.Set(t.Context(), refs[1], two, image.SetOptions{Verb: "tag", Immutable: true}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.moveTogether(t.Context(), refs, desc("three"), "tag", "x"); !errdefs.IsConflict(err) {
+	if _, err := e.moveTogether(t.Context(), refs, nil, desc("three"), "tag", "x"); !errdefs.IsConflict(err) {
 		t.Errorf("got %v", err)
 	}
 	is(refs[0], one.Digest)
 	is(refs[2], "")
+
+	// A name that is given twice is moved once.
+	if names, err := e.moveTogether(t.Context(), []reference.Reference{refs[2], refs[0], refs[2]}, nil, one, "tag", "x"); err != nil || len(names) != 2 {
+		t.Errorf("%v, %v", names, err)
+	}
+	is(refs[2], one.Digest)
+
+	// A release that another process set since it was looked for stays what it is, and so do the others.
+	if _, err := e.moveTogether(t.Context(), []reference.Reference{refs[2], refs[0]}, refs[:1], two, "tag", "x"); !errors.Is(err, ErrReleased) {
+		t.Errorf("got %v", err)
+	}
+	is(refs[0], one.Digest)
+	is(refs[2], one.Digest)
+	if _, err := e.moveTogether(t.Context(), refs[:1], refs[:1], one, "tag", "x"); err != nil {
+		t.Errorf("the same again: %v", err)
+	}
 }
 
 func TestReleased(t *testing.T) {
