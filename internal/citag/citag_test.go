@@ -82,6 +82,7 @@ func TestEnvironment(t *testing.T) {
 		"GitLab, a branch":      {map[string]string{"CI_COMMIT_SHA": "1", "CI_COMMIT_BRANCH": "main"}, citag.Environment{Commit: "1", Branch: "main"}},
 		"GitLab, a tag":         {map[string]string{"CI_COMMIT_SHA": "1", "CI_COMMIT_TAG": "v1.0.0"}, citag.Environment{Commit: "1", Tag: "v1.0.0"}},
 		"GitLab, a request":     {map[string]string{"CI_COMMIT_SHA": "1", "CI_MERGE_REQUEST_IID": "7"}, citag.Environment{Commit: "1", PullRequest: "7"}},
+		"Woodpecker, a request": {map[string]string{"CI_COMMIT_SHA": "1", "CI_COMMIT_BRANCH": "main", "CI_COMMIT_PULL_REQUEST": "8"}, citag.Environment{Commit: "1", Branch: "main", PullRequest: "8"}},
 		"Azure":                 {map[string]string{"BUILD_SOURCEBRANCH": "refs/heads/main", "BUILD_SOURCEVERSION": "1"}, citag.Environment{Commit: "1", Branch: "main"}},
 		"Jenkins":               {map[string]string{"GIT_BRANCH": "origin/main", "GIT_COMMIT": "1"}, citag.Environment{Commit: "1", Branch: "main"}},
 		"Buildkite, no request": {map[string]string{"BUILDKITE_BRANCH": "main", "BUILDKITE_PULL_REQUEST": "false"}, citag.Environment{Branch: "main"}},
@@ -102,6 +103,12 @@ func TestComplete(t *testing.T) {
 	}
 	if f.Complete(citag.Environment{Branch: "other"}); f.Branch != "main" {
 		t.Errorf("git's branch is overruled: %+v", f)
+	}
+	if f.Complete(citag.Environment{PullRequest: "3"}); f.PullRequest != "" {
+		t.Errorf("a request of no commit is believed: %+v", f)
+	}
+	if f.Complete(citag.Environment{Commit: commit, Branch: "main", PullRequest: "3"}); f.PullRequest != "3" {
+		t.Errorf("a request that is checked out on a branch is taken for the branch: %+v", f)
 	}
 }
 

@@ -1,6 +1,7 @@
 package citag
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -39,8 +40,12 @@ func github(getenv func(string) string) Environment {
 	return ofRef(getenv("GITHUB_REF"), getenv("GITHUB_SHA"))
 }
 
+// gitlab reads the variables of GitLab, and of Woodpecker, which has the same names.
 func gitlab(getenv func(string) string) Environment {
-	e := Environment{Commit: getenv("CI_COMMIT_SHA"), Branch: getenv("CI_COMMIT_BRANCH"), Tag: getenv("CI_COMMIT_TAG"), PullRequest: getenv("CI_MERGE_REQUEST_IID")}
+	e := Environment{
+		Commit: getenv("CI_COMMIT_SHA"), Branch: getenv("CI_COMMIT_BRANCH"), Tag: getenv("CI_COMMIT_TAG"),
+		PullRequest: cmp.Or(getenv("CI_MERGE_REQUEST_IID"), getenv("CI_COMMIT_PULL_REQUEST")), // the second is Woodpecker's, whose branch is then the one that the request is for
+	}
 	if e.Commit == "" {
 		return Environment{}
 	}
@@ -69,9 +74,13 @@ func named(getenv func(string) string) Environment {
 	}
 }
 
-// Complete adds what the CI system says to the facts about a commit that is checked out without a branch. What is about another commit is not believed: it returns a text for people then.
+// Complete adds what the CI system says to the facts about a commit that is checked out without a branch; that it is of a pull request counts with a branch, too. What is about another commit is not believed: it returns a text for people then.
 func (f *Facts) Complete(e Environment) (warning string) {
 	if f.Branch != "" || e == (Environment{}) {
+		// Woodpecker and others check a request out on the branch that it is for: what somebody proposes must not get that branch's name.
+		if e.PullRequest != "" && strings.EqualFold(e.Commit, f.Commit) {
+			f.PullRequest = e.PullRequest
+		}
 		return ""
 	}
 	if e.Commit != "" && !strings.EqualFold(e.Commit, f.Commit) {
