@@ -186,7 +186,7 @@ func aliases(v semver.Version, known []string) []string {
 // branchTag is the tag of a branch. One that could be taken for a version or another tag of the scheme says that it is a branch.
 func branchTag(branch, end string) string {
 	tag := clean(branch)
-	_, isVersion := semver.Parse(tag)
+	_, isVersion := semver.Parse(strings.ReplaceAll(tag, "_", "+")) // 1.2.3_4 is the tag of the release 1.2.3+4
 	for _, p := range []string{"sha-", "pr-", "branch-"} {
 		isVersion = isVersion || strings.HasPrefix(tag, p)
 	}

@@ -43,6 +43,7 @@ func TestPlan(t *testing.T) {
 		"shallow":                {citag.Facts{Branch: "main", Shallow: true, Distance: 1}, nil, "", "sha-4f2a90c1d7e0 main"},
 		"a pull request":         {citag.Facts{Branch: "x", PullRequest: "12", Last: "v1.0.0", Distance: 1}, nil, "1.0.0-1-g4f2a90c", "1.0.0-1-g4f2a90c sha-4f2a90c1d7e0 pr-12"},
 		"a branch like an alias": {citag.Facts{Branch: "1.2", Distance: 1}, nil, "0.0.0-1-g4f2a90c", "0.0.0-1-g4f2a90c sha-4f2a90c1d7e0 branch-1.2"},
+		"like a release with +":  {citag.Facts{Branch: "9.2.3_4", Distance: 1}, nil, "0.0.0-1-g4f2a90c", "0.0.0-1-g4f2a90c sha-4f2a90c1d7e0 branch-9.2.3_4"},
 		"a branch latest":        {citag.Facts{Branch: "latest", Distance: 1}, nil, "0.0.0-1-g4f2a90c", "0.0.0-1-g4f2a90c sha-4f2a90c1d7e0 branch-latest"},
 		"a branch like a commit": {citag.Facts{Branch: "sha-1", Distance: 1}, nil, "0.0.0-1-g4f2a90c", "0.0.0-1-g4f2a90c sha-4f2a90c1d7e0 branch-sha-1"},
 		"no letters":             {citag.Facts{Branch: "ü/ß", Distance: 1}, nil, "0.0.0-1-g4f2a90c", "0.0.0-1-g4f2a90c sha-4f2a90c1d7e0 branch-"},
