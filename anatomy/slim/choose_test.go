@@ -186,6 +186,14 @@ func TestWrongOptions(t *testing.T) {
 	}
 }
 
+// TestIncludesEnd: a configuration of the loader that includes itself again and again is read to an end. (Without a bound this takes longer than anybody waits.)
+func TestIncludesEnd(t *testing.T) {
+	dir := tree(t, map[string]string{"etc/ld.so.conf": strings.Repeat("include ld.so.conf\n", 1000), "srv/a": "a"})
+	if got, _, _ := chosen(t, dir, opened("/srv/a"), slim.Options{}); !slices.Contains(got, "srv/a") {
+		t.Errorf("got %q", got)
+	}
+}
+
 const dpkgStatus = `Package: one
 Status: install ok installed
 Architecture: amd64

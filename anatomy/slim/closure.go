@@ -17,6 +17,8 @@ type closure struct {
 	search []string
 	// done are the files that were looked at.
 	done map[*node]bool
+	// includes counts what the loader's configuration includes.
+	includes int
 }
 
 // newClosure reads the loader's configuration.
@@ -52,7 +54,7 @@ func envOf(env []string, name, otherwise string) string {
 
 // configured reads ld.so.conf(5), which includes others.
 func (x *closure) configured(name string, depth int) {
-	const maxDepth, maxDirs = 8, 1000
+	const maxDepth, maxDirs, maxIncludes = 8, 1000, 1000
 	b, err := x.c.t.read(name, 1<<20)
 	if err != nil || depth > maxDepth {
 		return
@@ -64,6 +66,9 @@ func (x *closure) configured(name string, depth int) {
 		case len(words) == 0 || len(x.dirs) > maxDirs:
 		case words[0] == "include":
 			for _, pattern := range words[1:] {
+				if x.includes++; x.includes > maxIncludes { // a file may include itself, many times
+					return
+				}
 				if !path.IsAbs(pattern) {
 					pattern = path.Join("/", path.Dir(name), pattern)
 				}
