@@ -3,6 +3,7 @@ package slim
 import (
 	"cmp"
 	"context"
+	"path"
 	"slices"
 	"strings"
 
@@ -205,6 +206,13 @@ func (c *chooser) exclude() error {
 				n.excluded, n.kept = true, false
 			}
 		})
+		for name := range c.sel.Added {
+			for at := name; at != "."; at = path.Dir(at) {
+				if match(at) {
+					delete(c.sel.Added, name)
+				}
+			}
+		}
 	}
 	return nil
 }

@@ -263,6 +263,16 @@ func TestDatabaseInUse(t *testing.T) {
 	}
 }
 
+// TestPackagesExcluded: what is excluded is not added either.
+func TestPackagesExcluded(t *testing.T) {
+	files := map[string]string{"var/lib/dpkg/status": dpkgStatus, "var/lib/dpkg/info/one.list": "/usr/bin/one\n", "usr/bin/one": "1"}
+	for _, pattern := range []string{"/var/lib/dpkg", "**/status.d/*"} {
+		if got, _, _ := chosen(t, tree(t, files), opened("/usr/bin/one"), slim.Options{Exclude: []string{pattern}}); slices.Contains(got, "var/lib/dpkg/status.d/one") {
+			t.Errorf("without %s: got %q", pattern, got)
+		}
+	}
+}
+
 func TestSum(t *testing.T) {
 	dir := tree(t, map[string]string{"bin/sh": "sh", "bin/su": "su", "usr/lib/big": strings.Repeat("x", 1000), "usr/lib/kept": "k", "usr/lib/same": "=>usr/lib/kept"})
 	if err := os.Chmod(filepath.Join(dir, "bin/su"), 0o755|os.ModeSetuid); err != nil {
