@@ -263,6 +263,23 @@ func TestDatabaseInUse(t *testing.T) {
 	}
 }
 
+// TestPackageNames: a package whose name is no name of a file gets no entry.
+func TestPackageNames(t *testing.T) {
+	files := map[string]string{"var/lib/dpkg/status": "Package: ..\nVersion: 1\n\nPackage: .\nVersion: 1\n", "var/lib/dpkg/info/...list": "/usr/bin/one\n", "var/lib/dpkg/info/..list": "/usr/bin/two\n", "usr/bin/one": "1", "usr/bin/two": "2"}
+	if _, sel, _ := chosen(t, tree(t, files), opened("/usr/bin/one", "/usr/bin/two"), slim.Options{}); len(sel.Added) > 0 {
+		t.Errorf("got %q", sel.Added)
+	}
+}
+
+// TestMergedAPK: one database is cut once, by whichever name it is found.
+func TestMergedAPK(t *testing.T) {
+	files := map[string]string{"usr/lib/apk/db/installed": "P:a\nV:1\nF:usr/bin\nR:a\n\nP:b\nV:2\nF:usr/bin\nR:b\n\n", "usr/bin/a": "a", "usr/bin/b": "b", "lib": "->usr/lib"}
+	_, sel, texts := chosen(t, tree(t, files), opened("/usr/bin/b"), slim.Options{})
+	if text := texts["usr/lib/apk/db/installed"]; text != "P:b\nV:2\nF:usr/bin\nR:b\n\n" || len(sel.Databases) > 0 {
+		t.Errorf("got %q, and kept whole: %q", text, sel.Databases)
+	}
+}
+
 // TestPackagesExcluded: what is excluded is not added either.
 func TestPackagesExcluded(t *testing.T) {
 	files := map[string]string{"var/lib/dpkg/status": dpkgStatus, "var/lib/dpkg/info/one.list": "/usr/bin/one\n", "usr/bin/one": "1"}

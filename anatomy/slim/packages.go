@@ -99,7 +99,7 @@ func (c *chooser) dpkg(ctx context.Context) error {
 	byName := map[string]int{}
 	for text := range paragraphs(status) {
 		p := pkg{name: field(text, "Package"), version: field(text, "Version"), arch: field(text, "Architecture"), text: text}
-		if p.name == "" || strings.ContainsAny(p.name, "/\x00") || strings.Contains(p.arch, "/") {
+		if p.name == "" || p.name == "." || p.name == ".." || strings.ContainsAny(p.name, "/\x00") || strings.Contains(p.arch, "/") {
 			continue
 		}
 		if len(c.sel.pkgs) >= maxPackages {
@@ -169,6 +169,9 @@ func (c *chooser) apk(name string) error {
 		return err
 	}
 	n := c.t.find(name, false).end
+	if _, done := c.sel.Replaced[n.path()]; done { // /lib is a link to usr/lib
+		return nil
+	}
 	if n.kept {
 		c.sel.Databases = append(c.sel.Databases, n.path())
 		return nil
