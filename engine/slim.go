@@ -395,6 +395,9 @@ func (s *slimmer) prove(ctx context.Context, desc ocispec.Descriptor) error {
 	}
 	var uses slim.Uses
 	runs, err := s.runs(ctx, "prove", img, &uses)
+	if err == nil {
+		err = uses.Err() // what was not noted may be missing
+	}
 	s.report.Proof, s.report.Missing = runs, s.sel.Missing(uses.List())
 	if err != nil && ctx.Err() != nil {
 		return err

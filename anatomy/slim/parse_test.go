@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/camada/camada/container/trace"
+	"github.com/camada/camada/errdefs"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -114,6 +115,20 @@ func FuzzParagraphs(f *testing.F) {
 			field(p, "Package")
 		}
 	})
+}
+
+// TestUsesBounds: a program that looks for ever new long paths does not fill the memory.
+func TestUsesBounds(t *testing.T) {
+	u := Uses{bytes: maxUsesBytes - 4}
+	u.Add(trace.Event{Path: "/a", How: trace.Stat})
+	u.Add(trace.Event{Path: "/a", How: trace.Open})
+	if err := u.Err(); err != nil {
+		t.Error(err)
+	}
+	u.Add(trace.Event{Path: "/bcd", How: trace.Stat})
+	if err := u.Err(); !errdefs.IsLimit(err) || len(u.List()) != 1 {
+		t.Errorf("got %v, %v", err, u.List())
+	}
 }
 
 func TestUses(t *testing.T) {

@@ -34,8 +34,9 @@ type Used struct {
 
 // Uses collects what runs used. The zero value is empty. It is used by one goroutine.
 type Uses struct {
-	at  map[usedKey]trace.How
-	cut bool
+	at    map[usedKey]trace.How
+	bytes int // of the paths
+	cut   bool
 }
 
 type usedKey struct {
@@ -44,9 +45,10 @@ type usedKey struct {
 }
 
 const (
-	// maxUses is how many paths are collected, and maxPath how long one may be.
-	maxUses = 2_000_000
-	maxPath = 4096
+	// maxUses is how many paths are collected, maxUsesBytes how long they may be together, and maxPath how long one may be. So a trace can be read again, see maxTrace.
+	maxUses      = 2_000_000
+	maxUsesBytes = 64 << 20
+	maxPath      = 4096
 )
 
 // Add takes one use in. A path of a file that was found by another name counts by both.
@@ -66,9 +68,12 @@ func (u *Uses) add(name string, noFollow bool, how trace.How) {
 		u.at = map[usedKey]trace.How{}
 	}
 	k := usedKey{name, noFollow}
-	if _, ok := u.at[k]; !ok && len(u.at) >= maxUses {
-		u.cut = true
-		return
+	if _, ok := u.at[k]; !ok {
+		if len(u.at) >= maxUses || u.bytes+len(name) > maxUsesBytes {
+			u.cut = true
+			return
+		}
+		u.bytes += len(name)
 	}
 	u.at[k] |= how
 }
@@ -130,7 +135,7 @@ func (u *Uses) List() []Used {
 // Err is ErrLimit when there were more paths than are collected.
 func (u *Uses) Err() error {
 	if u.cut {
-		return errdefs.Limit("the runs used more than %d paths", maxUses)
+		return errdefs.Limit("the runs used more than %d paths, or such of more than %d bytes together", maxUses, maxUsesBytes)
 	}
 	return nil
 }
