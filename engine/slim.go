@@ -99,10 +99,10 @@ func (e *Engine) Slim(ctx context.Context, o SlimOptions, sink progress.Sink) (*
 	if err := s.collect(ctx); err != nil {
 		return nil, err
 	}
+	defer s.close() // also of what choose opened before it failed
 	if err := s.choose(ctx); err != nil {
 		return nil, fmt.Errorf("choose the files of %s: %w", o.Image, err)
 	}
-	defer s.close()
 	if o.DryRun {
 		return s.report, nil
 	}

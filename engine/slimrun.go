@@ -159,7 +159,7 @@ func (r *slimRun) wait(ctx context.Context, cancel func(), done <-chan slimEnd, 
 			cancel()
 			if acted != nil {
 				err := <-acted
-				if early {
+				if early && err != nil { // else all was done at the moment when it ended
 					failed = errdefs.Conflict("it ended (exit code %d) before all probes and commands were done: %w", end.res.ExitCode, err)
 				}
 			}
