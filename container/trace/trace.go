@@ -155,7 +155,8 @@ func (t *Tracer) Wait() { t.work.Wait() }
 // profile adds the notifications to a profile, which may be nil. Calls that it refuses, or allows on conditions, stay as they are.
 func (t *Tracer) profile(p *specs.LinuxSeccomp) (*specs.LinuxSeccomp, error) {
 	if p == nil {
-		p = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow}
+		// All that a processor executes: calls of an architecture that a profile does not name are killed.
+		p = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Architectures: []specs.Arch{specs.ArchX86_64, specs.ArchX86, specs.ArchAARCH64, specs.ArchARM}}
 	}
 	for _, s := range p.Syscalls {
 		if s.Action == specs.ActNotify {

@@ -5,11 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/camada/camada/container"
+	"github.com/camada/camada/container/seccomp"
 	"github.com/camada/camada/container/spec"
 	"github.com/camada/camada/container/trace"
 	"github.com/camada/camada/errdefs"
@@ -153,6 +155,23 @@ func TestRefusedStaysRefused(t *testing.T) {
 	}
 	if len(before.Syscalls) != 2 {
 		t.Error("the caller's profile was changed")
+	}
+}
+
+// TestNoProfile looks that tracing kills no program that ran without a profile: one for 32 bits.
+func TestNoProfile(t *testing.T) {
+	tr := trace.New(func(trace.Event) {})
+	var cfg container.ExecConfig
+	if err := tr.Exec(&cfg); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []specs.Arch{specs.ArchX86_64, specs.ArchX86, specs.ArchAARCH64, specs.ArchARM} {
+		if !slices.Contains(cfg.Seccomp.Architectures, a) {
+			t.Errorf("%s is killed", a)
+		}
+	}
+	if _, err := seccomp.Compile(cfg.Seccomp, runtime.GOARCH); err != nil {
+		t.Error(err)
 	}
 }
 
