@@ -290,11 +290,18 @@ func (t *Tracer) serve(fd, stop int) {
 	}
 }
 
+// ioctl asks until no signal comes between: to answer, too, the kernel waits for a lock, and gives up when one comes. An answer that was given up would be no
+// end of the program's wait, and a look that was given up would lose what was read.
 func ioctl(fd int, request uintptr, p unsafe.Pointer) error {
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(p)); errno != 0 {
-		return errno
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(p))
+		switch {
+		case errno == 0:
+			return nil
+		case errno != unix.EINTR || request == unix.SECCOMP_IOCTL_NOTIF_RECV: // the one that waits is asked for again by its caller, which looks first whether to end
+			return errno
+		}
 	}
-	return nil
 }
 
 // call names a system call: its architecture (AUDIT_ARCH_*) and number.
