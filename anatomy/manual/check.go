@@ -178,7 +178,7 @@ func Judge(changes []Change, was, is string) (need Needed, enough bool) {
 // Others adds the platforms of an index to the page of one of its images: each with its differences from that.
 func (p *Page) Others(of *image.Image, all []*image.Image, missing []Platform) {
 	for _, img := range all {
-		row := Platform{Platform: platform.Format(img.Config.Platform), Digest: img.Descriptor.Digest.String(), Layers: len(img.Layers)}
+		row := Platform{Platform: clean(platform.Format(img.Config.Platform)), Digest: img.Descriptor.Digest.String(), Layers: len(img.Layers)}
 		for _, l := range img.Layers {
 			row.Size += l.Size
 		}
@@ -187,7 +187,10 @@ func (p *Page) Others(of *image.Image, all []*image.Image, missing []Platform) {
 		}
 		p.Platforms = append(p.Platforms, row)
 	}
-	p.Platforms = append(p.Platforms, missing...)
+	for _, row := range missing {
+		row.Platform = clean(row.Platform)
+		p.Platforms = append(p.Platforms, row)
+	}
 }
 
 // sortedPorts sorts ports by number.

@@ -146,7 +146,7 @@ func Of(img *image.Image) *Page {
 	cfg, labels, notes := &img.Config.Config, img.Config.Config.Labels, img.Manifest.Annotations
 	doc := func(kind, name string) string { return dockerfile.DocOf(kind, name, labels, notes) }
 	p := &Page{
-		Digest: img.Descriptor.Digest.String(), ID: img.ID().String(), Platform: platform.Format(img.Config.Platform), Created: img.Config.Created,
+		Digest: img.Descriptor.Digest.String(), ID: img.ID().String(), Platform: clean(platform.Format(img.Config.Platform)), Created: img.Config.Created,
 		About: about(labels, notes),
 		Base:  Base{Name: clean(notes[ocispec.AnnotationBaseImageName]), Digest: clean(notes[ocispec.AnnotationBaseImageDigest])},
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/camada/camada/anatomy/manual"
 	"github.com/camada/camada/image"
@@ -58,6 +59,19 @@ func TestOf(t *testing.T) {
 		"port 53/udp camada.doc.port.53/udp", "port 100/tcp camada.doc.port.100", "user 1000:1000 camada.doc.user",
 	}, missing); diff != "" {
 		t.Errorf("undocumented: -want +got\n%s", diff)
+	}
+}
+
+// TestHostilePlatform: no text of an image reaches a terminal with control characters.
+func TestHostilePlatform(t *testing.T) {
+	img := open(t, `{}`)
+	img.Config.Platform.Architecture = "amd64\u001b]0;x\u0007"
+	p := manual.Of(img)
+	p.Others(img, []*image.Image{img}, []manual.Platform{{Platform: "linux/\u009b2J", Missing: true}})
+	for _, text := range []string{p.Platform, p.Platforms[0].Platform, p.Platforms[1].Platform} {
+		if strings.ContainsFunc(text, unicode.IsControl) {
+			t.Errorf("%q", text)
+		}
 	}
 }
 
