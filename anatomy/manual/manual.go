@@ -171,7 +171,7 @@ func Of(img *image.Image) *Page {
 	p.User, p.WorkingDir = Value{clean(cfg.User), doc(dockerfile.DocUser, "")}, clean(cfg.WorkingDir)
 	p.Entrypoint = Program{cleanAll(cfg.Entrypoint), doc(dockerfile.DocEntrypoint, "")}
 	p.Cmd = Program{cleanAll(cfg.Cmd), doc(dockerfile.DocCmd, "")}
-	p.Shell, p.OnBuild = cleanAll(cfg.Shell), cleanAll(cfg.OnBuild)
+	p.Shell, p.OnBuild = cleanAll(cfg.Shell), maskedAll(cleanAll(cfg.OnBuild))
 	if h := cfg.Healthcheck; h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" {
 		p.Health = &Health{cleanAll(h.Test), h.Interval, h.Timeout, h.StartPeriod, h.StartInterval, h.Retries, doc(dockerfile.DocHealthcheck, "")}
 	}
@@ -247,8 +247,28 @@ func (p *Page) layers(img *image.Image) {
 	}
 	for i, l := range img.Layers {
 		p.Size += l.Size
-		p.Layers = append(p.Layers, Layer{Digest: l.Digest.String(), Size: l.Size, Instruction: clean(said[i])})
+		p.Layers = append(p.Layers, Layer{Digest: l.Digest.String(), Size: l.Size, Instruction: masked(clean(said[i]))})
 	}
+}
+
+// masked hides the values that words of an instruction give to variables whose names sound like secrets: "RUN |1 API_TOKEN=x /bin/sh -c make" has the arguments of the build. A
+// value with spaces is hidden up to the first.
+func masked(text string) string {
+	words := strings.Split(text, " ")
+	for i, w := range words {
+		name, value, ok := strings.Cut(w, "=")
+		if ok && value != "" && dockerfile.SecretName(strings.ReplaceAll(strings.TrimLeft(name, `"'-`), "-", "_")) {
+			words[i] = name + "=" + Hidden
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+func maskedAll(in []string) []string {
+	for i := range in {
+		in[i] = masked(in[i])
+	}
+	return in
 }
 
 // common describes variables that mean the same everywhere.

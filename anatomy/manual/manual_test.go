@@ -75,6 +75,20 @@ func TestHostilePlatform(t *testing.T) {
 	}
 }
 
+// TestHiddenArguments: the history has the arguments of the build, also those that sound like secrets.
+func TestHiddenArguments(t *testing.T) {
+	img := open(t, `{"OnBuild": ["ENV API_TOKEN=hunter2"]}`)
+	img.Layers = []ocispec.Descriptor{{Size: 1}}
+	img.Config.History = []ocispec.History{{CreatedBy: "RUN |2 API_TOKEN=hunter2 LEVEL=3 /bin/sh -c DB_PASSWORD='hunter2' make --api-key=hunter2 # buildkit"}}
+	p := manual.Of(img)
+	if want := "RUN |2 API_TOKEN=(not shown) LEVEL=3 /bin/sh -c DB_PASSWORD=(not shown) make --api-key=(not shown) # buildkit"; p.Layers[0].Instruction != want {
+		t.Errorf("got %s", p.Layers[0].Instruction)
+	}
+	if b, err := json.Marshal(p); err != nil || strings.Contains(string(b), "hunter2") {
+		t.Errorf("%s, %v", b, err)
+	}
+}
+
 func TestChanges(t *testing.T) {
 	old := open(t, `{"Env": ["A=1", "B=1", "GO_VERSION=1", "KEY=one"], "ExposedPorts": {"80/tcp": {}}, "Labels": {"x": "1"}, "Cmd": ["a"]}`)
 	now := open(t, `{"Env": ["A=2", "C=1", "GO_VERSION=2", "KEY=two"], "ExposedPorts": {"80/tcp": {}, "81/tcp": {}}, "Labels": {"x": "2"}, "Cmd": ["a"], "User": "1"}`)
