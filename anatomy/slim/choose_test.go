@@ -3,6 +3,8 @@ package slim_test
 import (
 	"archive/tar"
 	"bytes"
+	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -183,6 +185,37 @@ func TestWrongOptions(t *testing.T) {
 			t.Errorf("%+v: got %v, want %v", c.opts, err, c.want)
 		}
 		tr.Close()
+	}
+}
+
+// program makes a program for a processor that needs a library, or a library, which needs none.
+func program(t *testing.T, machine elf.Machine, needed string) string {
+	t.Helper()
+	const dynamic, table = 64 + 2*56, 64 + 2*56 + 4*16
+	text := "\x00" + needed + "\x00"
+	h := elf.Header64{Type: uint16(elf.ET_DYN), Machine: uint16(machine), Version: 1, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 2}
+	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
+	size := uint64(table + len(text))
+	var b bytes.Buffer
+	for _, part := range []any{
+		h, elf.Prog64{Type: uint32(elf.PT_LOAD), Filesz: size, Memsz: size}, elf.Prog64{Type: uint32(elf.PT_DYNAMIC), Off: dynamic, Vaddr: dynamic, Filesz: 4 * 16},
+		elf.Dyn64{Tag: int64(elf.DT_NEEDED), Val: 1}, elf.Dyn64{Tag: int64(elf.DT_STRTAB), Val: table}, elf.Dyn64{Tag: int64(elf.DT_STRSZ), Val: uint64(len(text))}, elf.Dyn64{}, []byte(text),
+	} {
+		if err := binary.Write(&b, binary.LittleEndian, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.String()
+}
+
+// TestOtherProcessors: what is kept depends on the image, and not on the machine that chooses.
+func TestOtherProcessors(t *testing.T) {
+	for triplet, machine := range map[string]elf.Machine{"x86_64-linux-gnu": elf.EM_X86_64, "aarch64-linux-gnu": elf.EM_AARCH64} {
+		lib := "usr/lib/" + triplet + "/libx.so"
+		dir := tree(t, map[string]string{"srv/app": program(t, machine, "libx.so"), lib: program(t, machine, "")})
+		if got, _, _ := chosen(t, dir, opened("/srv/app"), slim.Options{}); !slices.Contains(got, lib) {
+			t.Errorf("%s: got %q", machine, got)
+		}
 	}
 }
 

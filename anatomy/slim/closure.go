@@ -3,7 +3,6 @@ package slim
 import (
 	"bytes"
 	"path"
-	"runtime"
 	"slices"
 	"strings"
 )
@@ -32,8 +31,10 @@ func (c *chooser) newClosure() *closure {
 			x.dirs = append(x.dirs, strings.FieldsFunc(string(b), func(r rune) bool { return r == ':' || r == '\n' })...)
 		}
 	}
-	triplet := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
-	x.dirs = append(x.dirs, "/lib/"+triplet, "/usr/lib/"+triplet, "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib")
+	for _, triplet := range []string{"x86_64-linux-gnu", "aarch64-linux-gnu", "i386-linux-gnu", "arm-linux-gnueabihf"} { // the image's processor may be another than this one
+		x.dirs = append(x.dirs, "/lib/"+triplet, "/usr/lib/"+triplet)
+	}
+	x.dirs = append(x.dirs, "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib")
 	return x
 }
 
