@@ -16,6 +16,7 @@ import (
 	"github.com/camada/camada/container/spec"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
+	"github.com/camada/camada/internal/hostile"
 	"github.com/camada/camada/layer"
 	"github.com/camada/camada/layer/index"
 	"github.com/camada/camada/platform"
@@ -333,8 +334,8 @@ func (s *slimmer) options(dir string) slim.Options {
 	if len(cfg.Entrypoint) == 0 {
 		o.Commands = append(o.Commands, cfg.Cmd)
 	}
-	if root, err := os.OpenRoot(dir); err == nil {
-		if u, err := spec.ResolveUser(root.FS(), orElse(s.o.Run.User, cfg.User)); err == nil { // a user without a home needs none
+	if root, err := os.Open(dir); err == nil {
+		if u, err := spec.ResolveUser(hostile.FS(root), orElse(s.o.Run.User, cfg.User)); err == nil { // a user without a home needs none
 			o.Home = u.Home
 		}
 		_ = root.Close()
