@@ -27,6 +27,8 @@ const (
 	ratioAfter  = 64 << 20
 	// maxMembers is how many files may be in them.
 	maxMembers = 100_000
+	// maxName is how long the path of a file is told, in bytes: those in archives stand one behind the other, and a tar can have names of a megabyte.
+	maxName = 8 << 10
 )
 
 // Inside stands between the path of an archive and that of a file in it, as in the URLs of Java.
@@ -48,11 +50,26 @@ type dig struct {
 func (s *Scanner) File(ctx context.Context, r io.Reader, name string) (Result, error) {
 	d := &dig{s: s}
 	d.left.Store(maxUnpacked)
-	err := d.look(ctx, r, name, name, 0)
+	return d.file(ctx, r, name)
+}
+
+// file looks at the file that the dig is for.
+func (d *dig) file(ctx context.Context, r io.Reader, name string) (Result, error) {
+	err := d.look(ctx, r, told(name), name, 0)
+	if d.over.Load() {
+		d.close(told(name))
+	}
 	if len(d.res.Findings) > MaxFindings {
 		d.res.Findings, d.res.More = d.res.Findings[:MaxFindings], true
 	}
 	return d.res, err
+}
+
+// close notes an archive that was not looked into to its end.
+func (d *dig) close(name string) {
+	if len(d.res.Closed) < MaxFindings {
+		d.res.Closed = append(d.res.Closed, name)
+	}
 }
 
 // look reads r to its end. as is the name that rules see, without the endings of compressed files.
@@ -67,12 +84,12 @@ func (d *dig) look(ctx context.Context, r io.Reader, name, as string, depth int)
 		return d.scan(ctx, br, name, as)
 	}
 	if depth == maxNested {
-		d.res.Closed = append(d.res.Closed, name)
+		d.close(name)
 		return d.scan(ctx, br, name, as)
 	}
 	err = open(ctx, br, name, as, depth+1)
 	if d.over.Swap(false) || errdefs.IsLimit(err) {
-		d.res.Closed = append(d.res.Closed, name)
+		d.close(name)
 	}
 	if err != nil && !errdefs.IsLimit(err) && !errdefs.IsCorrupt(err) {
 		return err
@@ -90,6 +107,8 @@ func (d *dig) opener(head []byte) opener {
 		return d.zip
 	case len(head) >= 262 && string(head[257:262]) == "ustar":
 		return d.tar
+	case bytes.HasPrefix(head, []byte("BZh")) && (len(head) < 10 || string(head[4:10]) != "1AY&SY" && string(head[4:10]) != "\x17\x72\x45\x38\x50\x90"):
+		return nil // a text can begin so; of bzip2 a block follows, or the end
 	case compression.Detect(head) != compression.None:
 		return d.packed
 	}
@@ -151,7 +170,27 @@ func (d *dig) member(ctx context.Context, r io.Reader, archive, name string, dep
 		return errdefs.Limit("more than %d files are in an archive", maxMembers)
 	}
 	name = archive + Inside + strings.TrimPrefix(path.Clean("/"+name), "/")
-	return d.look(ctx, r, name, name, depth)
+	return d.look(ctx, r, told(name), name, depth)
+}
+
+// told is a path as far as it is told.
+func told(name string) string {
+	if len(name) > maxName {
+		return strings.ToValidUTF8(name[:maxName], "") + "..."
+	}
+	return name
+}
+
+// content is what a file in a tar has; nil when it is no file, or empty. What unpacks layers takes contiguous and sparse files for files, too. A sparse one can say of itself that it is bigger than all disks:
+// of its zeros no more is read than of what an archive has.
+func (d *dig) content(tr *tar.Reader, h *tar.Header) io.Reader {
+	switch {
+	case h.Size == 0 || h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeCont && h.Typeflag != tar.TypeGNUSparse:
+		return nil
+	case h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.map"] != "" || h.PAXRecords["GNU.sparse.major"] != "":
+		return &unpacked{tr, d}
+	}
+	return tr
 }
 
 func (d *dig) tar(ctx context.Context, br *bufio.Reader, name, _ string, depth int) error {
@@ -164,10 +203,11 @@ func (d *dig) tar(ctx context.Context, br *bufio.Reader, name, _ string, depth i
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
 			return errdefs.Corrupt("malformed tar: %w", err)
 		}
-		if h.Typeflag != tar.TypeReg || h.Size == 0 {
+		r := d.content(tr, h)
+		if r == nil {
 			continue
 		}
-		if err := d.member(ctx, tr, name, h.Name, depth); err != nil {
+		if err := d.member(ctx, r, name, h.Name, depth); err != nil {
 			return err
 		}
 	}
@@ -199,8 +239,12 @@ func (d *dig) zip(ctx context.Context, br *bufio.Reader, name, as string, depth 
 			}
 			err = d.zipped(ctx, inflate, name, h.name, depth)
 		} else {
-			if h.method == 0 && h.flags&1 == 0 {
+			switch {
+			case h.flags&1 != 0: // without its password nobody reads it
+			case h.method == 0:
 				err = d.zipped(ctx, stored, name, h.name, depth)
+			default: // packed in a way that is not known here
+				d.close(told(name + Inside + h.name))
 			}
 			if err == nil {
 				_, err = io.Copy(io.Discard, stored)

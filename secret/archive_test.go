@@ -1,11 +1,13 @@
 package secret
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -148,12 +150,98 @@ func TestFileLimits(t *testing.T) {
 	}
 }
 
+// sparse is a tar with a file of GNU's old sparse form, which says of itself that it has size bytes: data, and then a hole.
+func sparse(name, data string, size int64) []byte {
+	b := make([]byte, 512, 2048)
+	copy(b, name)
+	copy(b[100:], "0000644\x000000000\x000000000\x00")
+	copy(b[124:], fmt.Sprintf("%011o\x00%011o\x00        S", len(data), 0))
+	copy(b[257:], "ustar  \x00")
+	copy(b[386:], fmt.Sprintf("%011o\x00%011o\x00", 0, len(data)))
+	copy(b[483:], fmt.Sprintf("%011o\x00", size))
+	sum := 0
+	for _, c := range b {
+		sum += int(c)
+	}
+	copy(b[148:], fmt.Sprintf("%06o\x00 ", sum))
+	b = append(b, data...)
+	return append(b, make([]byte, (512-len(data)%512)%512+1024)...)
+}
+
+// TestFileKinds looks into all entries of a tar that become files when it is unpacked, and reads no hole without end.
+func TestFileKinds(t *testing.T) {
+	s, r := scanner(t), random()
+	token := r.signed("ghp" + "_")
+	var cont bytes.Buffer
+	w := tar.NewWriter(&cont)
+	if err := errors.Join(w.WriteHeader(&tar.Header{Typeflag: tar.TypeCont, Name: "srv/x", Size: int64(len(token)), Mode: 0o644}), second(io.WriteString(w, token)), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"contiguous": cont.Bytes(), "sparse": sparse("srv/x", token, 100_000)} {
+		sum, err := s.Tar(t.Context(), bytes.NewReader(data))
+		if got := found(Result{Findings: sum.Findings}); err != nil || got != "github-pat srv/x" || len(sum.Closed) > 0 {
+			t.Errorf("%s: %s, %v, %v", name, got, sum.Closed, err)
+		}
+		res, err := s.File(t.Context(), bytes.NewReader(data), "a.tar")
+		if got := found(res); err != nil || got != "github-pat a.tar!/srv/x" || len(res.Closed) > 0 {
+			t.Errorf("%s in a file: %s, %v, %v", name, got, res.Closed, err)
+		}
+	}
+	d := &dig{s: s, left: 1 << 20}
+	res, err := d.file(t.Context(), bytes.NewReader(sparse("x", token, 7<<30)), "a.tar")
+	if got := found(res); err != nil || got != "github-pat a.tar!/x" || len(res.Closed) != 1 {
+		t.Errorf("a hole of 7 GB: %s, %v, %v", got, res.Closed, err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// TestFileNames wants long names of archives in each other, and many of them, to take no memory.
+func TestFileNames(t *testing.T) {
+	s, r := scanner(t), random()
+	token := r.signed("ghp" + "_")
+	long := strings.Repeat("n", 100_000)
+	res, err := s.File(t.Context(), bytes.NewReader(layerOf(t, long, string(layerOf(t, "x", token, "y", token)))), "a.tar")
+	if err != nil || len(res.Findings) != 2 || len(res.Findings[0].Path) > maxName+3 {
+		t.Errorf("long names: %d findings, %v", len(res.Findings), err)
+	}
+	sum, err := s.Tar(t.Context(), bytes.NewReader(layerOf(t, long, token)))
+	if err != nil || len(sum.Findings) != 1 || len(sum.Findings[0].Path) > maxName+3 {
+		t.Errorf("a long name: %d findings, %v", len(sum.Findings), err)
+	}
+	var many []string
+	for range 2 * MaxFindings {
+		many = append(many, "x", string(gzipOf(t, nil)))
+	}
+	deep := layerOf(t, many...)
+	for range maxNested - 1 {
+		deep = layerOf(t, "y", string(deep))
+	}
+	if res, err := s.File(t.Context(), bytes.NewReader(deep), "a.tar"); err != nil || len(res.Closed) != MaxFindings {
+		t.Errorf("many archives too deep: %d are told, %v", len(res.Closed), err)
+	}
+}
+
+// TestFileForms wants what cannot be unpacked to be told, and a text that begins as an archive does to be read.
+func TestFileForms(t *testing.T) {
+	s, r := scanner(t), random()
+	token := r.signed("ghp" + "_")
+	if res, err := s.File(t.Context(), strings.NewReader("BZhello "+token), "text"); err != nil || found(res) != "github-pat text" {
+		t.Errorf("a text: %s, %v", found(res), err)
+	}
+	packed := zipStored(t, "x", token)
+	packed[8] = 93 // zstd (APPNOTE.TXT, 4.4.5)
+	if res, err := s.File(t.Context(), bytes.NewReader(packed), "a.zip"); err != nil || len(res.Closed) != 1 || res.Closed[0] != "a.zip!/x" {
+		t.Errorf("a zip with zstd in it: %v, %v", res.Closed, err)
+	}
+}
+
 // FuzzFile wants of any bytes no panic, no error, and what Scan finds when they are no archive.
 func FuzzFile(f *testing.F) {
 	r := random()
 	token := r.signed("ghp" + "_")
 	jar := zipOf(f, zip.Deflate, "a", token, "b/", "")
-	for _, data := range [][]byte{[]byte(token), jar, zipStored(f, "x", token), gzipOf(f, jar), layerOf(f, "a", string(jar)), zipOf(f, zip.Store, "x", "y"), []byte("BZh9"), []byte("\xfd7zXZ\x00"), []byte("\x28\xb5\x2f\xfd\x00")} {
+	for _, data := range [][]byte{[]byte(token), jar, zipStored(f, "x", token), gzipOf(f, jar), layerOf(f, "a", string(jar)), sparse("a", token, 1<<30), zipOf(f, zip.Store, "x", "y"), []byte("BZh9"), []byte("\xfd7zXZ\x00"), []byte("\x28\xb5\x2f\xfd\x00")} {
 		f.Add(data)
 	}
 	s, err := New()

@@ -46,7 +46,7 @@ type Result struct {
 	Findings []Finding
 	// More is set when there are more than MaxFindings, or so much that only looks like secrets that the search was ended; the rest is not told.
 	More bool
-	// Closed are archives that were not looked into to their end, because they are too big, too deep in others, or have too much in them: see Scanner.File.
+	// Closed are archives that were not looked into to their end, because they are too big, too deep in others, have too much in them, or are packed in a way that is not known: see Scanner.File.
 	Closed []string
 }
 

@@ -32,7 +32,7 @@ type Summary struct {
 	// More are files of which not all findings are told, Unread those that could not be read.
 	More   []string `json:",omitempty"`
 	Unread []string `json:",omitempty"`
-	// Closed are archives that were not looked into to their end.
+	// Closed are archives that were not looked into to their end: see Result.
 	Closed []string `json:",omitempty"`
 	// Cut is set when there are more than MaxTotal findings.
 	Cut bool `json:",omitempty"`
@@ -139,16 +139,18 @@ func (s *Scanner) Tar(ctx context.Context, r io.Reader) (Summary, error) {
 			}
 			return sum, fmt.Errorf("look for secrets in a tar: %w", errdefs.Corrupt("malformed tar: %w", err))
 		}
-		if h.Typeflag != tar.TypeReg || h.Size == 0 {
+		d := &dig{s: s, left: maxUnpacked}
+		content := d.content(tr, h)
+		if content == nil {
 			continue
 		}
 		name := path.Clean(strings.TrimLeft(h.Name, "/"))
-		c := &counted{Reader: tr}
-		res, err := s.File(ctx, c, name)
+		c := &counted{Reader: content}
+		res, err := d.file(ctx, c, name)
 		if err != nil {
 			return sum, err
 		}
-		sum.add(name, c.n, res)
+		sum.add(told(name), c.n, res)
 	}
 	if _, err := io.Copy(io.Discard, r); err != nil { // its digest is checked at the end
 		return sum, err
@@ -167,4 +169,4 @@ func Version() string {
 }
 
 // codeVersion changes when the code finds other things with the same rules.
-const codeVersion = "2"
+const codeVersion = "3"
