@@ -26,7 +26,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// tarOf makes a layer of lines: "f PATH DATA [MODE]", "d PATH", "l PATH TARGET", "h PATH TARGET", "w PATH", "o PATH".
+// tarOf makes a layer of lines: "f PATH DATA [MODE]", "c PATH DATA" for a contiguous file, "d PATH", "l PATH TARGET", "h PATH TARGET", "w PATH", "o PATH".
 func tarOf(tb testing.TB, lines ...string) []byte {
 	tb.Helper()
 	var b bytes.Buffer
@@ -41,6 +41,9 @@ func tarOf(tb testing.TB, lines ...string) []byte {
 			if len(f) > 3 {
 				fmt.Sscanf(f[3], "%o", &h.Mode)
 			}
+			h.Size = int64(len(data))
+		case "c":
+			h.Typeflag, data = tar.TypeCont, f[2]
 			h.Size = int64(len(data))
 		case "d":
 			h.Typeflag, h.Mode = tar.TypeDir, 0o755
@@ -451,8 +454,8 @@ func TestHostile(t *testing.T) {
 }
 
 func TestHead(t *testing.T) {
-	a, p := open(t, tarOf(t, "f dir/a first", "f b other"), tarOf(t, "h again dir/a", "l link b", "d d"))
-	for name, want := range map[string]string{"dir/a": "fir", "again": "fir", "b": "oth"} {
+	a, p := open(t, tarOf(t, "f dir/a first", "f b other", "c c another"), tarOf(t, "h again dir/a", "l link b", "d d"))
+	for name, want := range map[string]string{"dir/a": "fir", "again": "fir", "b": "oth", "c": "ano"} {
 		got, err := a.Head(t.Context(), p, a.Lookup(name).Now(), 3)
 		if err != nil || string(got) != want {
 			t.Errorf("%s begins with %q, %v", name, got, err)

@@ -38,7 +38,7 @@ func (a *Image) Head(ctx context.Context, p content.Provider, v *Version, n int)
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
 			return nil, fmt.Errorf("read layer %d: %w", at+1, errdefs.Corrupt("malformed tar: %w", err))
 		}
-		if h.Typeflag != tar.TypeReg || path.Clean(strings.TrimLeft(h.Name, "/")) != e.Path {
+		if !isFile(h) || path.Clean(strings.TrimLeft(h.Name, "/")) != e.Path {
 			continue
 		}
 		// The last one of a name counts, so the rest is read too; by that, and by what follows the tar, the layer is verified as well.
@@ -54,4 +54,9 @@ func (a *Image) Head(ctx context.Context, p content.Provider, v *Version, n int)
 		return nil, errdefs.NotFound("layer %d has no %s", at+1, e.Path)
 	}
 	return head, nil
+}
+
+// isFile reports whether an entry of a tar is a regular file to the index of the layer, and to what unpacks it.
+func isFile(h *tar.Header) bool {
+	return h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeCont || h.Typeflag == tar.TypeGNUSparse
 }

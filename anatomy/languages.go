@@ -310,7 +310,7 @@ func (l *Layer) readTold(ctx context.Context, p content.Provider, want map[strin
 			return nil, errdefs.Corrupt("malformed tar: %w", err)
 		}
 		name := path.Clean(strings.TrimLeft(h.Name, "/"))
-		if _, ok := want[name]; !ok || h.Typeflag != tar.TypeReg {
+		if _, ok := want[name]; !ok || !isFile(h) {
 			continue
 		}
 		// Of a name that is there twice the last one counts.

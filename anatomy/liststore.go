@@ -25,7 +25,7 @@ import (
 const aside = "."
 
 // toldFormat changes whenever what is kept of languages does, or how it is found.
-const toldFormat = "4"
+const toldFormat = "5"
 
 // ListStore keeps package lists in a directory: for each layer, by diffID, one tar of lists, what its files tell of languages as JSON, and a file for the functions of each of its programs. Many processes may use it. What it has
 // can go at any time.

@@ -241,3 +241,12 @@ func TestPlacedLanguages(t *testing.T) {
 		t.Errorf("trees: got %q and %d trees, want %q", got, used.Load(), want)
 	}
 }
+
+// TestPlacedKinds reads all that becomes a file when a layer is unpacked.
+func TestPlacedKinds(t *testing.T) {
+	a, p := open(t, tarOf(t, `c app/package-lock.json {"lockfileVersion":3,"packages":{"node_modules/a":{"version":"1.0.0"}}}`))
+	inv, _, err := a.PlacedPackages(t.Context(), p, nil)
+	if err != nil || len(inv.Packages) != 1 || inv.Packages[0].Name != "a" || len(inv.Unread) > 0 {
+		t.Errorf("a contiguous file: %v, unread %v, %v", inv.Packages, inv.Unread, err)
+	}
+}

@@ -15,7 +15,7 @@ import (
 
 const (
 	// scanFormat changes whenever what is remembered, or how packages are found, does.
-	scanFormat = "4"
+	scanFormat = "5"
 	// maxScan is the size of what is remembered of an image, in bytes.
 	maxScan = 256 << 20
 	// renewed is how old the time of a file may be before a use renews it.
