@@ -45,8 +45,9 @@ func (r *run) guardTexts() error {
 	for _, k := range slices.Sorted(maps.Keys(r.opts.Labels)) {
 		texts = append(texts, graph.Text{Where: "label", Name: k, Text: k + "=" + r.opts.Labels[k]})
 	}
-	for _, k := range slices.Sorted(maps.Keys(r.opts.Annotations)) {
-		texts = append(texts, graph.Text{Where: "annotation", Name: k, Text: k + "=" + r.opts.Annotations[k]})
+	notes := r.annotations() // with what comments describe
+	for _, k := range slices.Sorted(maps.Keys(notes)) {
+		texts = append(texts, graph.Text{Where: "annotation", Name: k, Text: k + "=" + notes[k]})
 	}
 	i, err := r.opts.Guard.Texts(texts)
 	if err == nil {

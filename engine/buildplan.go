@@ -59,6 +59,9 @@ func (e *Engine) planBuild(opts *BuildOptions) (*buildPlan, error) {
 	}
 	if p.guard != nil {
 		p.options.Guard = p.guard
+		if err := p.guard.indexNotes(p.notes); err != nil {
+			return nil, advised(err)
+		}
 	}
 	p.cacheTo, err = parseCacheSpecs("--cache-to", opts.CacheTo)
 	return p, err

@@ -113,7 +113,7 @@ func (g *secretGuard) Texts(texts []graph.Text) (int, error) {
 	return 0, nil
 }
 
-// text looks at one text, and returns how many secrets are in it.
+// text looks at one text, and returns how many secrets are in it; one more when it was not looked at as a whole.
 func (g *secretGuard) text(at []parser.Range, where, name, text string) (int, error) {
 	s, err := g.scanner()
 	if err != nil {
@@ -124,7 +124,10 @@ func (g *secretGuard) text(at []parser.Range, where, name, text string) (int, er
 	for i, f := range res.Findings {
 		found[i] = SecretFinding{Where: where, Name: s.Mask(name), Finding: f}
 	}
-	return len(found), g.judge(at, found, res.More)
+	if res.More {
+		return len(found) + 1, g.judge(at, found, tooMuch)
+	}
+	return len(found), g.judge(at, found, "")
 }
 
 // config looks at what an image says of itself, and returns how many secrets are in it.

@@ -1,14 +1,20 @@
 package engine
 
 import (
+	"archive/tar"
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/camada/camada/content"
+	"github.com/camada/camada/image"
 	"github.com/camada/camada/remote/remotetest"
 	"github.com/camada/camada/secret"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // TestPushGuard pushes images with secrets: what the registry has is not read again, and nothing is sent that is refused.
@@ -60,5 +66,113 @@ func TestPushGuard(t *testing.T) {
 	four := make("app:4", "FROM scratch\nCOPY other notes /\n")
 	if _, err := e.Push(t.Context(), four, block, nil); err != nil {
 		t.Errorf("a push of what is allowed: %v", err)
+	}
+}
+
+// pushedImage writes an image of one layer with these files, and changes the manifest as it is told.
+func pushedImage(t *testing.T, e *Engine, layerBlob []byte, change func(*ocispec.Descriptor)) ocispec.Descriptor {
+	t.Helper()
+	desc, err := content.WriteBlob(t.Context(), e.content, layerBlob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	desc.MediaType = ocispec.MediaTypeImageLayer
+	cfg := image.Config{}
+	cfg.OS, cfg.Architecture = "linux", "amd64"
+	cfg.RootFS.Type, cfg.RootFS.DiffIDs = "layers", []digest.Digest{desc.Digest}
+	change(&desc)
+	m, err := image.Write(t.Context(), e.content, cfg, []ocispec.Descriptor{desc}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// tarFile is a tar of one file.
+func tarFile(t *testing.T, name string, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := w.WriteHeader(&tar.Header{Name: name, Size: int64(len(data)), Mode: 0o644}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestGuardSent looks at all that is sent: layers that say that they lie elsewhere too, and the annotations of an index.
+func TestGuardSent(t *testing.T) {
+	token := "gl" + "pat-Ab3dE9fGh1JkLm5nOpQr"
+	e := machine(t)
+	g, err := e.newGuard(SecretsPolicy{Mode: SecretsBlock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nowhere := func(digest.Digest) bool { return false }
+	blob := tarFile(t, "notes", []byte(token))
+	elsewhere := func(d *ocispec.Descriptor) { d.URLs = []string{"https://example.com/layer"} }
+	if err := g.sent(t.Context(), e.content, pushedImage(t, e, blob, elsewhere), nowhere, nil); !errors.Is(err, secret.ErrFound) {
+		t.Errorf("a layer that is sent, and has URLs: %v", err)
+	}
+	one := pushedImage(t, e, tarFile(t, "notes", []byte("nothing")), func(*ocispec.Descriptor) {})
+	for name, annotations := range map[string][2]map[string]string{
+		"index":      {{"a": token}, nil},
+		"descriptor": {nil, {"a": token}},
+	} {
+		d := one
+		d.Annotations = annotations[1]
+		idx, err := image.WriteIndex(t.Context(), e.content, []ocispec.Descriptor{d}, annotations[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.sent(t.Context(), e.content, idx, nowhere, nil); !errors.Is(err, secret.ErrFound) || strings.Contains(err.Error(), token) {
+			t.Errorf("an annotation of the %s: %v", name, err)
+		}
+	}
+	notes, err := parseAnnotations([]string{"index:a=" + token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.indexNotes(notes); !errors.Is(err, secret.ErrFound) {
+		t.Errorf("an annotation that an index will have: %v", err)
+	}
+}
+
+// TestGuardClosed refuses what cannot be looked at, until someone accepts it, and warns of it.
+func TestGuardClosed(t *testing.T) {
+	e := machine(t)
+	sum := &secret.Summary{Closed: []string{"srv/a.zip!/b.gz"}}
+	for _, c := range []struct {
+		mode, allow string
+		refused     bool
+		warnings    int
+	}{
+		{SecretsBlock, "", true, 0},
+		{SecretsBlock, "rule:jwt,path:srv/a.zip never x y\n", true, 0},
+		{SecretsBlock, "path:srv/a.zip never we made it\n", false, 0},
+		{SecretsBlock, "path:srv/** never we made it\n", false, 0},
+		{SecretsWarn, "", false, 1},
+		{"", "", false, 0},
+	} {
+		g, err := e.newGuard(SecretsPolicy{Mode: c.mode, Allow: []byte(c.allow)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = g.summary(nil, 1, sum)
+		if errors.Is(err, secret.ErrFound) != c.refused || err != nil && !strings.Contains(err.Error(), "archive /srv/a.zip!/b.gz") || len(g.told()) != c.warnings {
+			t.Errorf("%+v: %v, %v", c, err, g.told())
+		}
+	}
+	g, err := e.newGuard(SecretsPolicy{Mode: SecretsWarn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.summary(nil, 1, &secret.Summary{More: []string{"x"}}); err != nil || len(g.told()) != 1 {
+		t.Errorf("a file that was not looked at as a whole: %v, %v", err, g.told())
 	}
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/camada/camada/build/graph"
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/errdefs"
@@ -54,34 +56,45 @@ func (r *refusedSecrets) Hint() string {
 	return "give secrets to RUN with --mount=type=secret, and to containers when they run; --secrets-allow FILE accepts what its lines name by fingerprint or path"
 }
 
-// refusal makes an error of what was found.
-func refusal(found []SecretFinding, more bool) error {
+// tooMuch says that the search in a file was ended.
+const tooMuch = "so much looks like secrets that not all was looked at"
+
+// refusal makes an error of what was found, and of what was not looked at.
+func refusal(found []SecretFinding, lacks string) error {
 	var list []string
 	for i := range found[:min(len(found), guardTold)] {
 		list = append(list, found[i].tell())
 	}
-	switch n := len(found) - len(list); {
-	case n > 0 || more && len(list) > 0:
+	if len(found) > len(list) {
 		list = append(list, "and more")
-	case more:
-		list = append(list, "so much looks like secrets that not all was looked at")
 	}
-	return errdefs.With(secret.ErrFound, &refusedSecrets{"there are secrets: " + strings.Join(list, "; ")})
+	if lacks != "" {
+		list = append(list, lacks)
+	}
+	are := "are"
+	if len(found) == 0 {
+		are = "may be"
+	}
+	return errdefs.With(secret.ErrFound, &refusedSecrets{"there " + are + " secrets: " + strings.Join(list, "; ")})
 }
 
-// judge decides about what was found at a place of the Dockerfile; more says that it is not all.
-func (g *secretGuard) judge(at []parser.Range, found []SecretFinding, more bool) error {
+// judge decides about what was found at a place of the Dockerfile; lacks says what was not looked at there, "" for nothing.
+func (g *secretGuard) judge(at []parser.Range, found []SecretFinding, lacks string) error {
 	found = slices.DeleteFunc(found, func(f SecretFinding) bool {
 		return slices.ContainsFunc(g.allow, func(a secret.Allowed) bool { return a.Covers(&f.Finding) })
 	})
-	if len(found) == 0 && !more {
+	if len(found) == 0 && lacks == "" {
 		return nil
 	}
 	if g.block {
-		return refusal(found, more)
+		return refusal(found, lacks)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if lacks != "" && !g.seen[lacks] {
+		g.seen[lacks] = true
+		g.warn(at, lacks)
+	}
 	told := 0
 	for i := range found {
 		f := &found[i]
@@ -143,7 +156,35 @@ func (g *secretGuard) summary(at []parser.Range, n int, sum *secret.Summary) err
 		}
 		found = append(found, SecretFinding{Where: "file", Finding: f, Place: ScanPlace{Layer: n}})
 	}
-	return g.judge(at, found, len(sum.More) > 0 || sum.Cut)
+	lacks, err := g.lacks(sum)
+	if err != nil {
+		return err
+	}
+	return g.judge(at, found, lacks)
+}
+
+// lacks says what of a layer was not looked at; "" when all was. Archives that cannot be looked into as a whole are accepted by lines of the allow-list that accept whatever is in them.
+func (g *secretGuard) lacks(sum *secret.Summary) (string, error) {
+	if len(sum.More) > 0 || sum.Cut {
+		return tooMuch, nil
+	}
+	if !g.full {
+		return "", nil
+	}
+	for _, name := range sum.Closed {
+		outer, _, _ := strings.Cut(name, secret.Inside)
+		if slices.ContainsFunc(g.allow, func(a secret.Allowed) bool {
+			return a.Rule == "" && a.Fingerprint == "" && (a.Covers(&secret.Finding{Path: name}) || a.Covers(&secret.Finding{Path: outer}))
+		}) {
+			continue
+		}
+		s, err := g.scanner()
+		if err != nil {
+			return "", err
+		}
+		return "not all that is in the archive /" + s.Mask(name) + " can be looked at", nil
+	}
+	return "", nil
 }
 
 // read looks into all of a layer, and remembers what it finds.
@@ -171,6 +212,9 @@ func (g *secretGuard) sent(ctx context.Context, src content.Provider, root ocisp
 		if manifests, err = image.Manifests(ctx, src, root); err != nil {
 			return err
 		}
+		if err := g.notes(ctx, src, root); err != nil {
+			return err
+		}
 	}
 	for _, m := range manifests {
 		_, doc, err := image.ReadManifest(ctx, src, m)
@@ -185,6 +229,40 @@ func (g *secretGuard) sent(ctx context.Context, src content.Provider, root ocisp
 		}
 	}
 	return nil
+}
+
+// keptBack reports whether a layer is not sent to registries, as package transfer decides it.
+func keptBack(l ocispec.Descriptor) bool { return len(l.URLs) > 0 && image.IsForeign(l.MediaType) }
+
+// notes looks at the annotations of an index, which stand in none of the manifests.
+func (g *secretGuard) notes(ctx context.Context, src content.Provider, root ocispec.Descriptor) error {
+	_, idx, err := image.ReadIndex(ctx, src, root)
+	if err != nil {
+		return err
+	}
+	var notes annotations
+	add := func(place string, all map[string]string) {
+		for _, k := range slices.Sorted(maps.Keys(all)) {
+			notes = append(notes, annotation{place: place, key: k, value: all[k]})
+		}
+	}
+	add(inIndex, idx.Annotations)
+	for _, d := range idx.Manifests {
+		add(inDescriptor, d.Annotations)
+	}
+	return g.indexNotes(notes)
+}
+
+// indexNotes looks at those annotations that an index gets; the builds of the images do not know them.
+func (g *secretGuard) indexNotes(notes annotations) error {
+	var texts []graph.Text
+	for _, a := range notes {
+		if a.place != inManifest {
+			texts = append(texts, graph.Text{Where: "annotation", Name: a.key, Text: a.key + "=" + a.value})
+		}
+	}
+	_, err := g.Texts(texts)
+	return err
 }
 
 func (g *secretGuard) sentImage(ctx context.Context, src content.Provider, desc ocispec.Descriptor, there func(digest.Digest) bool, sink progress.Sink) error {
@@ -204,8 +282,12 @@ func (g *secretGuard) sentImage(ctx context.Context, src content.Provider, desc 
 	}
 	for i, l := range img.Layers {
 		sum := g.finds().get(img.DiffIDs[i])
-		if sum == nil && g.full && len(l.URLs) == 0 && (there == nil || !there(l.Digest)) {
-			if sum, err = g.read(ctx, src, l, img.DiffIDs[i], sink); err != nil {
+		if sum == nil && g.full && (there == nil || !keptBack(l) && !there(l.Digest)) {
+			sum, err = g.read(ctx, src, l, img.DiffIDs[i], sink)
+			if errdefs.IsNotFound(err) && len(l.URLs) > 0 {
+				continue // it is not here, and not sent
+			}
+			if err != nil {
 				return fmt.Errorf("look for secrets in layer %d: %w", i+1, err)
 			}
 		}

@@ -3,6 +3,7 @@ package graph
 import (
 	"strings"
 
+	"github.com/camada/camada/fetch"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
@@ -58,5 +59,24 @@ func (st *stage) texts(c instructions.Command) {
 		command([]string{c.Expression})
 	case *instructions.MaintainerCommand:
 		note("author", "MAINTAINER", c.Maintainer)
+	case *instructions.WorkdirCommand:
+		command([]string{c.Path})
+	case *instructions.UserCommand:
+		command([]string{c.User})
+	case *instructions.VolumeCommand:
+		command(c.Volumes)
+	case *instructions.CopyCommand:
+		command(paths(&c.SourcesAndDest))
+	case *instructions.AddCommand:
+		command(paths(&c.SourcesAndDest))
 	}
+}
+
+// paths are what the history has of a COPY or an ADD.
+func paths(sd *instructions.SourcesAndDest) []string {
+	var out []string
+	for _, s := range sd.SourcePaths {
+		out = append(out, fetch.Redact(s))
+	}
+	return append(out, sd.DestPath)
 }
