@@ -153,8 +153,10 @@ func (r *SecretsReport) directory(ctx context.Context, s *secret.Scanner, dir st
 func (r *SecretsReport) count(s *secret.Scanner, sum *secret.Summary) {
 	r.Files += sum.Files
 	r.Bytes += sum.Bytes
-	r.More = append(r.More, sum.More...)
-	r.Unread = append(r.Unread, sum.Unread...)
+	r.Unread = append(r.Unread, sum.Unread...) // masked already
+	for _, name := range sum.More {
+		r.More = append(r.More, s.Mask(name))
+	}
 	for _, name := range sum.Closed {
 		r.Closed = append(r.Closed, s.Mask(name))
 	}

@@ -100,6 +100,9 @@ func (a *Allowed) Covers(f *Finding) bool {
 	if a.Path == "" {
 		return true
 	}
+	if f.Path == "" { // what is in no file, such as a variable: * is not about it
+		return false
+	}
 	if dir, ok := strings.CutSuffix(a.Path, "/**"); ok {
 		return strings.HasPrefix(f.Path, dir+"/")
 	}

@@ -56,15 +56,21 @@ func (s *Scanner) fingerprint(rule, secret string) string {
 func (s *Scanner) Mask(text string) string {
 	f := s.open("")
 	f.read(context.Background(), strings.NewReader(text)) //nolint:errcheck // neither can fail
-	if len(f.found) > MaxFindings {
+	if len(f.found) > MaxFindings || len(f.denied) > maxDenied {
 		return stars
 	}
 	var b strings.Builder
 	at := int64(0)
 	for _, m := range f.settled() {
-		b.WriteString(text[at:m.start])
+		// Of several that overlap one says what it is; what the others have of the text is no less secret.
+		for _, x := range f.found {
+			if x.start < m.end && m.start < x.end {
+				m.start, m.end = min(m.start, x.start), max(m.end, x.end)
+			}
+		}
+		b.WriteString(text[at:max(at, m.start)])
 		b.WriteString(m.masked())
-		at = m.end
+		at = max(at, m.end)
 	}
 	return b.String() + text[at:]
 }

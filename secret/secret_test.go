@@ -107,10 +107,18 @@ func TestMask(t *testing.T) {
 		{"RUN fetch --with " + token + " && make", "RUN fetch --with gho_**** && make"},
 		{token + " " + token, "gho_**** gho_****"},
 		{"API_KEY=" + r.of(alnum, 32), "API_KEY=****"},
+		{"postgres://app:gl" + "pat-Ab3dE9fGh1JkLm5nOpQr-Zx7kQ9vB2mW4@db.internal/x", "postgres://app:glpat-****@db.internal/x"}, // a token, and a password that begins with it
 	} {
 		if got := s.Mask(c[0]); got != c[1] {
 			t.Errorf("Mask: %q", got)
 		}
+	}
+	var alike strings.Builder
+	for range maxDenied + 2 {
+		alike.WriteString("gho_000000000000000000000000000000000000\n")
+	}
+	if got := s.Mask(alike.String() + token); strings.Contains(got, token) {
+		t.Error("a secret behind much that looks like one is told")
 	}
 	var many strings.Builder
 	for range MaxFindings + 2 {
@@ -207,8 +215,8 @@ func TestTar(t *testing.T) {
 }
 
 func TestAllow(t *testing.T) {
-	list, err := ParseAllow([]byte("# comment\n\n0123456789abcdef0123 never known\nrule:jwt,path:/etc/** 2026-05-01 until the new one is there\n"))
-	if err != nil || len(list) != 2 || list[1].Line != 4 || list[1].Reason != "until the new one is there" {
+	list, err := ParseAllow([]byte("# comment\n\n0123456789abcdef0123 never known\nrule:jwt,path:/etc/** 2026-05-01 until the new one is there\npath:* never those at the top\n"))
+	if err != nil || len(list) != 3 || list[1].Line != 4 || list[1].Reason != "until the new one is there" {
 		t.Fatal(list, err)
 	}
 	day := func(s string) time.Time {
@@ -228,6 +236,7 @@ func TestAllow(t *testing.T) {
 	}{
 		{0, Finding{Fingerprint: "0123456789abcdef0123", Rule: "x"}, true}, {0, Finding{Fingerprint: "1123456789abcdef0123"}, false},
 		{1, Finding{Rule: "jwt", Path: "etc/a/b"}, true}, {1, Finding{Rule: "jwt", Path: "etcetera"}, false}, {1, Finding{Rule: "pat", Path: "etc/a"}, false},
+		{2, Finding{Rule: "jwt", Path: "a"}, true}, {2, Finding{Rule: "jwt"}, false},
 	} {
 		if list[c.n].Covers(&c.f) != c.want {
 			t.Errorf("%+v covers %+v: %v", list[c.n], c.f, !c.want)
