@@ -272,12 +272,17 @@ func (e *Engine) scanned(ctx context.Context, r *ScanReport, platformOf string, 
 	if err != nil {
 		return nil, err
 	}
-	r.ID, r.Digest, r.Platform = at.image.ID().String(), at.image.Descriptor.Digest.String(), platform.Format(at.image.Config.Platform)
-	s, err := e.imagePackages(ctx, at, sink)
+	s, err := e.scannedImage(ctx, r, at, sink)
 	if at.close != nil {
 		err = errors.Join(err, at.close())
 	}
 	return s, err
+}
+
+// scannedImage returns what is in an image that was found.
+func (e *Engine) scannedImage(ctx context.Context, r *ScanReport, at located, sink progress.Sink) (*scanned, error) {
+	r.ID, r.Digest, r.Platform = at.image.ID().String(), at.image.Descriptor.Digest.String(), platform.Format(at.image.Config.Platform)
+	return e.imagePackages(ctx, at, sink)
 }
 
 // imagePackages returns what is in an image, and remembers it.

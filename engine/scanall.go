@@ -41,15 +41,18 @@ func (e *Engine) ScanAll(ctx context.Context, o ScanOptions, sink progress.Sink)
 	out := []*ScannedImage{}
 	byID := map[digest.Digest]*ScannedImage{}
 	for _, row := range list {
-		name := row.Ref.Reference.Familiar()
-		if have := byID[row.ID]; have != nil && row.Err == nil {
+		name, id := row.Ref.Reference.Familiar(), row.ID
+		if o.Platform != "" { // the row is of the host's
+			id = row.Digest
+		}
+		if have := byID[id]; have != nil && row.Err == nil {
 			have.Names = append(have.Names, name)
 			continue
 		}
 		s := &ScannedImage{Names: []string{name}, err: row.Err}
 		if s.err == nil {
-			byID[row.ID] = s
-			s.ScanReport, s.err = x.scan(ctx, name)
+			byID[id] = s
+			s.ScanReport, s.err = x.scanStored(ctx, name, row.Ref.Descriptor)
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

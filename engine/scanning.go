@@ -12,6 +12,7 @@ import (
 	"github.com/camada/camada/vuln"
 	"github.com/camada/camada/vuln/db"
 	"github.com/camada/camada/vuln/vex"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // scanning is what scans of several images have in common.
@@ -59,6 +60,23 @@ func (x *scanning) close() {
 func (x *scanning) scan(ctx context.Context, name string) (*ScanReport, error) {
 	r := &ScanReport{Image: name}
 	s, err := x.e.scanned(ctx, r, x.o.Platform, x.sink)
+	return x.report(ctx, r, s, err)
+}
+
+// scanStored scans an image of the store, whatever else has its name.
+func (x *scanning) scanStored(ctx context.Context, name string, desc ocispec.Descriptor) (*ScanReport, error) {
+	r := &ScanReport{Image: name}
+	img, err := x.e.openImage(ctx, x.e.content, desc, x.o.Platform)
+	if err != nil {
+		return nil, fmt.Errorf("read the packages of %s: %w", name, err)
+	}
+	s, err := x.e.scannedImage(ctx, r, located{provider: x.e.content, image: img, root: desc}, x.sink)
+	return x.report(ctx, r, s, err)
+}
+
+// report looks up what was read, or fails as that did.
+func (x *scanning) report(ctx context.Context, r *ScanReport, s *scanned, err error) (*ScanReport, error) {
+	name := r.Image
 	if err != nil {
 		return nil, fmt.Errorf("read the packages of %s: %w", name, err)
 	}
