@@ -164,6 +164,16 @@ func TestFunctionName(t *testing.T) {
 	}
 }
 
+// TestFunctionNames wants names that do not end to count as the work that they are.
+func TestFunctionNames(t *testing.T) {
+	x := &functionTable{names: bytes.Repeat([]byte("x"), 100), seen: make([]uint64, 2), work: 150}
+	for offset, want := range []bool{true, false} {
+		if ok, more := x.name(uint64(offset), func(string) bool { return true }); ok || more != want {
+			t.Errorf("from %d on: %t, more %t", offset, ok, more)
+		}
+	}
+}
+
 // FuzzFunctions changes the table of functions of a small program.
 func FuzzFunctions(f *testing.F) {
 	// Two functions of the package a, the second with one that is inlined.

@@ -287,9 +287,14 @@ func (t *functionTable) name(offset uint64, fn func(string) bool) (ok, more bool
 	}
 	t.seen[offset/64] |= bit
 	text := t.names[offset:]
-	end := bytes.IndexByte(text[:min(len(text), maxName)], 0)
-	if t.work -= end + 1; end < 0 || t.work < 0 {
+	text = text[:min(len(text), maxName)]
+	end := bytes.IndexByte(text, 0)
+	if end < 0 { // all of it was looked at
+		t.work -= len(text)
 		return false, t.work >= 0
+	}
+	if t.work -= end + 1; t.work < 0 {
+		return false, false
 	}
 	return true, fn(string(text[:end]))
 }
