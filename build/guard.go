@@ -88,10 +88,10 @@ func (w *work) guarded(ctx context.Context, opts *layer.WriteOptions) (tee []io.
 	return []io.Writer{l}, func() { _ = l.Close() }, nil
 }
 
-// guardCached shows the guard a layer that was found.
+// guardCached shows the guard a layer that was found, also one of which a cache says that it is empty: it becomes a part of the image all the same, and caches come from others.
 func (w *work) guardCached(ctx context.Context) error {
 	g, res := w.run.opts.Guard, w.s.res
-	if g == nil || res == nil || res.layer.Empty {
+	if g == nil || res == nil {
 		return nil
 	}
 	return g.Cached(ctx, w.s.v, res.layer, w.run.p.Content)
