@@ -78,7 +78,7 @@ func (e *Engine) referrerRow(ctx context.Context, d ocispec.Descriptor) (Referre
 }
 
 // attestAll attaches to each image of a build what was asked for, and returns the manifests that say it.
-func (e *Engine) attestAll(ctx context.Context, opts BuildOptions, f *fetcher, blobs *lazy, started time.Time) ([]ocispec.Descriptor, error) {
+func (e *Engine) attestAll(ctx context.Context, opts BuildOptions, g *secretGuard, f *fetcher, blobs *lazy, started time.Time) ([]ocispec.Descriptor, error) {
 	if !opts.SBOM && opts.Provenance == ProvenanceNone || !opts.delivers() {
 		return nil, nil
 	}
@@ -107,6 +107,9 @@ func (e *Engine) attestAll(ctx context.Context, opts BuildOptions, f *fetcher, b
 		}
 		if opts.Provenance != ProvenanceNone {
 			p := e.provenance(opts, b, f.contexts(), started)
+			if err := g.stated(p); err != nil {
+				return nil, fmt.Errorf("make the provenance: %w", err)
+			}
 			d, err := e.attach(ctx, b.result.Manifest, subject, attest.PredicateProvenance, "provenance.json", p, sameProvenance)
 			if err != nil {
 				return nil, fmt.Errorf("attach the provenance: %w", err)

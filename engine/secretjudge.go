@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/camada/camada/attest"
 	"github.com/camada/camada/build/graph"
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/dockerfile"
@@ -263,6 +264,23 @@ func (g *secretGuard) indexNotes(notes annotations) error {
 	}
 	_, err := g.Texts(texts)
 	return err
+}
+
+// stated looks at what a provenance repeats: arguments that no instruction takes are among them, and comments.
+func (g *secretGuard) stated(p *attest.Provenance) error {
+	if g == nil {
+		return nil
+	}
+	var texts []graph.Text
+	args := p.BuildDefinition.ExternalParameters.Args
+	for _, k := range slices.Sorted(maps.Keys(args)) {
+		texts = append(texts, graph.Text{Where: "arg", Name: k, Text: k + "=" + args[k]})
+	}
+	if text := p.BuildDefinition.InternalParameters.DockerfileText; text != "" {
+		texts = append(texts, graph.Text{Where: "provenance", Name: "Dockerfile", Text: text})
+	}
+	_, err := g.Texts(texts)
+	return advised(err)
 }
 
 func (g *secretGuard) sentImage(ctx context.Context, src content.Provider, desc ocispec.Descriptor, there func(digest.Digest) bool, sink progress.Sink) error {
