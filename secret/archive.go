@@ -48,9 +48,13 @@ type dig struct {
 // File is Scan, and looks into archives and compressed files too: tar, zip and what is built on it (jar, war, wheel), gzip, bzip2, xz and zstd. A file in an archive has the
 // path ARCHIVE!/PATH. What is malformed is looked at as far as it goes.
 func (s *Scanner) File(ctx context.Context, r io.Reader, name string) (Result, error) {
+	return newDig(s).file(ctx, r, name)
+}
+
+func newDig(s *Scanner) *dig {
 	d := &dig{s: s}
 	d.left.Store(maxUnpacked)
-	return d.file(ctx, r, name)
+	return d
 }
 
 // file looks at the file that the dig is for.

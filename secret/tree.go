@@ -139,7 +139,7 @@ func (s *Scanner) Tar(ctx context.Context, r io.Reader) (Summary, error) {
 			}
 			return sum, fmt.Errorf("look for secrets in a tar: %w", errdefs.Corrupt("malformed tar: %w", err))
 		}
-		d := &dig{s: s, left: maxUnpacked}
+		d := newDig(s)
 		content := d.content(tr, h)
 		if content == nil {
 			continue
