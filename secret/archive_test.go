@@ -187,7 +187,8 @@ func TestFileKinds(t *testing.T) {
 			t.Errorf("%s in a file: %s, %v, %v", name, got, res.Closed, err)
 		}
 	}
-	d := &dig{s: s, left: 1 << 20}
+	d := &dig{s: s}
+	d.left.Store(1 << 20)
 	res, err := d.file(t.Context(), bytes.NewReader(sparse("x", token, 7<<30)), "a.tar")
 	if got := found(res); err != nil || got != "github-pat a.tar!/x" || len(res.Closed) != 1 {
 		t.Errorf("a hole of 7 GB: %s, %v, %v", got, res.Closed, err)
