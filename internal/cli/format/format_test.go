@@ -23,7 +23,7 @@ func TestShow(t *testing.T) {
 	v.Inner.N = 1 << 60
 	for how, want := range map[string]string{
 		"{{.ID}}": "x\n", "{{.Id}}": "x\n", "{{.Inner.number}} {{.Id}}": "1152921504606846976 x\n", "{{json .Inner}}": "{\"number\":1152921504606846976}\n",
-		`{{.ID}}{{"\n"}}\t{{.ID}}\n`: "x\n\tx\n\n",
+		`{{.ID}}{{"\n"}}\t{{.ID}}\n`:                       "x\n\tx\n\n",
 		`{{title .ID}}{{truncate "abc" 2}}{{title "a b"}}`: "XabA B\n",
 	} {
 		var b bytes.Buffer
