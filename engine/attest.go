@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/camada/camada/attest"
+	"github.com/camada/camada/build/history"
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
@@ -78,7 +80,7 @@ func (e *Engine) referrerRow(ctx context.Context, d ocispec.Descriptor) (Referre
 }
 
 // attestAll attaches to each image of a build what was asked for, and returns the manifests that say it.
-func (e *Engine) attestAll(ctx context.Context, opts BuildOptions, g *secretGuard, f *fetcher, blobs *lazy, started time.Time) ([]ocispec.Descriptor, error) {
+func (e *Engine) attestAll(ctx context.Context, opts BuildOptions, g *secretGuard, f *fetcher, blobs *lazy, rec *recording, started time.Time) ([]ocispec.Descriptor, error) {
 	if !opts.SBOM && opts.Provenance == ProvenanceNone || !opts.delivers() {
 		return nil, nil
 	}
@@ -110,10 +112,19 @@ func (e *Engine) attestAll(ctx context.Context, opts BuildOptions, g *secretGuar
 			if err := g.stated(p); err != nil {
 				return nil, fmt.Errorf("make the provenance: %w", err)
 			}
-			d, err := e.attach(ctx, b.result.Manifest, subject, attest.PredicateProvenance, "provenance.json", p, sameProvenance)
+			// What came along with an image that is the same may say more than it seems to: only a build's own is as good as this one.
+			own, err := e.ownProvenances(ctx, b.result.Manifest.Digest)
+			if err != nil {
+				return nil, err
+			}
+			same := func(have attached, s *attest.Statement) bool {
+				return slices.ContainsFunc(own, func(b *history.Build) bool { return b.Provenance == have.manifest.Digest }) && sameProvenance(have.Statement, s)
+			}
+			d, err := e.attach(ctx, b.result.Manifest, subject, attest.PredicateProvenance, "provenance.json", p, same)
 			if err != nil {
 				return nil, fmt.Errorf("attach the provenance: %w", err)
 			}
+			rec.attested(b.result.Manifest.Digest, d.Digest)
 			out = append(out, d)
 		}
 	}
@@ -179,7 +190,7 @@ func (w *watchedBuild) places(img *image.Image) []ScanPlace {
 
 // attach stores a statement about subject beside it, unless same says that one of those that are there already tells as much. It
 // returns the manifest that has it.
-func (e *Engine) attach(ctx context.Context, subject ocispec.Descriptor, about attest.Subject, predicateType, title string, predicate any, same func(a, b *attest.Statement) bool) (ocispec.Descriptor, error) {
+func (e *Engine) attach(ctx context.Context, subject ocispec.Descriptor, about attest.Subject, predicateType, title string, predicate any, same func(have attached, s *attest.Statement) bool) (ocispec.Descriptor, error) {
 	none := ocispec.Descriptor{}
 	s, err := attest.NewStatement([]attest.Subject{about}, predicateType, predicate)
 	if err != nil {
@@ -190,7 +201,7 @@ func (e *Engine) attach(ctx context.Context, subject ocispec.Descriptor, about a
 		return none, err
 	}
 	for _, h := range have {
-		if same(h.Statement, s) {
+		if same(h, s) {
 			return h.manifest, nil
 		}
 	}

@@ -72,7 +72,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	if len(res.images) == 1 {
 		out.ConfigDigest = res.images[0].Config.Digest
 	}
-	if res.attestations, err = e.attestAll(ctx, opts, plan.guard, fetcher, blobs, started); err != nil {
+	if res.attestations, err = e.attestAll(ctx, opts, plan.guard, fetcher, blobs, rec, started); err != nil {
 		return BuildResult{History: rec.finish(nil, err)}, err
 	}
 	if err := e.enforceBuilt(ctx, builtNames(opts.Outputs, plan.refs), opts.watch, res, sink); err != nil {

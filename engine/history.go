@@ -130,6 +130,17 @@ func (r *recording) build(ctx context.Context, b *build.Builder, o build.Options
 	return res, err
 }
 
+// attested notes which statement says how an image of these builds was made.
+func (r *recording) attested(manifest, provenance digest.Digest) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.ends {
+		if r.ends[i].Manifest == manifest {
+			r.ends[i].Provenance = provenance
+		}
+	}
+}
+
 // finish ends the records, and returns their IDs. A history that cannot be kept, on a full disk, say, is no reason
 // for a build to fail.
 func (r *recording) finish(tags []string, err error) []string {

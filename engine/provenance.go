@@ -242,7 +242,7 @@ func sameProvenance(a, b *attest.Statement) bool {
 }
 
 // sameSBOM compares what is listed: the namespace has its digest.
-func sameSBOM(a, b *attest.Statement) bool {
+func sameSBOM(a attached, b *attest.Statement) bool {
 	var x, y struct {
 		Namespace string `json:"documentNamespace"`
 	}

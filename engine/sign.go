@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/camada/camada/attest"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/progress"
@@ -46,8 +45,9 @@ type SignOptions struct {
 	// Type and Predicate make an attestation: what is said (JSON), and of which type (a short name or a URI). Without Type it is a signature.
 	Type      string
 	Predicate []byte
-	// Provenance signs the provenance that the build stored, instead of Predicate.
+	// Provenance signs what a build of this store said of itself, instead of Predicate; Build is the beginning of its ID, "" the build that made the image.
 	Provenance bool
+	Build      string
 }
 
 // Signed is a signature that was made.
@@ -105,7 +105,7 @@ func (e *Engine) sayings(ctx context.Context, at *signPlace, o SignOptions) ([]s
 		}
 	}
 	if o.Provenance {
-		return e.provenances(ctx, at, root)
+		return e.provenances(ctx, at, root, o.Build)
 	}
 	typ, predicate := sign.PredicateSignature, []byte("{}")
 	if o.Type != "" {
@@ -125,31 +125,6 @@ func (e *Engine) sayings(ctx context.Context, at *signPlace, o SignOptions) ([]s
 	var out []said
 	for _, d := range subjects {
 		out = append(out, said{subject: plainDescriptor(d), predicateType: typ, predicate: predicate})
-	}
-	return out, nil
-}
-
-// provenances are what the build said of an image of the store, and of the images of an index.
-func (e *Engine) provenances(ctx context.Context, at *signPlace, root ocispec.Descriptor) ([]said, error) {
-	if !at.src.store {
-		return nil, errdefs.Unsupported("%s: the provenance is taken from the store; pull the image, or give --predicate", at.name)
-	}
-	list, err := e.manifests(ctx, root)
-	if err != nil {
-		return nil, err
-	}
-	var out []said
-	for _, d := range list {
-		have, err := e.statements(ctx, d, attest.PredicateProvenance)
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range have {
-			out = append(out, said{subject: plainDescriptor(d), predicateType: s.PredicateType, predicate: s.Predicate})
-		}
-	}
-	if len(out) == 0 {
-		return nil, errdefs.NotFound("%s has no provenance; build it with --provenance", at.name)
 	}
 	return out, nil
 }

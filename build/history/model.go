@@ -44,6 +44,8 @@ type Start struct {
 type End struct {
 	Manifest digest.Digest
 	Config   digest.Digest
+	// Provenance is the manifest with the statement that the build made of itself; "" for none.
+	Provenance digest.Digest
 	// Tags that point to it now.
 	Tags     []string
 	Warnings []string
@@ -65,8 +67,10 @@ type Build struct {
 	Error    string        `json:",omitempty"`
 	Manifest digest.Digest `json:",omitempty"`
 	Config   digest.Digest `json:",omitempty"`
-	Warnings []string      `json:",omitempty"`
-	Plan     Plan
+	// Provenance is as End has it.
+	Provenance digest.Digest `json:",omitempty"`
+	Warnings   []string      `json:",omitempty"`
+	Plan       Plan
 	// Steps are by their place in Plan.Vertices; a step that did not end is nil.
 	Steps []*Step
 

@@ -107,7 +107,7 @@ func (b *Build) parse(data []byte) ([]*Step, error) {
 			steps = append(steps, l.Step)
 		case l.End != nil:
 			e := l.End
-			b.Ended, b.Status, b.Error, b.Manifest, b.Config, b.Warnings = e.Time, e.Status, e.Error, e.Manifest, e.Config, e.Warnings
+			b.Ended, b.Status, b.Error, b.Manifest, b.Config, b.Provenance, b.Warnings = e.Time, e.Status, e.Error, e.Manifest, e.Config, e.Provenance, e.Warnings
 			if len(e.Tags) > 0 {
 				b.Tags = e.Tags
 			}

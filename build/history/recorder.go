@@ -68,8 +68,10 @@ type endLine struct {
 	Error    string        `json:"error,omitempty"`
 	Manifest digest.Digest `json:"manifest,omitempty"`
 	Config   digest.Digest `json:"config,omitempty"`
-	Tags     []string      `json:"tags,omitempty"`
-	Warnings []string      `json:"warnings,omitempty"`
+	// Provenance is as End has it.
+	Provenance digest.Digest `json:"provenance,omitempty"`
+	Tags       []string      `json:"tags,omitempty"`
+	Warnings   []string      `json:"warnings,omitempty"`
 }
 
 // Record begins to keep a build. Nothing is written before the build is planned.
@@ -217,7 +219,7 @@ func (r *Recorder) Finish(e End) error {
 		return r.err
 	}
 	r.ended = true
-	out := &endLine{Time: time.Now().UTC(), Status: Completed, Manifest: e.Manifest, Config: e.Config, Tags: e.Tags}
+	out := &endLine{Time: time.Now().UTC(), Status: Completed, Manifest: e.Manifest, Config: e.Config, Provenance: e.Provenance, Tags: e.Tags}
 	for _, w := range e.Warnings {
 		out.Warnings = append(out.Warnings, r.cut(w))
 	}

@@ -65,19 +65,24 @@ always the registry's, oci:DIR[:NAME] that of a layout. An identity token is nev
 
 func (a *app) attestCommand() *cobra.Command {
 	var s signFlags
-	var predicate string
+	var predicate, provenance string
 	cmd := &cobra.Command{
 		Use: "attest [OPTIONS] IMAGE", Short: "Sign a statement about an image: provenance, SBOM, VEX, any other",
 		Long: `Sign an in-toto statement about an image and attach it. --predicate is what it says, in JSON, and --type which kind that is: slsaprovenance, slsaprovenance02, spdx, cyclonedx,
-link, vuln, openvex, custom, or a URI. --provenance signs what "camada build --provenance" stored.
+link, vuln, openvex, custom, or a URI. --provenance signs what the build of this store that made the image said of it ("camada build --provenance"): never what came along with an image.
 
 "camada verify --attestation TYPE" and "cosign verify-attestation" verify it.`,
 		Example: `  camada build --provenance -t app . && camada attest --key camada.key --provenance app
+  camada attest --key camada.key --provenance=k3v7w2m5qd app    # of this build; "camada builds" lists them
   camada sbom --format cyclonedx app | camada attest --key camada.key --type cyclonedx --predicate - app
   camada attest --key camada.key --type https://example.com/review/v1 --predicate review.json app`,
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.o.Image = args[0]
+			var err error
+			if s.o.Provenance, err = boolAttr("", provenance); err != nil {
+				s.o.Provenance, s.o.Build = true, provenance
+			}
 			if s.o.Provenance == (predicate != "") || s.o.Provenance && s.o.Type != "" {
 				return usage(cmd, "want --provenance, or --predicate with --type")
 			}
@@ -87,7 +92,6 @@ link, vuln, openvex, custom, or a URI. --provenance signs what "camada build --p
 			if s.o.Type == "" {
 				return usage(cmd, "--predicate needs --type")
 			}
-			var err error
 			if s.o.Predicate, err = a.predicate(predicate); err != nil {
 				return err
 			}
@@ -98,7 +102,8 @@ link, vuln, openvex, custom, or a URI. --provenance signs what "camada build --p
 	s.add(f)
 	f.StringVar(&predicate, "predicate", "", "`file` with what is said, in JSON; - is standard input")
 	f.StringVar(&s.o.Type, "type", "", "`type` of the predicate: a short name or a URI")
-	f.BoolVar(&s.o.Provenance, "provenance", false, "sign the provenance that the build stored")
+	f.StringVar(&provenance, "provenance", "false", "sign how the image was built: true, or the ID of a `build`")
+	f.Lookup("provenance").NoOptDefVal = "true"
 	return cmd
 }
 
