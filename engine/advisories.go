@@ -17,6 +17,7 @@ import (
 	"github.com/camada/camada/fetch/http"
 	"github.com/camada/camada/internal/flock"
 	"github.com/camada/camada/progress"
+	"github.com/camada/camada/sign"
 	"github.com/camada/camada/vuln/db"
 	"github.com/camada/camada/vuln/feed"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -41,6 +42,9 @@ const (
 type AdvisoryOptions struct {
 	// From are files, directories, URLs, and oci://REFERENCE for artifacts of registries; empty means CAMADA_ADVISORIES (several with spaces between them), or else the export of OSV.
 	From []string
+	// Signers say whose signature each source must have; nil means CAMADA_ADVISORIES_KEY, or CAMADA_ADVISORIES_IDENTITY, _ISSUER and _ROOTS, or else nobody's. Only
+	// artifacts of registries have signatures: with signers no other source is taken.
+	Signers *SignerOptions
 }
 
 // AdvisoryInfo tells what the advisory database has.
@@ -70,6 +74,10 @@ func (e *Engine) UpdateAdvisories(ctx context.Context, o AdvisoryOptions, sink p
 	if len(from) == 0 {
 		from = []string{defaultAdvisories}
 	}
+	signers, err := e.advisorySigners(ctx, o.Signers)
+	if err != nil {
+		return nil, err
+	}
 	name := e.advisoriesPath()
 	dir := filepath.Dir(name)
 	lock, err := flock.Directory(ctx, dir, "lock")
@@ -82,7 +90,7 @@ func (e *Engine) UpdateAdvisories(ctx context.Context, o AdvisoryOptions, sink p
 			os.Remove(f)
 		}
 	}
-	u := &updater{e: e, sink: progress.Or(sink), builder: db.NewBuilder()}
+	u := &updater{e: e, sink: progress.Or(sink), builder: db.NewBuilder(), signers: signers}
 	defer u.close()
 	for _, f := range from {
 		if err := u.read(ctx, f, len(from) == 1); err != nil {
@@ -141,6 +149,8 @@ type updater struct {
 	sink    progress.Sink
 	builder *db.Builder
 	sources []db.Source
+	// signers must have signed each source; nil asks for no signature.
+	signers *sign.Requirements
 	// whole is a file that is a database already.
 	whole string
 	// dir has what was downloaded, in so many files.
@@ -158,6 +168,9 @@ func (u *updater) close() {
 // read reads one source.
 func (u *updater) read(ctx context.Context, from string, only bool) error {
 	shown := from
+	if u.signers != nil && !strings.HasPrefix(from, ociPrefix) {
+		return errdefs.Permission("%s: a signature is asked for, and only artifacts of registries have some: take the advisories from %sNAME, where \"camada db push --sign-key\" puts them", fetch.Redact(from), ociPrefix)
+	}
 	if strings.HasPrefix(from, "https://") || strings.HasPrefix(from, "http://") {
 		name, err := u.download(ctx, from)
 		if err != nil {
@@ -211,8 +224,14 @@ func (u *updater) place(ctx context.Context) (string, error) {
 	return filepath.Join(u.dir, strconv.Itoa(u.files)), nil
 }
 
-// pull brings the files of an artifact, and returns the only one, or their directory.
+// pull brings the files of an artifact, of one that is signed when that is asked for, and returns the only one, or their directory.
 func (u *updater) pull(ctx context.Context, ref string) (string, error) {
+	if u.signers != nil {
+		var err error
+		if ref, err = u.signed(ctx, ref); err != nil {
+			return "", err
+		}
+	}
 	dir, err := u.place(ctx)
 	if err != nil {
 		return "", err
@@ -320,8 +339,9 @@ func (e *Engine) Advisories(verify bool) (*AdvisoryInfo, error) {
 	return i, err
 }
 
-// PushAdvisories sends the database to a registry, as an artifact that "camada db update --from oci://REFERENCE" takes. It is verified before.
-func (e *Engine) PushAdvisories(ctx context.Context, ref string, sink progress.Sink) (Artifact, error) {
+// PushAdvisories sends the database to a registry, as an artifact that "camada db update --from oci://REFERENCE" takes. It is verified before. What by names, which may be nil, signs it
+// before it gets its tag.
+func (e *Engine) PushAdvisories(ctx context.Context, ref string, by *SigningKey, sink progress.Sink) (Artifact, error) {
 	info, err := e.Advisories(true)
 	if err != nil {
 		return Artifact{}, err
@@ -329,5 +349,6 @@ func (e *Engine) PushAdvisories(ctx context.Context, ref string, sink progress.S
 	return e.PushArtifact(ctx, ArtifactOptions{
 		Name: strings.TrimPrefix(ref, ociPrefix), Type: AdvisoriesType, Files: []ArtifactFile{{Path: info.Path, Title: advisoriesFile, MediaType: AdvisoriesType}},
 		Annotations: map[string]string{ocispec.AnnotationCreated: info.Created.UTC().Format(time.RFC3339)},
+		By:          by,
 	}, sink)
 }

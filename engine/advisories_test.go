@@ -24,13 +24,13 @@ func TestAdvisoriesElsewhere(t *testing.T) {
 	if err := os.WriteFile(file, []byte(anAdvisory), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.PushAdvisories(ctx, reg.Ref("db:1").String(), nil); !errdefs.IsNotFound(err) {
+	if _, err := e.PushAdvisories(ctx, reg.Ref("db:1").String(), nil, nil); !errdefs.IsNotFound(err) {
 		t.Errorf("push without a database: %v", err)
 	}
 	if _, err := e.UpdateAdvisories(ctx, AdvisoryOptions{From: []string{file}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.PushAdvisories(ctx, reg.Ref("db:1").String(), nil); err != nil {
+	if _, err := e.PushAdvisories(ctx, reg.Ref("db:1").String(), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := other.UpdateAdvisories(ctx, AdvisoryOptions{From: []string{"oci://" + reg.Ref("db:1").String()}}, nil); err != nil {

@@ -52,6 +52,8 @@ type ArtifactOptions struct {
 	Attach bool
 	// Platform chooses a manifest of a subject that is an index; "" is the index.
 	Platform string
+	// By signs what is pushed under a name, before it gets its tag: who sees the tag sees the signature. nil signs nothing.
+	By *SigningKey
 }
 
 // Artifact is one that was pushed, or pulled.
@@ -121,11 +123,19 @@ func (e *Engine) PushArtifact(ctx context.Context, o ArtifactOptions, sink progr
 	if err != nil {
 		return Artifact{}, err
 	}
+	res.Reference, res.MediaType, res.Digest, res.Size = ref.Name()+"@"+desc.Digest.String(), desc.MediaType, desc.Digest, desc.Size
 	opts := transfer.Options{Concurrency: transfers, Progress: renamed{progress.Or(sink), "push-", "push"}}
+	if o.By != nil {
+		if err := transfer.Push(ctx, src, repo.Target("", desc), desc, opts); err != nil {
+			return Artifact{}, fmt.Errorf("push %s: %w", ref.Familiar(), err)
+		}
+		if _, err := e.Sign(ctx, SignOptions{Image: registryWord(res.Reference), By: *o.By}, sink); err != nil {
+			return Artifact{}, err
+		}
+	}
 	if err := transfer.Push(ctx, src, repo.Target(tag, desc), desc, opts); err != nil {
 		return Artifact{}, fmt.Errorf("push %s: %w", ref.Familiar(), err)
 	}
-	res.Reference, res.MediaType, res.Digest, res.Size = ref.Name()+"@"+desc.Digest.String(), desc.MediaType, desc.Digest, desc.Size
 	return res, nil
 }
 

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"regexp"
@@ -12,7 +11,6 @@ import (
 	"github.com/camada/camada/internal/pattern"
 	"github.com/camada/camada/policy"
 	"github.com/camada/camada/sign"
-	"github.com/camada/camada/sign/keys"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -61,16 +59,11 @@ func (e *Engine) requirementsOf(ctx context.Context, by policy.Signer, predicate
 		o.Keys = []string{by.Key}
 		return e.Requirements(ctx, o)
 	}
-	data, err := keys.ReadFile(by.Roots)
-	if err != nil {
+	if err := o.believe(by.Roots); err != nil {
 		return sign.Requirements{}, err
 	}
-	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
-		if o.TrustedRoot = by.Roots; by.Issuer == "" {
-			return sign.Requirements{}, errdefs.Invalid("the signer %s needs an issuer with a trusted root: other providers know somebody of that name, too", by.Name)
-		}
-	} else {
-		o.Chains = []string{by.Roots}
+	if o.TrustedRoot != "" && by.Issuer == "" {
+		return sign.Requirements{}, errdefs.Invalid("the signer %s needs an issuer with a trusted root: other providers know somebody of that name, too", by.Name)
 	}
 	o.Identities = []sign.Identity{{SubjectRegexp: patternRegexp(by.Identity), Issuer: by.Issuer}}
 	return e.Requirements(ctx, o)

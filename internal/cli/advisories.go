@@ -9,6 +9,7 @@ import (
 	"github.com/camada/camada/internal/cli/format"
 	"github.com/camada/camada/vuln/db"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func (a *app) dbCommand() *cobra.Command {
@@ -24,6 +25,9 @@ func (a *app) dbCommand() *cobra.Command {
 
 func (a *app) dbUpdateCommand() *cobra.Command {
 	var o engine.AdvisoryOptions
+	var s signerFlags
+	signers := pflag.NewFlagSet("signers", pflag.ContinueOnError)
+	s.addSigners(signers, "verify-key")
 	var how, progress string
 	cmd := &cobra.Command{
 		Use: "update [OPTIONS]", Short: "Make the advisory database anew",
@@ -35,13 +39,25 @@ exploited vulnerabilities (JSON). A database that "camada db update" made elsewh
 
 Without --from the sources are those that CAMADA_ADVISORIES names, with spaces between them, or else OSV's own export of all ecosystems.
 
+With --verify-key, or the flags of "camada verify" that name an owner of a certificate, each source must be an artifact that they signed ("camada db push --sign-key"): what is
+not signed, or by somebody else, is refused before it is fetched. Instead of flags the environment can say so: CAMADA_ADVISORIES_KEY has public keys, with spaces between them;
+CAMADA_ADVISORIES_IDENTITY, CAMADA_ADVISORIES_ISSUER and CAMADA_ADVISORIES_ROOTS have the owner of a certificate, its provider, and trusted_root.json or the certificates of an authority.
+
 The same sources make the same file, byte for byte, when SOURCE_DATE_EPOCH is set; it is the time that the age of the database counts from.`,
 		Example: `  camada db update
   camada db update --from /srv/mirror/osv --from epss_scores-current.csv.gz
   camada db update --from https://mirror.example.com/osv/Debian/all.zip --from https://mirror.example.com/osv/PyPI/all.zip
-  camada db update --from oci://registry.example.com/security/advisories:latest`,
+  camada db update --from oci://registry.example.com/security/advisories:latest
+  camada db update --from oci://registry.example.com/security/advisories:latest --verify-key security.pub`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if oneChanged(signers) != "" {
+				who, err := s.options(cmd)
+				if err != nil {
+					return err
+				}
+				o.Signers = &who
+			}
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				d, err := a.display(progress)
 				if err != nil {
@@ -57,6 +73,7 @@ The same sources make the same file, byte for byte, when SOURCE_DATE_EPOCH is se
 	}
 	f := cmd.Flags()
 	listFlag(f, &o.From, "from", "", "a `file, directory, URL or oci://REFERENCE` with advisories; may be given again")
+	f.AddFlagSet(signers)
 	f.StringVar(&progress, "progress", "auto", "how to show progress: auto, plain, tty, json or quiet")
 	f.StringVar(&how, "format", "", "json or a Go `template`")
 	return cmd
@@ -87,20 +104,33 @@ func (a *app) dbInfoCommand() *cobra.Command {
 }
 
 func (a *app) dbPushCommand() *cobra.Command {
+	var s signFlags
+	signs := pflag.NewFlagSet("signs", pflag.ContinueOnError)
+	s.addKey(signs, "sign-key")
 	var progress string
 	cmd := &cobra.Command{
 		Use: "push [OPTIONS] NAME[:TAG]", Short: "Send the advisory database to a registry",
 		Long: `Send the advisory database to a registry, as an artifact, so that other machines take it with "camada db update --from oci://NAME:TAG". What is printed is
-its name by its digest.`,
-		Example: `  camada db push registry.example.com/security/advisories:latest`,
-		Args:    args(1, 1),
+its name by its digest.
+
+With --sign-key, or --fulcio-url for an identity token, it is signed as "camada sign" does, before it gets its tag: "camada db update --verify-key" refuses any other.`,
+		Example: `  camada db push registry.example.com/security/advisories:latest
+  camada db push --sign-key camada.key registry.example.com/security/advisories:latest`,
+		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			var by *engine.SigningKey
+			if flag := oneChanged(signs); flag != "" {
+				if by = &s.o.By; by.Key == "" && by.Fulcio == "" {
+					return usage(cmd, "--%s needs --sign-key, or --fulcio-url", flag)
+				}
+				by.Password = a.keyPassword(s.password, false)
+			}
 			return a.with(cmd.Context(), func(e *engine.Engine) error {
 				d, err := a.display(progress)
 				if err != nil {
 					return err
 				}
-				res, err := e.PushAdvisories(cmd.Context(), args[0], d)
+				res, err := e.PushAdvisories(cmd.Context(), args[0], by, d)
 				if err := errors.Join(err, d.Close()); err != nil {
 					return err
 				}
@@ -109,6 +139,7 @@ its name by its digest.`,
 			})
 		},
 	}
+	cmd.Flags().AddFlagSet(signs)
 	cmd.Flags().StringVar(&progress, "progress", "auto", "how to show progress: auto, plain, tty, json or quiet")
 	return cmd
 }

@@ -42,3 +42,14 @@ func (l *listValue) Replace(all []string) error {
 
 // GetSlice implements pflag.SliceValue.
 func (l *listValue) GetSlice() []string { return *l }
+
+// oneChanged is the name of a flag of a set that was given; "" when none was.
+func oneChanged(set *pflag.FlagSet) string {
+	name := ""
+	set.VisitAll(func(f *pflag.Flag) {
+		if f.Changed {
+			name = f.Name
+		}
+	})
+	return name
+}

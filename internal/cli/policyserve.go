@@ -75,13 +75,7 @@ func (a *app) orAdmission(cmd *cobra.Command, addr *string) {
 			o.Addr = orElse(*addr, admissionAddr)
 			return a.serveAdmission(cmd, o)
 		}
-		var alone string
-		own.VisitAll(func(f *pflag.Flag) {
-			if f.Changed {
-				alone = f.Name
-			}
-		})
-		if alone != "" {
+		if alone := oneChanged(own); alone != "" {
 			return usage(cmd, "--%s belongs to --admission; the configuration has what a registry needs", alone)
 		}
 		return serve(cmd, args)

@@ -24,8 +24,16 @@ type signFlags struct {
 }
 
 func (s *signFlags) add(f *pflag.FlagSet) {
+	s.addKey(f, "key")
+	f.BoolVarP(&s.o.Recursive, "recursive", "r", false, "the manifests of an index, too")
+	f.StringVar(&s.o.Platform, "platform", "", "os/arch[/variant] of an image for several, instead of its index")
+	f.StringVar(&s.how, "format", "", "json or a Go `template`, for each signature")
+}
+
+// addKey adds those that say what signs; key is the name of the one for a key.
+func (s *signFlags) addKey(f *pflag.FlagSet, key string) {
 	by := &s.o.By
-	f.StringVar(&by.Key, "key", "", "private key: a `file`, or NAME://KEY for the program sigstore-kms-NAME")
+	f.StringVar(&by.Key, key, "", "private key: a `file`, or NAME://KEY for the program sigstore-kms-NAME")
 	f.StringVar(&s.password, "password-file", "", "`file` with the key's password; otherwise CAMADA_PASSWORD or COSIGN_PASSWORD, or it is asked for")
 	f.StringVar(&by.Certificate, "certificate", "", "`file` with the certificate of the key, in PEM")
 	f.StringVar(&by.Chain, "certificate-chain", "", "`file` with the certificates that lead from it to an authority, in PEM")
@@ -34,9 +42,6 @@ func (s *signFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&by.Rekor, "rekor-url", "", "`address` of a transparency log that is told of the signature")
 	f.IntVar(&by.RekorVersion, "rekor-version", 1, "`version` of the API of that log: 1 or 2")
 	f.StringVar(&by.Clock, "timestamp-server-url", "", "`address` of a time stamping authority (RFC 3161)")
-	f.BoolVarP(&s.o.Recursive, "recursive", "r", false, "the manifests of an index, too")
-	f.StringVar(&s.o.Platform, "platform", "", "os/arch[/variant] of an image for several, instead of its index")
-	f.StringVar(&s.how, "format", "", "json or a Go `template`, for each signature")
 }
 
 func (a *app) signCommand() *cobra.Command {

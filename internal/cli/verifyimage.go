@@ -19,10 +19,19 @@ import (
 type signerFlags struct {
 	engine.SignerOptions
 	identity sign.Identity
+	// key is the name of the flag for keys.
+	key string
 }
 
 func (s *signerFlags) add(f *pflag.FlagSet) {
-	listFlag(f, &s.Keys, "key", "", "public key, or a certificate's: a `file`, or NAME://KEY for the program sigstore-kms-NAME; may be given again, any of them will do")
+	s.addSigners(f, "key")
+	f.StringVar(&s.Attestation, "attestation", "", "an attestation of this `type` in place of a signature: slsaprovenance, spdx, cyclonedx, vuln, openvex, custom, or a URI")
+}
+
+// addSigners adds those that name signers; key is the name of the one for keys.
+func (s *signerFlags) addSigners(f *pflag.FlagSet, key string) {
+	s.key = key
+	listFlag(f, &s.Keys, key, "", "public key, or a certificate's: a `file`, or NAME://KEY for the program sigstore-kms-NAME; may be given again, any of them will do")
 	f.StringVar(&s.identity.Subject, "certificate-identity", "", "`name` of the certificate's owner: an address of mail, or the URI of a workflow")
 	f.StringVar(&s.identity.SubjectRegexp, "certificate-identity-regexp", "", "regular `expression` that matches it; write ^ and $ for the whole of it")
 	f.StringVar(&s.identity.Issuer, "certificate-oidc-issuer", "", "`address` of the identity provider by whose word it is")
@@ -33,7 +42,6 @@ func (s *signerFlags) add(f *pflag.FlagSet) {
 	listFlag(f, &s.NotationTrust, "notation-trust", "", "`file` or directory with certificates that notation's signatures must lead to (its trust store ca); may be given again")
 	listFlag(f, &s.NotationServices, "notation-trust-service", "", "the `same` for signing services (its trust store signingAuthority); may be given again")
 	listFlag(f, &s.NotationSubjects, "notation-subject", "", "distinguished `name` of who must have signed with notation; may be given again, any of them will do")
-	f.StringVar(&s.Attestation, "attestation", "", "an attestation of this `type` in place of a signature: slsaprovenance, spdx, cyclonedx, vuln, openvex, custom, or a URI")
 	f.BoolVar(&s.Log, "require-log", false, "a key's signature must be in a transparency log of the trusted root, too")
 	f.BoolVar(&s.IgnoreLog, "insecure-ignore-tlog", false, "a certificate's signature need not be in a transparency log")
 	f.BoolVar(&s.IgnoreSCT, "insecure-ignore-sct", false, "a certificate need not be in a log of certificates")
@@ -45,7 +53,7 @@ func (s *signerFlags) options(cmd *cobra.Command) (engine.SignerOptions, error) 
 	id := s.identity
 	if id == (sign.Identity{}) {
 		if len(o.Keys) == 0 && len(o.NotationTrust) == 0 && len(o.NotationServices) == 0 {
-			return o, usage(cmd, "whose signature? Want --key, --certificate-identity or --notation-trust")
+			return o, usage(cmd, "whose signature? Want --%s, --certificate-identity or --notation-trust", s.key)
 		}
 		return o, nil
 	}
