@@ -75,12 +75,7 @@ func onMachine(t *testing.T, fn func(m *machine)) {
 // takes in orphans.
 func again(t *testing.T) {
 	t.Helper()
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", filepath.Join(bin, "camada"), "../cmd/camada")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build camada: %v\n%s", err, out)
-	}
+	bin := filepath.Dir(shipped(t))
 	const first = `mount -t proc proc /proc && mount -t tmpfs run /run && "$@"; exit $?`
 	args := []string{"--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", first, "sh",
 		os.Args[0], "-test.run=^" + t.Name() + "$", "-test.v", "-test.count=1", fmt.Sprintf("-test.timeout=%dm", bySize(25, 180))}
