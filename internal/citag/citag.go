@@ -9,6 +9,7 @@
 package citag
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -66,6 +67,7 @@ const (
 	shortHash = 7  // as git describe has it
 	longHash  = 12 // of sha-
 	dirty     = "-dirty"
+	maxTag    = 128 // characters, by the distribution-spec
 )
 
 // Plan names a build. known are the tags that the image's repository has: aliases go to the highest version among them and git's.
@@ -103,23 +105,19 @@ func (s *Scheme) snapshot(f *Facts, add func(name, kind string)) {
 	if v, tag, ok := highest(f.Tags); ok && v.Compare(versionOf(last)) >= 0 {
 		last, f.Distance = tag, 0
 	}
-	switch {
-	case last != "":
-		s.Version = fmt.Sprintf("%s-%d-g%s%s", name(last), f.Distance, cut(f.Commit, shortHash), end)
-	case f.Shallow:
+	if last == "" && f.Shallow {
 		s.Warnings = append(s.Warnings, "the clone has no history and no version, so none is told: clone all of it (fetch-depth: 0, GIT_DEPTH: 0)")
-	default:
-		s.Version = fmt.Sprintf("0.0.0-%d-g%s%s", f.Distance, cut(f.Commit, shortHash), end)
-	}
-	if s.Version != "" {
-		add(fit(asTag(s.Version)), Snapshot)
+	} else {
+		base, which := cmp.Or(name(last), "0.0.0"), fmt.Sprintf("-%d-g%s%s", f.Distance, cut(f.Commit, shortHash), end)
+		s.Version = base + which
+		add(fit(asTag(base), which), Snapshot)
 	}
 	if !f.Dirty { // what is built from other files than the commit's does not bear its name
 		add("sha-"+cut(f.Commit, longHash), Commit)
 	}
 	switch {
 	case f.PullRequest != "":
-		add(fit("pr-"+clean(f.PullRequest)+end), Branch)
+		add(fit("pr-"+clean(f.PullRequest), end), Branch)
 	case f.Branch != "":
 		add(branchTag(f.Branch, end), Branch)
 	}
@@ -190,14 +188,10 @@ func branchTag(branch, end string) string {
 	for _, p := range []string{"sha-", "pr-", "branch-"} {
 		isVersion = isVersion || strings.HasPrefix(tag, p)
 	}
-	if isVersion || tag == reference.DefaultTag || !reference.ValidTag(fit(tag)) {
+	if isVersion || tag == reference.DefaultTag || !reference.ValidTag(fit(tag, "")) {
 		tag = "branch-" + tag
 	}
-	const most = 128
-	if len(tag)+len(end) > most {
-		tag = tag[:most-len(end)]
-	}
-	return tag + end
+	return fit(tag, end)
 }
 
 // clean makes of a name what a tag may have: each run of other characters is a dash.
@@ -218,8 +212,8 @@ func clean(s string) string {
 	return strings.Trim(b.String(), "-.")
 }
 
-// fit cuts a tag to the length that one may have.
-func fit(tag string) string { return cut(tag, 128) }
+// fit is a tag with its end, in the length that one may have: the end tells what it is not (that it is dirty, of which commit), so never that is cut.
+func fit(tag, end string) string { return cut(tag, maxTag-len(end)) + end }
 
 func cut(s string, n int) string { return s[:min(len(s), n)] }
 

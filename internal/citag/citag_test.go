@@ -46,7 +46,12 @@ func TestPlan(t *testing.T) {
 		"like a release with +":  {citag.Facts{Branch: "9.2.3_4", Distance: 1}, nil, "0.0.0-1-g4f2a90c", "0.0.0-1-g4f2a90c sha-4f2a90c1d7e0 branch-9.2.3_4"},
 		"a branch latest":        {citag.Facts{Branch: "latest", Distance: 1}, nil, "0.0.0-1-g4f2a90c", "0.0.0-1-g4f2a90c sha-4f2a90c1d7e0 branch-latest"},
 		"a branch like a commit": {citag.Facts{Branch: "sha-1", Distance: 1}, nil, "0.0.0-1-g4f2a90c", "0.0.0-1-g4f2a90c sha-4f2a90c1d7e0 branch-sha-1"},
-		"no letters":             {citag.Facts{Branch: "ü/ß", Distance: 1}, nil, "0.0.0-1-g4f2a90c", "0.0.0-1-g4f2a90c sha-4f2a90c1d7e0 branch-"},
+		// What is cut off for its length is never what tells one build from another.
+		"a long version": {citag.Facts{Last: "v1.2.3-" + strings.Repeat("a", 130), Distance: 5, Dirty: true}, nil, "1.2.3-" + strings.Repeat("a", 130) + "-5-g4f2a90c-dirty",
+			"1.2.3-" + strings.Repeat("a", 105) + "-5-g4f2a90c-dirty"},
+		"a long request": {citag.Facts{PullRequest: strings.Repeat("1", 140), Distance: 5, Dirty: true}, nil, "0.0.0-5-g4f2a90c-dirty", "0.0.0-5-g4f2a90c-dirty pr-" + strings.Repeat("1", 119) + "-dirty"},
+		"a long branch":  {citag.Facts{Branch: strings.Repeat("b", 140), Distance: 5, Dirty: true}, nil, "0.0.0-5-g4f2a90c-dirty", "0.0.0-5-g4f2a90c-dirty " + strings.Repeat("b", 122) + "-dirty"},
+		"no letters":     {citag.Facts{Branch: "ü/ß", Distance: 1}, nil, "0.0.0-1-g4f2a90c", "0.0.0-1-g4f2a90c sha-4f2a90c1d7e0 branch-"},
 	} {
 		c.facts.Commit, c.facts.Time = commit, time.Unix(86400, 0)
 		s := citag.Plan(c.facts, c.known)
