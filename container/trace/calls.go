@@ -57,6 +57,8 @@ func lookups() []named {
 		one("chroot", plain(0, Open)),
 		one("inotify_add_watch", plain(1, Open)),
 		one("name_to_handle_at", at(0, none, Open)),
+		one("open_tree", at(0, 2, Open)),
+		one("open_tree_attr", at(0, 2, Open)),
 
 		{"getdents", list},
 		{"getdents64", list},
@@ -79,6 +81,9 @@ func lookups() []named {
 		one("lgetxattr", link(0, Stat)),
 		one("listxattr", plain(0, Stat)),
 		one("llistxattr", link(0, Stat)),
+		one("getxattrat", at(0, 2, Stat)),
+		one("listxattrat", at(0, 2, Stat)),
+		one("file_getattr", at(0, 4, Stat)),
 
 		one("unlink", link(0, Change)),
 		one("unlinkat", linkAt(0, Change)),
@@ -111,5 +116,8 @@ func lookups() []named {
 		one("lsetxattr", link(0, Change)),
 		one("removexattr", plain(0, Change)),
 		one("lremovexattr", link(0, Change)),
+		one("setxattrat", at(0, 2, Change)),
+		one("removexattrat", at(0, 2, Change)),
+		one("file_setattr", at(0, 4, Change)),
 	}
 }

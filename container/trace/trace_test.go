@@ -2,6 +2,7 @@ package trace_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/google/go-cmp/cmp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // root makes a root file system of busybox, with links.
@@ -128,6 +130,35 @@ func TestTrace(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNewCalls makes the calls that no C library makes yet: that they are traced does not depend on whether the kernel knows them.
+func TestNewCalls(t *testing.T) {
+	dir := root(t)
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "bin/calls"), "./testdata/calls")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build calls: %v\n%s", err, out)
+	}
+	line, want := "calls", map[string]string{}
+	for _, c := range []struct {
+		number, flags int
+		how           string
+	}{
+		{unix.SYS_OPEN_TREE, 2, "open"}, {unix.SYS_OPEN_TREE_ATTR, 2, "open"},
+		{unix.SYS_GETXATTRAT, 2, "stat"}, {unix.SYS_LISTXATTRAT, 2, "stat"}, {unix.SYS_SETXATTRAT, 2, "change"}, {unix.SYS_REMOVEXATTRAT, 2, "change"},
+		{unix.SYS_FILE_GETATTR, 4, "stat"}, {unix.SYS_FILE_SETATTR, 4, "change"},
+	} {
+		path := fmt.Sprintf("/etc/%d", c.number)
+		line += fmt.Sprintf(" %d %d %s", c.number, c.flags, path)
+		want[path] = c.how + " itself missing"
+	}
+	got := traced(t, dir, line, func(s *specs.Spec) { s.Linux.Seccomp = nil })
+	for path, w := range want {
+		if !slices.Contains(got[path], w) {
+			t.Errorf("%s: got %q, want %q", path, got[path], w)
+		}
 	}
 }
 
