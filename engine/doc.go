@@ -73,7 +73,9 @@ func (e *Engine) page(ctx context.Context, at located, o DocOptions, sink progre
 			return nil, err
 		}
 		if b != nil {
-			p.Base.Name = familiar(baseName(b))
+			if v := baseVertex(b); v != nil {
+				p.Base.Name = familiar(v.Base)
+			}
 		}
 	}
 	if o.Platform == "" && image.IsIndex(at.root.MediaType) {

@@ -115,8 +115,8 @@ func (e *Engine) lintBase(ctx context.Context, a *anatomy.Image, in *imagelint.I
 	if err != nil || b == nil {
 		return err
 	}
-	if base := baseName(b); base != "" {
-		in.Base, in.BasePinned = familiar(base), strings.Contains(base, "@")
+	if v := baseVertex(b); v != nil {
+		in.Base, in.BasePinned = familiar(v.Base), strings.Contains(v.Base, "@")
 	}
 	return nil
 }
@@ -133,18 +133,18 @@ func (e *Engine) buildOf(ctx context.Context, config digest.Digest) (*history.Bu
 	return b, err
 }
 
-// baseName is the image at the bottom of what was built; "" for none.
-func baseName(b *history.Build) string {
+// baseVertex is the image at the bottom of what was built; nil for none.
+func baseVertex(b *history.Build) *history.Vertex {
 	for i := b.Plan.Target; i >= 0 && i < len(b.Plan.Vertices); i = b.Plan.Vertices[i].Parent {
 		v := &b.Plan.Vertices[i]
 		if v.Base != "" {
-			return v.Base
+			return v
 		}
 		if v.Parent >= i { // a plan is in order; a damaged one shall not turn in circles
 			break
 		}
 	}
-	return ""
+	return nil
 }
 
 // familiar is the name of an image as users write it, when it is one.

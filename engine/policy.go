@@ -255,9 +255,9 @@ func (e *Engine) enforceBuilt(ctx context.Context, names []reference.Reference, 
 		if w.result == nil || w.plan.Graph == nil {
 			continue
 		}
-		b := &policy.Base{Name: "scratch"}
+		b := &policy.Base{Name: "scratch", Built: true}
 		if from := w.plan.Graph.Base; from != nil {
-			b = &policy.Base{Name: from.Name, Digest: from.Manifest.Digest.String()}
+			b = &policy.Base{Name: from.Name, Digest: from.Manifest.Digest.String(), Built: true}
 		}
 		bases[w.result.Manifest.Digest] = b
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/camada/camada/reference"
 	"github.com/camada/camada/secret"
 	"github.com/camada/camada/vuln"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // policyFacts finds out what rules ask of an image.
@@ -44,25 +43,6 @@ func policyImage(img *image.Image) *policy.Image {
 		out.Created = *c.Created
 	}
 	return out
-}
-
-// Base implements policy.Facts. A build of this store knows it; of other images it is what they say of themselves.
-func (f *policyFacts) Base(ctx context.Context) (*policy.Base, error) {
-	if f.at.base != nil {
-		return f.at.base, nil
-	}
-	b, err := f.e.buildOf(ctx, f.at.image.ID())
-	if err != nil {
-		return nil, err
-	}
-	if b != nil {
-		return &policy.Base{Name: orElse(baseName(b), "scratch")}, nil
-	}
-	notes := f.at.image.Manifest.Annotations
-	if name := notes[ocispec.AnnotationBaseImageName]; name != "" {
-		return &policy.Base{Name: name, Digest: notes[ocispec.AnnotationBaseImageDigest]}, nil
-	}
-	return nil, errdefs.NotFound("neither the history of builds nor the image says what it was built from")
 }
 
 func (f *policyFacts) scanned(ctx context.Context) (*scanned, error) {

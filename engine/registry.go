@@ -260,7 +260,11 @@ func (e *Engine) namePulled(ctx context.Context, found *pulled) (moved bool, err
 	if tag, err := e.refs.Get(ctx, ref); err == nil && tag.Descriptor.Digest == found.top.Digest {
 		return false, nil
 	}
-	_, err = e.setTags(ctx, []reference.Reference{ref}, found.top, "pull", "")
+	note := ""
+	if !found.ref.OverSSH() {
+		note = notePulled
+	}
+	_, err = e.setTags(ctx, []reference.Reference{ref}, found.top, "pull", note)
 	return err == nil, err
 }
 

@@ -381,6 +381,19 @@ type storedRepository struct {
 	repository string
 }
 
+// Resolve returns what a tag or a digest stands for.
+func (s storedRepository) Resolve(ctx context.Context, at string) (ocispec.Descriptor, error) {
+	if dgst, err := digest.Parse(at); err == nil {
+		m, err := s.storage.Manifest(ctx, s.repository, dgst)
+		if err != nil {
+			return ocispec.Descriptor{}, err
+		}
+		return m.Descriptor, nil
+	}
+	t, err := s.storage.Tag(ctx, s.repository, at)
+	return t.Descriptor, err
+}
+
 // Open implements content.Provider.
 func (s storedRepository) Open(ctx context.Context, desc ocispec.Descriptor) (content.Reader, error) {
 	if !image.IsIndex(desc.MediaType) && !image.IsManifest(desc.MediaType) {

@@ -115,6 +115,9 @@ func (g *given) missing(key string) error {
 
 func (g *given) Image(context.Context) (*Image, error) { return &g.image, nil }
 func (g *given) Base(context.Context) (*Base, error)   { return g.base, g.missing("base") }
+
+// Confirm believes what the case says.
+func (g *given) Confirm(_ context.Context, b *Base) (*Base, error) { return b, nil }
 func (g *given) Packages(context.Context) ([]Package, error) {
 	return g.packages, g.missing("packages")
 }

@@ -173,6 +173,7 @@ func platforms(patterns []string) condition {
 	})
 }
 
+// baseAllowed wants one of the names, which its registry confirms: a registry that the rule does not allow is not asked. A digest is enough by itself for what was built here.
 func baseAllowed(patterns []string) condition {
 	return condition{"base-allowed", costBase, func(ctx context.Context, j *judge) (finding, error) {
 		b, err := j.facts.Base(ctx)
@@ -180,16 +181,39 @@ func baseAllowed(patterns []string) condition {
 			return finding{fix: "build it with camada, or with a builder that notes the base image in annotations"}, err
 		}
 		f := finding{fact: "it is built from " + b.Name}
-		ref, err := reference.Parse(b.Name)
-		if b.Name != "scratch" && err != nil {
-			return f, err
-		}
-		if b.Name == "scratch" && pattern.Any(patterns, b.Name) || b.Name != "scratch" && named(patterns, ref) {
+		if b.Built && b.Digest != "" && slices.Contains(patterns, b.Digest) {
 			return f, nil
+		}
+		fits, err := isBase(patterns, b)
+		if err == nil && fits {
+			if b, err = j.facts.Confirm(ctx, b); err == nil {
+				f.fact = "it is built from " + b.Name
+				fits, err = isBase(patterns, b)
+			} else {
+				f.fix = "build FROM what the registry of that name has, or allow the base image by its digest"
+			}
+		}
+		if err != nil || fits {
+			return f, err
 		}
 		f.reason, f.fix = f.fact+", which is none of "+strings.Join(patterns, ", "), "build FROM an allowed image"
 		return f, nil
 	}}
+}
+
+// isBase reports whether a base is called like one of the patterns. A tag beside a digest says nothing.
+func isBase(patterns []string, b *Base) (bool, error) {
+	if b.Name == "scratch" {
+		return pattern.Any(patterns, b.Name), nil
+	}
+	ref, err := reference.Parse(b.Name)
+	if err != nil {
+		return false, err
+	}
+	if ref.Digest != "" {
+		ref.Tag = ""
+	}
+	return named(patterns, ref), nil
 }
 
 func noSecrets() condition {

@@ -12,8 +12,10 @@ import (
 // Facts tells of one image. A method is called when a rule comes to need it, and once; what it returns is not changed. An error means that it cannot be known.
 type Facts interface {
 	Image(ctx context.Context) (*Image, error)
-	// Base is the image that this one was built from.
+	// Base is the image that this one was built from, as it is told: anybody can give an image a name, and write annotations.
 	Base(ctx context.Context) (*Base, error)
+	// Confirm returns what is true of a base: its registry has it, and the image is built from it. The name has the tag only when it is that of the digest.
+	Confirm(ctx context.Context, b *Base) (*Base, error)
 	Packages(ctx context.Context) ([]Package, error)
 	Vulnerabilities(ctx context.Context) (*Scan, error)
 	// Secrets are those in all layers and in the config.
@@ -54,8 +56,10 @@ func (i *Image) Platform() string {
 
 // Base is an image that another one was built from.
 type Base struct {
-	// Name is a reference, or "scratch"; Digest may be empty.
+	// Name is a reference, or "scratch"; Digest is of its manifest, and may be empty.
 	Name, Digest string
+	// Built tells that a build here knows it; else the image says it of itself.
+	Built bool
 }
 
 // Package is one that is installed.
@@ -114,6 +118,7 @@ const errUnseen = errdefs.Class("the image was not looked at")
 
 func (unseen) Image(context.Context) (*Image, error)          { return nil, errUnseen }
 func (unseen) Base(context.Context) (*Base, error)            { return nil, errUnseen }
+func (unseen) Confirm(context.Context, *Base) (*Base, error)  { return nil, errUnseen }
 func (unseen) Packages(context.Context) ([]Package, error)    { return nil, errUnseen }
 func (unseen) Vulnerabilities(context.Context) (*Scan, error) { return nil, errUnseen }
 func (unseen) Secrets(context.Context) ([]Secret, error)      { return nil, errUnseen }
@@ -126,6 +131,7 @@ type asked struct {
 	Facts
 	image    answer[*Image]
 	base     answer[*Base]
+	proven   answer[*Base]
 	packages answer[[]Package]
 	scan     answer[*Scan]
 	secrets  answer[[]Secret]
@@ -148,6 +154,11 @@ func (a *answer[T]) of(ctx context.Context, ask func(context.Context) (T, error)
 
 func (a *asked) Image(ctx context.Context) (*Image, error) { return a.image.of(ctx, a.Facts.Image) }
 func (a *asked) Base(ctx context.Context) (*Base, error)   { return a.base.of(ctx, a.Facts.Base) }
+
+// Confirm is of the one base that there is.
+func (a *asked) Confirm(ctx context.Context, b *Base) (*Base, error) {
+	return a.proven.of(ctx, func(ctx context.Context) (*Base, error) { return a.Facts.Confirm(ctx, b) })
+}
 func (a *asked) Packages(ctx context.Context) ([]Package, error) {
 	return a.packages.of(ctx, a.Facts.Packages)
 }

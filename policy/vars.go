@@ -115,6 +115,9 @@ func (j *judge) variable(ctx context.Context, name string) (any, error) {
 		return j.image(img), nil
 	case "base":
 		b, err := j.facts.Base(ctx)
+		if err == nil {
+			b, err = j.facts.Confirm(ctx, b)
+		}
 		if err != nil {
 			return nil, err
 		}

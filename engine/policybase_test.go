@@ -1,0 +1,169 @@
+package engine
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/camada/camada/image"
+	"github.com/camada/camada/policy"
+	"github.com/camada/camada/reference"
+	"github.com/camada/camada/remote/remotetest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// withPolicy is a machine with a policy.
+func withPolicy(t *testing.T, text string) *Engine {
+	t.Helper()
+	e := machine(t)
+	e.policyFile = filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(e.policyFile, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// TestBaseIsProven builds on images that are called like the one that is allowed.
+func TestBaseIsProven(t *testing.T) {
+	reg := remotetest.Start(t)
+	base := pushBase(t, reg) // base:1
+	repository := strings.TrimSuffix(base, ":1")
+	rule := func(pattern string) string {
+		return "rules: [{name: based, on: build, base-allowed: [\"" + pattern + "\"]}, {name: said, on: run, cel: 'base.name.startsWith(\"" + repository + "\")'}]"
+	}
+	from := func(name string) BuildOptions {
+		return BuildOptions{ContextDir: t.TempDir(), Dockerfile: []byte("FROM " + name + "\nENV A=1\n"), Tags: []string{"app"}, SourceDateEpoch: "0"}
+	}
+	other := func(t *testing.T, e *Engine, name string) string {
+		t.Helper()
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "evil"), []byte("evil"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		// What another policy would have let in.
+		free, err := Open(t.Context(), Config{Root: e.root, Driver: DriverNative})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer free.Close() //nolint:errcheck // a lease
+		res, _ := mustBuild(t, free, BuildOptions{ContextDir: dir, Dockerfile: []byte("FROM scratch\nCOPY evil /\n"), Tags: []string{name}, SourceDateEpoch: "0"})
+		return res.Descriptor.Digest.String()
+	}
+	refused := func(t *testing.T, e *Engine, o BuildOptions, why string) {
+		t.Helper()
+		_, err := e.Build(t.Context(), o, nil)
+		if policy.Refused(err) == nil || !strings.Contains(err.Error(), "rule based") || !strings.Contains(err.Error(), why) {
+			t.Errorf("%v, want it refused with %q", err, why)
+		}
+	}
+	t.Run("of its registry", func(t *testing.T) {
+		e := withPolicy(t, rule(repository))
+		mustBuild(t, e, from(base))
+		if d, err := e.CheckPolicy(t.Context(), "app", PolicyOptions{Action: policy.Run}, nil); err != nil || !d.Allowed {
+			t.Errorf("%+v, %v", d, err)
+		}
+		reg.Forget()
+		mustBuild(t, e, from(base)) // it is here now
+		if calls := reg.Calls(""); len(calls) > 0 {
+			t.Errorf("what was pulled is asked for again: %v", calls)
+		}
+		refused(t, withPolicy(t, rule("example.com/**")), from(base), "which is none of")
+	})
+	t.Run("a name that was given here", func(t *testing.T) {
+		e := withPolicy(t, rule(repository))
+		dgst := other(t, e, base)
+		refused(t, e, from(base), "its registry has no ")
+		mustBuild(t, withSame(t, e, rule(dgst)), from(base))
+	})
+	t.Run("a tag of another image of the repository", func(t *testing.T) {
+		e := withPolicy(t, rule(repository+":stable"))
+		if _, err := e.Pull(t.Context(), PullOptions{Image: base}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Tag(t.Context(), base, repository+":stable", false); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, e, from(repository+":stable"), "which is none of")
+		mustBuild(t, withSame(t, e, rule(repository)), from(repository+":stable"))
+	})
+	t.Run("an archive that brings the name", func(t *testing.T) {
+		e := withPolicy(t, rule(repository))
+		there := machine(t)
+		other(t, there, base)
+		file := "oci-archive:" + filepath.Join(t.TempDir(), "a.tar")
+		mustCopy(t, there, CopyImageOptions{Source: base, Destination: file + ":" + base})
+		if _, err := e.Pull(t.Context(), PullOptions{Image: file}, nil); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, e, from(base), "its registry has no ")
+	})
+	t.Run("a named context", func(t *testing.T) {
+		e := withPolicy(t, rule(repository))
+		other(t, e, "evil")
+		o := from(base)
+		o.Contexts = map[string]string{base: "docker-image://evil"}
+		refused(t, e, o, "which is none of")
+	})
+	t.Run("what an image says of itself", func(t *testing.T) { baseOfAnnotations(t, base, rule(repository+`", "scratch`)) })
+}
+
+// withSame is another policy for the same store.
+func withSame(t *testing.T, e *Engine, text string) *Engine {
+	t.Helper()
+	same := withPolicy(t, text)
+	o, err := Open(t.Context(), Config{Root: e.root, Driver: DriverNative, Policy: same.policyFile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { o.Close() })
+	return o
+}
+
+func baseOfAnnotations(t *testing.T, base, rule string) {
+	there := machine(t)
+	good, _ := mustBuild(t, there, BuildOptions{ContextDir: t.TempDir(), Dockerfile: []byte("FROM " + base + "\nENV A=1\n"), Tags: []string{"good"}, SourceDateEpoch: "0"})
+	f, err := there.resolve(t.Context(), base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad, _ := mustBuild(t, there, BuildOptions{ContextDir: t.TempDir(), Dockerfile: []byte("FROM scratch\nENV A=1\n"), Tags: []string{"bad"}, SourceDateEpoch: "0"})
+	for _, tc := range []struct {
+		of           ocispec.Descriptor
+		name, digest string
+		verdict, why string
+	}{
+		{good.Descriptor, base, f.descriptor.Digest.String(), policy.Pass, ""},
+		{bad.Descriptor, base, f.descriptor.Digest.String(), policy.Unknown, "does not have the layers of"},
+		{good.Descriptor, base, "", policy.Unknown, "by the digest"},
+		{good.Descriptor, base, good.Descriptor.Digest.String(), policy.Unknown, "its registry has no"},
+		{good.Descriptor, "scratch", "", policy.Unknown, "only said by the image itself"},
+	} {
+		img, err := image.OpenAny(t.Context(), there.content, tc.of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := img.Manifest
+		m.Annotations = map[string]string{ocispec.AnnotationBaseImageName: tc.name, ocispec.AnnotationBaseImageDigest: tc.digest}
+		e := withPolicy(t, rule)
+		for _, d := range append([]ocispec.Descriptor{m.Config}, m.Layers...) {
+			if err := copyBlob(t.Context(), there.content, e.content, d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		desc := putDoc(t, e.content, ocispec.MediaTypeImageManifest, m)
+		ref, err := reference.Parse("claims")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.setTags(t.Context(), []reference.Reference{ref}, desc, "load", ""); err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range []policy.Action{policy.Build, policy.Run} {
+			d, err := e.CheckPolicy(t.Context(), "claims", PolicyOptions{Action: a}, nil)
+			if err != nil || len(d.Results) != 1 || d.Results[0].Verdict != tc.verdict || !strings.Contains(d.Results[0].Message, tc.why) {
+				t.Errorf("%s %s: %s: %+v, %v; want %s: %s", tc.name, tc.digest, a, d, err, tc.verdict, tc.why)
+			}
+		}
+	}
+}
