@@ -19,6 +19,9 @@ func check(c *candidate) (ok, checked bool) {
 		return both(isJWT(string(decode(c.secret))))
 	case "private-key":
 		return privateKey(c.secret)
+	case "private-key-base64":
+		head, _, _ := strings.Cut(string(decode(c.secret[:len(c.secret)&^3])), "\n")
+		return both(strings.HasPrefix(head, "-----BEGIN ") && strings.Contains(head, "PRIVATE KEY-----"))
 	case "kubeconfig-client-key":
 		b, err := base64.StdEncoding.DecodeString(c.secret)
 		return both(err == nil && bytes.HasPrefix(b, []byte("-----BEGIN ")) && bytes.Contains(b, []byte("PRIVATE KEY-----")))

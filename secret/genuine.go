@@ -23,7 +23,7 @@ type candidate struct {
 func (s *Scanner) genuine(c *candidate) (ok, checked bool) {
 	r := c.rule
 	least := r.Entropy
-	if r.ID == genericRule && isHex(c.secret) && len(c.secret) >= 32 {
+	if r.ID == genericRule && isHex(c.secret) && len(c.secret) >= 20 {
 		least = 2.9 // there are only 16 digits
 	}
 	if least > 0 && entropy(c.secret) <= least {
@@ -46,10 +46,20 @@ func (s *Scanner) genuine(c *candidate) (ok, checked bool) {
 	switch r.ID {
 	case genericRule:
 		return !s.ordinary(c), false
+	case serviceRule:
+		return s.credentialOf(c), false
 	case passwordRule, "netrc-password", "pgpass-password", "password-in-url":
 		return s.password(c), false
 	}
+	if r.catalog && !randomToken(c.secret) {
+		return false, false
+	}
 	return check(c)
+}
+
+// randomToken reports whether what has the form of a token can be one: names in programs can begin as tokens do.
+func randomToken(v string) bool {
+	return strings.ContainsAny(v, "0123456789") && entropy(v) > 3 && wordy(v) < 0.5
 }
 
 // allows reports whether an allowlist says that the candidate is no secret. Its stop words are looked at elsewhere: see ordinary.
@@ -104,7 +114,7 @@ func placeholder(s string, weak bool) bool {
 			return true
 		}
 	}
-	if run(s) >= 8 {
+	if run(s) >= 8 || interleaved(l) {
 		return true
 	}
 	if !weak {
@@ -152,4 +162,18 @@ func namesHash(before string) bool {
 		}
 	}
 	return false
+}
+
+// interleaved reports whether most of a text counts up: letters and digits in turns, as in a1b2c3d4.
+func interleaved(s string) bool {
+	up, steps := 0, 0
+	for i := 2; i < len(s); i++ {
+		if !wordChar(s[i]) || !wordChar(s[i-2]) {
+			continue
+		}
+		if steps++; s[i] == s[i-2]+1 || s[i] == '0' && s[i-2] == '9' {
+			up++
+		}
+	}
+	return steps >= 8 && 3*up >= 2*steps
 }

@@ -3,12 +3,13 @@ package secret
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // kinds are the secrets of the corpus: as their makers describe them, not as the rules do.
 func kinds() []kind {
-	return append(append(tokenKinds(), namedKinds()...), fileKinds()...)
+	return slices.Concat(tokenKinds(), serviceKinds(), namedKinds(), fileKinds())
 }
 
 // tokenKinds have a form of their own.

@@ -42,7 +42,7 @@ func likes() []like {
 		line("option", "etc/pam.conf", "password requisite pam_pwquality.so retry=3 %s", some("minlen=12 difok=3", "ucredit=-1 dcredit=-1", "enforce_for_root")), line("url without a password", "etc/app.conf", "db = postgres://%s@db.internal:5432/app", some("app", "reader", "${DB_USER}:${DB_PASSWORD}", "user:password", "$USER:$PASS", "<user>:<password>", "app:****")),
 		line("git url", "srv/clone.sh", "git clone %s", some("git@git.test:team/app.git", "ssh://git@git.test:2222/team/app.git", "https://git.test/team/app.git@v1.2.3", "https://git.test:8443/@scope/pkg@1.0.0")), line("ssh public key", "root/.ssh/authorized_keys", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5%s bot@test", func(r source) string { return r.of(std64, 48) }),
 		line("public wireguard key", "etc/wireguard/peer.conf", "PublicKey = %s", func(r source) string { return r.b64(32) }), line("public key setting", "srv/app.yaml", "public_key: %s", func(r source) string { return r.b64(48) }),
-	}, moreLikes(line, some, hexa)...)
+	}, append(moreLikes(line, some, hexa), serviceLikes(line, some, hexa)...)...)
 }
 
 func moreLikes(line func(string, string, string, func(source) string) like, some func(...string) func(source) string, hexa func(int) func(source) string) []like {

@@ -15,7 +15,7 @@ func (s *Scanner) ordinary(c *candidate) bool {
 	case strings.Trim(v, "0123456789.-_:=") == "": // numbers, dates, versions
 		return true
 	case isUUID(v):
-		return !anyWord(name, "api_key", "api-key", "apikey", "token", "secret", "password", "passwd", "access_key", "access-key", "accesskey", "auth")
+		return !s.named(c) && !anyWord(name, "api_key", "api-key", "apikey", "token", "secret", "password", "passwd", "access_key", "access-key", "accesskey", "auth")
 	case anyPrefix(v, "sha1-", "sha224-", "sha256-", "sha384-", "sha512-", "md5-", "AAAAB3Nza", "AAAAC3Nza", "AAAAE2Vj", "AAAAG"): // of files, and of public keys
 		return true
 	case anySuffix(strings.ToLower(v), ".pem", ".key", ".crt", ".cer", ".json", ".yaml", ".yml", ".xml", ".html", ".js", ".css", ".py", ".go", ".sh", ".txt", ".conf", ".sock", ".service", ".com", ".org", ".net", ".io", ".local", ".png", ".jks", ".p12"):
@@ -24,7 +24,7 @@ func (s *Scanner) ordinary(c *candidate) bool {
 		return true
 	case strings.HasPrefix(v, "MII") && len(v) >= 64 && !privateDER(v):
 		return true
-	case isHex(v) && (len(v) == 40 || len(v) == 64) && !anyWord(name, "api", "token", "secret", "pass", "auth", "access"):
+	case isHex(v) && (len(v) == 40 || len(v) == 64) && !anyWord(name, "api", "token", "secret", "pass", "auth", "access") && !s.named(c):
 		return true
 	}
 	if plain := decode(v); len(plain) >= 6 && printable(plain) && (placeholder(string(plain), true) || wordy(string(plain)) >= 0.5) {
@@ -56,6 +56,9 @@ func (s *Scanner) password(c *candidate) bool {
 	v := c.secret
 	l := strings.ToLower(v)
 	if len(v) < 6 || entropy(v) < 2.3 || anyWord(l, "://", "${", "$(", "{{", "}}", "%s", "%v", "()", "::", "->", "=>", "==", "&&", "||", "\\", "<", ">", "env.", "os.", "this.", "self.", "process.", ".get", "config.", "secret") {
+		return false
+	}
+	if strings.HasPrefix(c.before, "PASS:") || strings.HasPrefix(c.before, "XPASS:") { // of the result of a test
 		return false
 	}
 	if strings.Contains(c.match, "//") && c.rule.ID != "password-in-url" || anyPrefix(v, "/", "./", "~", "$", "#", "@", "%", "!", "*", "--", "==", "&") && c.rule.ID == passwordRule && variableLike(v) {
@@ -122,7 +125,7 @@ func (s *Scanner) covered(v string) float64 {
 
 // wordy is how much of a text is runs of letters that can be spoken, as names have them: at least four of one case, with vowels between.
 func wordy(v string) float64 {
-	n := 0
+	n, parted := 0, strings.ContainsAny(v, "_.-/: ")
 	for i := 0; i < len(v); {
 		j := i
 		switch {
@@ -139,7 +142,7 @@ func wordy(v string) float64 {
 				j++
 			}
 		}
-		if j-i >= 4 && spoken(strings.ToLower(v[i:j])) {
+		if j-i >= 4 && spoken(strings.ToLower(v[i:j]), parted) {
 			n += j - i
 		}
 		i = max(j, i+1)
@@ -150,8 +153,21 @@ func wordy(v string) float64 {
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 func isLower(c byte) bool  { return c >= 'a' && c <= 'z' }
 
-// spoken reports whether vowels are neither rare nor everywhere, and no more than three other letters stand together.
-func spoken(w string) bool {
+// pairs are those letters that follow each other most often in words: five of six pairs in a text, and one of five in a random one.
+const pairs = " ab ac ad ag ai al am an ap ar as at ba be bl bu ca ce ch ck cl co cr ct da de di do ea ec ed ee ef el em en ep er es et ev ex fa fe fi fo ge gi ha he hi ho ia ib ic id ie if ig il im in io ir is it iv ke la le li ll lo ls ly ma me mi mo mp na nc nd ne ng ni no ns nt oc od ol om on oo op or os ot ou ow pa pe pl po pp pr pt ra re ri rm rn ro rr rs rt ry sa sc se sh si so sp ss st su ta te th ti to tr ts tt tu ty ue ul um un up ur us ut va ve wa wi "
+
+// spoken reports whether vowels are neither rare nor everywhere, no more than three other letters stand together, and letters follow each other that do so in words.
+// What has parts are names rather than random, and names have abbreviations.
+func spoken(w string, parted bool) bool {
+	usual := 0
+	for i := 1; i < len(w); i++ {
+		if strings.Contains(pairs, w[i-1:i+1]) {
+			usual++
+		}
+	}
+	if !parted && 2*usual < len(w)-1 {
+		return false
+	}
 	vowels, cluster := 0, 0
 	for i := range len(w) {
 		if strings.IndexByte("aeiouy", w[i]) >= 0 {

@@ -27,6 +27,8 @@ type document struct {
 	// Keywords are others for rules of gitleaks, Weak rules whose expression says little of the secret itself.
 	Keywords map[string][]string `toml:"keywords"`
 	Weak     []string            `toml:"weak"`
+	// Regexes are other expressions than those of gitleaks.
+	Regexes map[string]string `toml:"regexes"`
 }
 
 // rule says what a kind of secret looks like. The names are gitleaks'.
@@ -45,8 +47,8 @@ type rule struct {
 
 	// weak: the name before a value says that it is a secret, and not the value. Such rules look only at text.
 	weak bool
-	// own rules come before those of gitleaks where both find something.
-	own bool
+	// own rules come before those of gitleaks where both find something, and those of the catalog of services after them.
+	own, catalog bool
 
 	once  sync.Once
 	err   error
@@ -104,13 +106,21 @@ func (s *Scanner) load() error {
 	for _, r := range ours.Rules {
 		r.own, mine[r.ID] = true, true
 	}
-	s.rules = ours.Rules
+	more, names, err := loadCatalog()
+	if err != nil {
+		return err
+	}
+	s.services.text = names
+	s.rules = slices.Concat(ours.Rules, more)
 	for _, r := range theirs.Rules {
 		if mine[r.ID] {
 			continue
 		}
 		if k, ok := ours.Keywords[r.ID]; ok {
 			r.Keywords = k
+		}
+		if x, ok := ours.Regexes[r.ID]; ok {
+			r.Regex = x
 		}
 		if n, ok := ours.Near[r.ID]; ok {
 			r.Near, r.Within = n, 512
@@ -122,13 +132,12 @@ func (s *Scanner) load() error {
 	}
 	slices.SortFunc(s.rules, func(a, b *rule) int { return strings.Compare(a.ID, b.ID) })
 	for _, r := range s.rules {
-		r.weak = slices.Contains(ours.Weak, r.ID) || strings.Contains(r.Regex, afterName) && !r.own
+		r.weak = r.weak || slices.Contains(ours.Weak, r.ID) || strings.Contains(r.Regex, afterName) && !r.own
 		for _, a := range r.Allowlists {
 			s.words = append(s.words, longWords(a.Stopwords)...)
 		}
 	}
 	// The rest of the global list is in lookalike.go.
-	var err error
 	s.allowed, err = compileList(allowlist{Paths: append(theirs.Allowlist.Paths, ours.Allowlist.Paths...)})
 	s.index()
 	return err

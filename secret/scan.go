@@ -267,13 +267,18 @@ func (f *file) settled() []match {
 }
 
 // guess reports whether the rule knows no kind of secrets.
-func (r *rule) guess() bool { return r.ID == genericRule || r.ID == passwordRule }
+func (r *rule) guess() bool {
+	return r.ID == genericRule || r.ID == passwordRule || r.ID == serviceRule
+}
 
 // rank tells which of two rules says more of the same bytes.
 func (m *match) rank() int {
 	n := 0
-	if m.rule.own {
+	switch {
+	case m.rule.own:
 		n++
+	case m.rule.catalog:
+		n--
 	}
 	if m.rule.guess() {
 		n -= 4

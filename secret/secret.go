@@ -57,7 +57,9 @@ type Scanner struct {
 	search  *search
 	allowed allowed
 	words   []string
-	buffers sync.Pool
+	// services are those whose names make a key of what else could be anything.
+	services services
+	buffers  sync.Pool
 
 	mu     sync.Mutex
 	prints map[string]string

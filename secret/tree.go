@@ -165,8 +165,9 @@ func Version() string {
 	h.Write([]byte(codeVersion))
 	h.Write(gitleaksRules)
 	h.Write(ownRules)
+	h.Write(serviceRules)
 	return hex.EncodeToString(h.Sum(nil)[:6])
 }
 
 // codeVersion changes when the code finds other things with the same rules.
-const codeVersion = "3"
+const codeVersion = "4"

@@ -20,6 +20,8 @@ func (r *rule) window(buf []byte, word string, start, stop int) (a, b int, ok bo
 		return userInURL(buf, start, stop)
 	case passwordRule:
 		return setting(buf, start, stop)
+	case serviceRule:
+		return credential(buf, start, stop)
 	}
 	left := min(r.reach, 512)
 	if r.literal != "" && (strings.HasPrefix(r.literal, word) || strings.HasPrefix(word, r.literal)) {
@@ -69,6 +71,9 @@ func wordChar(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
 }
 
+// maxSpace is how much space may be between a name and its value, which can stand in columns.
+const maxSpace = 24
+
 // assignment is the window of a name at buf[start:stop] that is given a value which is long enough to be a secret, as gitleaks' rules
 // with a name have it: NAME ... = "VALUE".
 func assignment(buf []byte, start, stop int) (a, b int, ok bool) {
@@ -83,7 +88,7 @@ func assignment(buf []byte, start, stop int) (a, b int, ok bool) {
 	}
 	for end := min(len(buf), i+4); i < end && strings.ContainsRune(`=>:|?,`, rune(buf[i])); i++ {
 	}
-	for end := min(len(buf), i+5); i < end && strings.ContainsRune("`'\" \t\r\n=", rune(buf[i])); i++ {
+	for end := min(len(buf), i+maxSpace); i < end && strings.ContainsRune("`'\" \t\r\n=", rune(buf[i])); i++ {
 	}
 	value := i
 	for end := min(len(buf), i+1100); i < end && (wordChar(buf[i]) || strings.ContainsRune(`.=+/-~%|`, rune(buf[i]))); i++ {
