@@ -39,7 +39,9 @@ type file struct {
 	binary bool
 	// packaged is whether the file is of a package manager or another's code, as gitleaks has them: nil when it was not asked for yet.
 	packaged *bool
-	buf      []byte
+	// names are, for rules that look at the name of a file, whether they look into this one.
+	names map[*rule]bool
+	buf   []byte
 	// base is the place of buf[0], line how many lines ended before it, and lineStart where the last of them did.
 	base      int64
 	line      int
@@ -70,7 +72,7 @@ func (s *Scanner) Text(text, name string) Result {
 }
 
 func (s *Scanner) open(name string) *file {
-	f := &file{s: s, path: name, done: map[*rule]int64{}}
+	f := &file{s: s, path: name, names: map[*rule]bool{}, done: map[*rule]int64{}}
 	for _, r := range s.byPath {
 		if r.compile() == nil && r.path.MatchString(name) {
 			f.found = append(f.found, match{rule: r, secret: path.Base(name)})
@@ -147,13 +149,23 @@ func (f *file) block(from, to int, end bool) error {
 				failed = err
 				return
 			}
-			if r.path != nil && !r.path.MatchString(f.path) {
+			if r.path != nil && !f.named(r) {
 				continue
 			}
 			f.try(r, f.s.search.words[word], start, stop, end)
 		}
 	})
 	return failed
+}
+
+// named reports whether a rule that looks at names looks into this file.
+func (f *file) named(r *rule) bool {
+	is, ok := f.names[r]
+	if !ok {
+		is = r.path.MatchString(f.path)
+		f.names[r] = is
+	}
+	return is
 }
 
 // ofPackage reports whether weak rules leave the file alone.
