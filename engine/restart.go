@@ -53,10 +53,12 @@ func (e *Engine) StartAll(ctx context.Context) ([]Restored, error) {
 	var done []Restored
 	for i := len(list) - 1; i >= 0; i-- { // the oldest first: others may need it
 		c := list[i]
-		if err := awaitOrphan(ctx, c); err != nil || !shouldRun(c) {
-			continue // what cannot be read any more was removed meanwhile
+		err := awaitOrphan(ctx, c)
+		if err == nil && shouldRun(c) {
+			_, err = e.Start(ctx, c.Config.ID, StartOptions{})
+		} else if err == nil {
+			continue
 		}
-		_, err := e.Start(ctx, c.Config.ID, StartOptions{})
 		if err != nil {
 			err = fmt.Errorf("start %s: %w", c.Config.Name, err)
 		}
@@ -66,13 +68,16 @@ func (e *Engine) StartAll(ctx context.Context) ([]Restored, error) {
 }
 
 // awaitOrphan waits for the end of a container that nobody looks after any more: it ends with who did, but a little later. One that is paused
-// cannot end.
+// cannot end. ErrConflict when it does not end.
 func awaitOrphan(ctx context.Context, c *record.Container) error {
 	const (
-		patience = 5 * time.Second
+		patience = 10 * time.Second
 		pause    = 5 * time.Millisecond
 	)
-	for until := time.Now().Add(patience); c.Running() && !c.Kept() && !paused(c) && time.Now().Before(until); {
+	for until := time.Now().Add(patience); c.Running() && !c.Kept() && !paused(c); {
+		if time.Now().After(until) {
+			return errdefs.Conflict("the process that looked after it was killed, and it does not end: remove it with rm -f")
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -144,7 +143,9 @@ func (k *killer) attempt(c change, whom victim, always bool, after time.Duration
 	case theCommand:
 		_ = cmd.Process.Kill()
 	case theMonitor:
-		hit = k.kill(k.monitors()...)
+		pids := k.monitors()
+		hit = k.kill(pids...)
+		k.dead(pids)
 	case theInit:
 		if pids := k.inside(id); len(pids) > 0 {
 			hit = k.kill(slices.Min(pids))
@@ -153,12 +154,13 @@ func (k *killer) attempt(c change, whom victim, always bool, after time.Duration
 	_ = cmd.Wait()
 	hit = hit || cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled()
 	k.truth(when, id)
-	if r := m.run("system", "start"); r.code != 0 {
+	r := m.run("system", "start")
+	if r.code != 0 {
 		m.t.Errorf("%s %v", when, r)
 	}
 	k.truth(when+" and system start,", id)
 	if verb := c.args[0]; always && (verb == "exec" || strings.HasSuffix(verb, "pause") || verb == "network") && k.state(id) == "" {
-		m.t.Errorf("%s and system start, the container does not run", when)
+		m.t.Errorf("%s and %v, the container does not run: %s", when, r, m.camada("inspect", "-f", "{{json .State}}", id))
 	}
 	if r := m.run("rm", "-f", "box"); r.code != 0 && !strings.Contains(r.errors, "no such container") {
 		m.t.Errorf("%s %v", when, r)
@@ -181,6 +183,28 @@ func (k *killer) kill(pids ...int) bool {
 	return hit
 }
 
+// dead waits until processes that were killed are dead: one that waits for a disk dies only then, and counts as alive until it does.
+func (k *killer) dead(pids []int) {
+	k.m.none("after a kill", func() (alive []string) {
+		for _, pid := range pids {
+			if k.living(pid) {
+				alive = append(alive, fmt.Sprintf("process %d lives", pid))
+			}
+		}
+		return alive
+	})
+}
+
+// living reports whether one of a process's threads is more than a zombie.
+func (k *killer) living(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	return slices.ContainsFunc(threads, func(name string) bool {
+		stat, err := os.ReadFile(name)
+		state := bytes.LastIndexByte(stat, ')') + 2
+		return err == nil && state < len(stat) && stat[state] != 'Z' && stat[state] != 'X'
+	})
+}
+
 func (k *killer) monitors() (pids []int) {
 	for pid := range k.m.processes() {
 		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && bytes.Contains(b, []byte("container-monitor")) {
@@ -197,8 +221,7 @@ func (k *killer) inside(id string) (pids []int) {
 		if err != nil || !bytes.Contains(groups, []byte(id)) {
 			continue
 		}
-		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		if state := bytes.LastIndexByte(stat, ')') + 2; err == nil && state < len(stat) && stat[state] != 'Z' && stat[state] != 'X' {
+		if k.living(pid) {
 			pids = append(pids, pid)
 		}
 	}

@@ -47,6 +47,7 @@ func TestOtherRuntimes(t *testing.T) {
 			}
 			t.Run("run", func(t *testing.T) { r.in(t).runs() })
 			t.Run("life", func(t *testing.T) { r.in(t).lives() })
+			t.Run("end", func(t *testing.T) { r.in(t).endsWhileProbed() })
 		})
 	}
 }
@@ -220,6 +221,21 @@ func (r *otherRuntime) lives() {
 	r.outlives(name)
 	r.do("rm", name)
 	r.nothingLeft(id)
+}
+
+// endsWhileProbed ends containers in which a health check starts at just that moment: what the runtime leaves of an exec that fails then must not keep
+// the container's PID namespace, and its first process with that.
+func (r *otherRuntime) endsWhileProbed() {
+	name := "probed-" + r.name
+	for range bySize(5, 50) {
+		args := []string{"run", "-d", "--name", name, "--health-cmd", "true", "--health-interval", "20ms"}
+		r.do(append(append(args, r.flags...), "img:1", "sh", "-c", `trap "exit 3" TERM; while :; do sleep 0.01; done`)...)
+		r.t.Cleanup(func() { _, _, _ = r.try("", "rm", "-f", name) })
+		r.until("it is healthy", func() bool { return r.do("inspect", "-f", "{{.State.Health.Status}}", name) == "healthy" })
+		r.do("stop", "-t", "30", name)
+		r.says("3", 0, "", "wait", name)
+		r.do("rm", name)
+	}
 }
 
 // limit looks at a limit in the kernel: in a file of cgroup v1 below the hierarchies' mounts, or in one of v2.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 
 	"github.com/camada/camada/container"
 	"github.com/camada/camada/errdefs"
@@ -38,6 +39,7 @@ func (r Runtime) call(ctx context.Context, stdio []*os.File, args ...string) (an
 	defer log.Close()
 	all := append([]string{"--root", r.State, "--log", log.Name(), "--log-format", "json"}, r.Flags...)
 	cmd := exec.CommandContext(ctx, r.Path, append(all, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // reapHelpers knows what it leaves by that
 	var out, said bytes.Buffer
 	if stdio == nil {
 		cmd.Stdout, cmd.Stderr = &limited{w: &out, left: maxOutput}, &limited{w: &said, left: maxLog}

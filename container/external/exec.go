@@ -27,7 +27,7 @@ type ExecConfig struct {
 }
 
 // Exec starts a process in a container that Start has started, in whichever process that was, and returns when its program has been executed. It
-// becomes a child of the caller, and dies with it.
+// becomes a child of the caller, and dies with it. Starts and Execs of one process follow each other.
 func (r Runtime) Exec(ctx context.Context, cfg ExecConfig) (*container.Process, error) {
 	p, err := r.exec(ctx, cfg)
 	if err != nil {
@@ -59,6 +59,8 @@ func (r Runtime) exec(ctx context.Context, cfg ExecConfig) (*container.Process, 
 		defer terminal.close()
 		args, stdio = append(args, "--console-socket", terminal.path), nil
 	}
+	before, started := children(), 0
+	defer func() { reapHelpers(before, started) }()
 	if err := r.run(ctx, stdio, append(args, cfg.ID)...); err != nil {
 		return nil, err
 	}
@@ -68,7 +70,11 @@ func (r Runtime) exec(ctx context.Context, cfg ExecConfig) (*container.Process, 
 			return nil, err
 		}
 	}
-	return r.adopt(a, pid)
+	p, err := r.adopt(a, pid)
+	if err == nil {
+		started = p.Pid()
+	}
+	return p, err
 }
 
 // place makes a directory for the files of one process. Its name is short: a socket lies in it.

@@ -61,6 +61,7 @@ func (r Runtime) start(ctx context.Context, cfg container.Config) (*container.Pr
 	before := children()
 	console, err := r.create(ctx, cfg)
 	if err != nil {
+		reapHelpers(before, 0)
 		return nil, err
 	}
 	p, err := r.adopt(container.Adopted{
@@ -69,6 +70,7 @@ func (r Runtime) start(ctx context.Context, cfg container.Config) (*container.Pr
 		After:  func(ctx context.Context) error { return r.Delete(ctx, cfg.ID) },
 	}, filepath.Join(r.Bundle, "pid"))
 	if err != nil {
+		reapHelpers(before, 0)
 		return nil, err
 	}
 	reapHelpers(before, p.Pid())

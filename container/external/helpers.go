@@ -25,11 +25,12 @@ func children() []int {
 	return pids
 }
 
-// reapHelpers waits for the helpers of a container that has just been created: what runs besides its first process, as a server of files does, is our child
-// now, and ends with the container. Nothing else was started since the children before were looked at.
-func reapHelpers(before []int, first int) {
+// reapHelpers waits for what a verb of the program has left running besides the process that it started: a server of files, which ends with the container,
+// and the steps of a start that failed. They are our children now. One that nobody waits for stays in the container's PID namespace, whose first process
+// cannot end before all others are gone. before are the children of before the verb.
+func reapHelpers(before []int, started int) {
 	for _, pid := range children() {
-		if pid == first || slices.Contains(before, pid) || !ownSession(pid) {
+		if pid == started || slices.Contains(before, pid) || !left(pid) {
 			continue
 		}
 		go func() {
@@ -42,9 +43,14 @@ func reapHelpers(before []int, first int) {
 	}
 }
 
-// ownSession tells helpers from what this process itself starts and waits for.
-func ownSession(pid int) bool {
+// left tells what the program has left running from what this process itself starts and waits for: that is in our session, and in our process group or, as
+// the program itself is, the first of its own.
+func left(pid int) bool {
 	sid, err := unix.Getsid(pid)
 	own, oerr := unix.Getsid(0)
-	return err == nil && oerr == nil && sid != own
+	group, gerr := unix.Getpgid(pid)
+	if err != nil || oerr != nil || gerr != nil {
+		return false
+	}
+	return sid != own || group != pid && group != unix.Getpgrp()
 }
