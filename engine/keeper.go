@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"path/filepath"
 	"strconv"
@@ -38,7 +39,11 @@ func (k *keeper) run(ctx context.Context, started func(error)) (container.ExitSt
 		status, err := k.e.runToEnd(ctx, k, s, started)
 		s.finish()
 		started = nil
-		if err != nil {
+		var left *leftError
+		if errors.As(err, &left) {
+			k.l.c.State.Error = left.Error()
+			k.e.notice(left.Error())
+		} else if err != nil {
 			k.failed(ctx, before, err)
 			return status, err
 		}
@@ -57,6 +62,13 @@ func (k *keeper) run(ctx context.Context, started func(error)) (container.ExitSt
 		}
 	}
 }
+
+// leftError is that a container ended, and could not be taken away whole. Its end is what counts.
+type leftError struct{ err error }
+
+func (e *leftError) Error() string { return "the container ended, and something of it is left: " + e.err.Error() }
+
+func (e *leftError) Unwrap() error { return e.err }
 
 // note notes an end.
 func (k *keeper) note(status container.ExitStatus, how record.Status) error {

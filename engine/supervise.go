@@ -106,8 +106,10 @@ func (e *Engine) runToEnd(ctx context.Context, k *keeper, s *streams, started fu
 	proc, err := e.startProcess(ctx, l, cfg)
 	l.release()
 	s.started(err)
+	checked := func() {}
 	if err == nil {
 		e.noteContainer(ctx, l.c, "start", nil)
+		checked = k.check(ctx, proc) // who is told of the start finds its health
 	}
 	tell(err)
 	if err != nil {
@@ -119,11 +121,13 @@ func (e *Engine) runToEnd(ctx context.Context, k *keeper, s *streams, started fu
 	}
 	stop := s.attach(proc)
 	defer stop()
-	checked := k.check(ctx, proc)
 	defer checked()
 	defer k.endWith(ctx, proc)()
 	status, err := proc.Wait(context.WithoutCancel(ctx))
 	l.opts.Timings.Mark(StageProgram)
+	if err != nil {
+		err = &leftError{err}
+	}
 	return status, err
 }
 

@@ -152,10 +152,23 @@ func (r Runtime) Delete(ctx context.Context, id string) error {
 		}
 	}
 	err = r.removeGroups(ctx, id)
-	if berr := os.RemoveAll(r.Bundle); berr != nil {
+	if berr := r.removeBundle(); berr != nil {
 		err = errors.Join(err, fmt.Errorf("remove the bundle: %w", berr))
 	}
 	return err
+}
+
+// removeBundle takes the bundle's name away first: an Exec that is just beginning puts no more files into it then.
+func (r Runtime) removeBundle() error {
+	gone := r.Bundle + ".gone"
+	err := os.RemoveAll(gone) // of one that was killed here
+	if rerr := os.Rename(r.Bundle, gone); rerr != nil {
+		if errors.Is(rerr, os.ErrNotExist) {
+			return err
+		}
+		return errors.Join(err, rerr)
+	}
+	return errors.Join(err, os.RemoveAll(gone))
 }
 
 // removeGroups removes the container's groups that the runtime has left: of a creation that failed, for one. Those of a hierarchy that limits nothing, as
