@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,7 +34,8 @@ func treeOf(t *testing.T, dir string, files map[string]string) {
 }
 
 // TestScanImagesAsOSVScanner scans images as they are made: this machine's Debian as it is and as it was before each repair, one without a shell, applications of npm and Python, and programs of Go. All
-// findings are compared with osv-scanner's of the same archive, on the same exports: package, version, advisory, and the version that repairs it.
+// findings are compared with osv-scanner's of the same archive, on the same exports: package, version, advisory, and the version that repairs it. Then osv-scanner reads the bills of the images, and lists
+// the packages that it lists of the images themselves.
 func TestScanImagesAsOSVScanner(t *testing.T) {
 	dir := advisories(t)
 	scanner := peers.Built(t, "osv-scanner", "github.com/google/osv-scanner/v2/cmd/osv-scanner", "v2.5.1")
@@ -68,8 +70,8 @@ func TestScanImagesAsOSVScanner(t *testing.T) {
 			goProgram(t, filepath.Join(bin, "uses"), oldModules, usesModules)
 			goProgram(t, filepath.Join(bin, "few"), oldModules, usesFew, "-ldflags=-s -w")
 			for _, name := range []string{"crane", "oras", "registry", "containerd", "runc"} {
-				if path, err := exec.LookPath(name); err == nil {
-					copyProgram(t, filepath.Join(bin, name), path)
+				if exe, err := exec.LookPath(name); err == nil {
+					copyProgram(t, filepath.Join(bin, name), exe)
 				}
 			}
 		}},
@@ -83,7 +85,8 @@ func TestScanImagesAsOSVScanner(t *testing.T) {
 			run(camada, "build", "-q", "-t", c.name, ctx)
 			run(camada, "save", "--format", "docker-archive", "-o", c.name+".tar", c.name)
 			ours := ourScan(t, run(camada, "scan", "--partial", "--format", "json", c.name))
-			theirs := theirScan(t, run(scanner, "scan", "image", "--archive", "--offline", "--local-db-path", filepath.Join(work, "peer"), "--format", "json", c.name+".tar"))
+			doc := run(scanner, "scan", "image", "--archive", "--all-packages", "--offline", "--local-db-path", filepath.Join(work, "peer"), "--format", "json", c.name+".tar")
+			theirs := theirScan(t, doc)
 			for f := range theirs {
 				if !ours[f] {
 					t.Errorf("missed %+v", f)
@@ -103,6 +106,15 @@ func TestScanImagesAsOSVScanner(t *testing.T) {
 				t.Errorf("only %d findings were compared", len(theirs))
 			}
 			t.Logf("%d findings are the same, %d more are ours", len(ours)-more, more)
+			for format, file := range map[string]string{"cyclonedx": c.name + ".cdx.json", "spdx-json": c.name + ".spdx.json"} {
+				run(camada, "sbom", "--format", format, "-o", file, c.name)
+				spdx := format != "cyclonedx"
+				bill := theirPackages(t, run(scanner, "scan", "source", "--all-packages", "--offline", "--local-db-path", filepath.Join(work, "peer"), "--format", "json", "-L", file), spdx)
+				sameSet(t, format, bill, theirPackages(t, doc, spdx))
+				if again := ourScan(t, run(camada, "scan", "--partial", "--format", "json", file)); !maps.Equal(again, ours) {
+					t.Errorf("%s: camada finds %d in the bill, and %d in the image", format, len(again), len(ours))
+				}
+			}
 		})
 	}
 }
@@ -225,6 +237,63 @@ func ourScan(t *testing.T, doc []byte) map[scanned]bool {
 		out[keyOf(scanned{f.Ecosystem, f.Package, f.Version, f.ID, f.Fixed})] = true
 	}
 	return out
+}
+
+// theirPackages are those that osv-scanner reads: ecosystem without a release, name and version. What it cannot tell of an image or of a bill is left out: the image itself, packages of the kernel, and
+// packages without a version. Of a bill in SPDX' form it keeps only the last part of a name.
+func theirPackages(t *testing.T, doc []byte, lastPart bool) map[scanned]bool {
+	t.Helper()
+	var r struct {
+		Results []struct {
+			Packages []struct {
+				Package struct {
+					Name, Version, Ecosystem string
+					OS                       string `json:"os_package_name"`
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(doc, &r); err != nil {
+		t.Fatal(err)
+	}
+	out := map[scanned]bool{}
+	for _, res := range r.Results {
+		for _, p := range res.Packages {
+			f := scanned{p.Package.Ecosystem, p.Package.Name, p.Package.Version, "", ""}
+			f.ecosystem, _, _ = strings.Cut(f.ecosystem, ":")
+			if p.Package.OS != "" {
+				f.name = p.Package.OS
+			}
+			if f.ecosystem == "" || f.version == "" || f.version == "(devel)" || f.ecosystem == "Debian" && strings.HasPrefix(f.name, "linux-") {
+				continue
+			}
+			if f = keyOf(f); lastPart {
+				if f.name = path.Base(f.name); f.name == "go" { // which it takes for Go's own library
+					f.name = "stdlib"
+				}
+			}
+			out[f] = true
+		}
+	}
+	return out
+}
+
+// sameSet fails for what only one of two sets has.
+func sameSet(t *testing.T, what string, got, want map[scanned]bool) {
+	t.Helper()
+	for p := range want {
+		if !got[p] {
+			t.Errorf("%s lacks %+v", what, p)
+		}
+	}
+	for p := range got {
+		if !want[p] {
+			t.Errorf("%s has %+v, which the image has not", what, p)
+		}
+	}
+	if len(want) == 0 {
+		t.Errorf("%s: nothing was compared", what)
+	}
 }
 
 // theirAffected is a part of an advisory of OSV's.
