@@ -33,8 +33,8 @@ const (
 	maxImages = 100
 	// maxName is how long the name of an image may be, in bytes: one with a tag and a digest has less than half of it.
 	maxName = 1024
-	// atOnce is how many reviews are worked on at the same time.
-	atOnce = 16
+	// atOnce is how many reviews wait for their images at the same time. What waits is names.
+	atOnce = 512
 )
 
 // Judge says whether an image may be deployed. It is used by many goroutines.
@@ -127,6 +127,7 @@ func (h *Handler) review(ctx context.Context, q *request, mutate bool) response 
 	if err != nil {
 		return out.no(http.StatusBadRequest, err.Error())
 	}
+	q.Object, q.OldObject = nil, nil
 	if len(images) == 0 {
 		return out
 	}

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"github.com/camada/camada/admission"
+	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/pattern"
 	"github.com/camada/camada/policy"
 	"github.com/camada/camada/reference"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // AdmissionOptions say how a Kubernetes is answered.
@@ -33,8 +35,8 @@ type AdmissionOptions struct {
 	Fault func(error)
 }
 
-// judging is how many images are looked into at the same time.
-const judging = 4
+// strangerTime is how long a registry of which no image was judged yet may take to give one, when a Kubernetes does not wait any more.
+const strangerTime = 2 * time.Minute
 
 // ServeAdmission answers the reviews of a Kubernetes until ctx is done.
 func ServeAdmission(ctx context.Context, cfg Config, o AdmissionOptions) error {
@@ -54,7 +56,7 @@ func ServeAdmission(ctx context.Context, cfg Config, o AdmissionOptions) error {
 	if err != nil {
 		return err
 	}
-	j := &admissionJudge{e: e, fault: o.Fault, slots: make(chan struct{}, judging), flights: map[string]*judgement{}}
+	j := newAdmissionJudge(e, o)
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	j.background = work
 	err = j.serve(ctx, certs, o)
@@ -101,11 +103,22 @@ type admissionJudge struct {
 	fault      func(error)
 	background context.Context //nolint:containedctx // of what outlives a request
 	set        policySet
-	slots      chan struct{}
-	working    sync.WaitGroup
+	turns      *turns
+	// digests tells that they are asked for also when no rule is about an image; timeout is how long a review takes at most.
+	digests bool
+	timeout time.Duration
+	working sync.WaitGroup
 
 	mu      sync.Mutex
 	flights map[string]*judgement
+}
+
+func newAdmissionJudge(e *Engine, o AdmissionOptions) *admissionJudge {
+	j := &admissionJudge{e: e, fault: o.Fault, turns: newTurns(), digests: o.Mutate, timeout: o.Timeout, flights: map[string]*judgement{}}
+	if j.timeout <= 0 {
+		j.timeout = admission.DefaultTimeout
+	}
+	return j
 }
 
 // judgement is one that is under way, or was made.
@@ -120,41 +133,8 @@ func (j *admissionJudge) policies() ([]*policy.Policy, error) {
 	return j.set.again(j.e.policyFiles(), j.fault)
 }
 
-// Judge implements admission.Judge.
+// Judge implements admission.Judge. What cannot be looked at, in time, is for the rules to let in or to refuse.
 func (j *admissionJudge) Judge(ctx context.Context, name string, w admission.Who) (string, *policy.Decision, error) {
-	key := name + "\x00" + w.Namespace + "\x00" + w.User
-	j.mu.Lock()
-	f := j.flights[key]
-	if f == nil {
-		f = &judgement{done: make(chan struct{})}
-		j.flights[key] = f
-		j.working.Go(func() {
-			f.digest, f.decision, f.err = j.find(name, w)
-			j.mu.Lock()
-			delete(j.flights, key)
-			j.mu.Unlock()
-			close(f.done)
-		})
-	}
-	j.mu.Unlock()
-	select {
-	case <-f.done:
-		return f.digest, f.decision, f.err
-	case <-ctx.Done():
-		return "", nil, errdefs.Unavailable("it is still being looked into; try again")
-	}
-}
-
-// find looks an image up and judges all that it has for any platform: which one a node takes is not known.
-func (j *admissionJudge) find(name string, w admission.Who) (string, *policy.Decision, error) {
-	ctx, cancel := context.WithTimeout(j.background, judgeTime)
-	defer cancel()
-	select {
-	case j.slots <- struct{}{}:
-		defer func() { <-j.slots }()
-	case <-ctx.Done():
-		return "", nil, errdefs.Unavailable("too many images at once")
-	}
 	list, err := j.policies()
 	if err != nil {
 		return "", nil, err
@@ -173,17 +153,85 @@ func (j *admissionJudge) find(name string, w admission.Who) (string, *policy.Dec
 		d.Image = name
 		return "", d, nil
 	}
-	repo := j.e.registries().Repository(ref)
-	top, err := repo.Resolve(ctx, at)
-	if err != nil {
-		return "", nil, pullError(ref, err)
+	if !j.digests && !policy.Concerns(list, q) {
+		return "", &policy.Decision{Action: q.Action, Image: name, Allowed: true}, nil
 	}
-	all := &policy.Decision{Action: policy.Deploy, Image: name, Digest: top.Digest.String(), Allowed: true}
-	images := 0
-	if err := onlyManifests(ctx, repo, top); err != nil {
+	f := j.flight(name+"\x00"+w.Namespace+"\x00"+w.User, func() (string, *policy.Decision, error) { return j.find(list, q, name, at) })
+	select {
+	case <-f.done:
+		err = f.err
+	case <-ctx.Done():
+		err = errdefs.Unavailable("the registry %s did not give all that is asked for in the %s that there are", ref.Host, j.timeout)
+	}
+	if err == nil {
+		return f.digest, f.decision, nil
+	}
+	j.fault(fmt.Errorf("judge %q: %w", name, err)) // whoever makes a pod chooses the name
+	d := policy.Unlooked(list, q, err)
+	d.Image = name
+	return "", d, nil
+}
+
+// flight begins to judge, unless the same is under way.
+func (j *admissionJudge) flight(key string, find func() (string, *policy.Decision, error)) *judgement {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	f := j.flights[key]
+	if f == nil {
+		f = &judgement{done: make(chan struct{})}
+		j.flights[key] = f
+		j.working.Go(func() {
+			f.digest, f.decision, f.err = find()
+			j.mu.Lock()
+			delete(j.flights, key)
+			j.mu.Unlock()
+			close(f.done)
+		})
+	}
+	return f
+}
+
+// find looks an image up when it is its registry's turn. What a registry says at first, it has to say before a Kubernetes ceases to wait.
+func (j *admissionJudge) find(list []*policy.Policy, q policy.Request, name, at string) (string, *policy.Decision, error) {
+	ref := q.Names[0]
+	soon, cancel := context.WithTimeout(j.background, j.timeout)
+	defer cancel()
+	end, stranger, err := j.turns.take(soon, ref.Host)
+	if err != nil {
 		return "", nil, err
 	}
-	err = eachImage(ctx, repo, top, func(at located) error {
+	good := false
+	defer func() { end(good) }()
+	limit := judgeTime
+	if stranger {
+		limit = strangerTime
+	}
+	ctx, stop := context.WithTimeout(j.background, limit)
+	defer stop()
+	repo := j.e.registries().Repository(ref)
+	first, stopFirst := context.WithTimeout(ctx, j.timeout)
+	defer stopFirst()
+	top, err := repo.Resolve(first, at)
+	if err == nil {
+		err = onlyManifests(first, repo, top)
+	}
+	if err != nil {
+		good = errdefs.IsNotFound(err)
+		return "", nil, pullError(ref, err)
+	}
+	d, err := j.all(ctx, list, q, repo, top)
+	if err != nil {
+		return "", nil, err
+	}
+	good, d.Image = true, name
+	return top.Digest.String(), d, nil
+}
+
+// all judges all that an image has for any platform: which one a node takes is not known.
+func (j *admissionJudge) all(ctx context.Context, list []*policy.Policy, q policy.Request, repo content.Provider, top ocispec.Descriptor) (*policy.Decision, error) {
+	all := &policy.Decision{Action: policy.Deploy, Digest: top.Digest.String(), Allowed: true}
+	images := 0
+	err := eachImage(ctx, repo, top, func(at located) error {
 		images++
 		d, err := j.e.decide(ctx, list, q, at, nil)
 		if err != nil {
@@ -198,5 +246,5 @@ func (j *admissionJudge) find(name string, w admission.Who) (string, *policy.Dec
 	if err == nil && images == 0 {
 		err = errdefs.Unsupported("there is no image behind the name")
 	}
-	return top.Digest.String(), all, err
+	return all, err
 }

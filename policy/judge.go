@@ -116,6 +116,36 @@ func Foregone(ctx context.Context, policies []*Policy, q Request) *Decision {
 	return d
 }
 
+// Concerns reports whether a rule is about what is wanted.
+func Concerns(policies []*Policy, q Request) bool {
+	return slices.ContainsFunc(policies, func(p *Policy) bool {
+		return slices.ContainsFunc(p.Rules, func(r *Rule) bool { return r.about(&q) })
+	})
+}
+
+// Unlooked is the decision on an image that could not be looked at, because of err: what all rules about it would want to know cannot be known, which those that only warn let pass.
+func Unlooked(policies []*Policy, q Request, err error) *Decision {
+	d := &Decision{Action: q.Action, Allowed: true, Results: []Result{}}
+	if len(q.Names) > 0 {
+		d.Image = q.Names[0].Familiar()
+	}
+	for _, p := range policies {
+		for _, r := range p.Rules {
+			if !r.about(&q) {
+				continue
+			}
+			res := Result{Rule: r.Name, Description: r.Description, File: r.File, Line: r.Line, Warn: r.Warn, Verdict: Unknown, Message: joinTexts(r.Message, "cannot know: "+err.Error()),
+				Fix: orElse(r.Fix, "try again, or see what is the matter with its registry"), Checks: []Check{}}
+			if x, _ := r.exception(&q, ""); x != nil {
+				res.Verdict, res.Message, res.Fix = Excepted, x.Reason, ""
+			}
+			d.Allowed = d.Allowed && !res.Refuses()
+			d.Results = append(d.Results, res)
+		}
+	}
+	return d
+}
+
 // judge is a rule and an image.
 type judge struct {
 	policy *Policy
