@@ -285,7 +285,7 @@ func (p *parser) list(opening, closing string) ([]*node, error) {
 		return nil, err
 	}
 	var out []*node
-	for p.now.what != closing {
+	for p.now.what != closing || opening == "{" && len(out)%2 == 1 { // a key has a value
 		n, err := p.expression()
 		if err != nil {
 			return nil, err
