@@ -82,7 +82,29 @@ func FuzzELF(f *testing.F) {
 	})
 }
 
+// TestTraceOfBytes keeps the names of files that are no text.
+func TestTraceOfBytes(t *testing.T) {
+	used := []Used{{Path: "/srv/caf\xe9", How: trace.Open}, {Path: "/srv/café", How: trace.Open}, {Path: "/srv/\uFFFD", How: trace.Stat, NoFollow: true}}
+	tr := Trace{Version: TraceVersion}
+	tr.SetUsed(used)
+	var b bytes.Buffer
+	if err := tr.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	again, err := ParseTrace(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(used, again.Used()); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	if _, err := ParseTrace(strings.NewReader(`{"version":1,"paths":[{"path":"/a","bytes":"YQ==","how":["open"]}]}`)); !errdefs.IsInvalid(err) {
+		t.Errorf("bytes that are no absolute path: %v", err)
+	}
+}
+
 func FuzzTrace(f *testing.F) {
+	f.Add([]byte(`{"version":1,"paths":[{"path":"/a\ufffd","bytes":"L2H/","how":["open"]}]}`))
 	f.Add([]byte(`{"version":1,"image":"sha256:x","runs":["a"],"paths":[{"path":"/a/../b","how":["exec","open"],"itself":true}]}`))
 	f.Add([]byte(`{"version":2,"paths":[]}`))
 	f.Add([]byte(`{"version":1,"paths":[{"path":"a","how":["seen"]}]}`))

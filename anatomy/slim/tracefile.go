@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/camada/camada/container/trace"
 	"github.com/camada/camada/errdefs"
@@ -24,6 +25,8 @@ type Trace struct {
 // TracePath is a path in a Trace.
 type TracePath struct {
 	Path string `json:"path"`
+	// Bytes are the path when it is not UTF-8, as all texts of JSON are: what the file has as Path then only resembles it.
+	Bytes []byte `json:"bytes,omitempty"`
 	// How are the words of trace.How.
 	How []string `json:"how"`
 	// Itself says that a link in the last place was meant, and not what it points to.
@@ -57,7 +60,11 @@ func ParseTrace(r io.Reader) (*Trace, error) {
 	if len(t.Paths) > maxUses || len(t.Runs) > maxRuns {
 		return nil, errdefs.Limit("a trace of more than %d paths or %d commands", maxUses, maxRuns)
 	}
-	for _, p := range t.Paths {
+	for i := range t.Paths {
+		p := &t.Paths[i]
+		if len(p.Bytes) > 0 {
+			p.Path = string(p.Bytes)
+		}
 		if _, err := trace.ParseHow(p.How); err != nil {
 			return nil, err
 		}
@@ -82,7 +89,11 @@ func (t *Trace) Used() []Used {
 func (t *Trace) SetUsed(list []Used) {
 	t.Paths = make([]TracePath, 0, len(list))
 	for _, u := range list {
-		t.Paths = append(t.Paths, TracePath{Path: u.Path, How: u.How.Words(), Itself: u.NoFollow})
+		p := TracePath{Path: u.Path, How: u.How.Words(), Itself: u.NoFollow}
+		if !utf8.ValidString(u.Path) {
+			p.Bytes = []byte(u.Path)
+		}
+		t.Paths = append(t.Paths, p)
 	}
 }
 
