@@ -13,6 +13,7 @@ import (
 	"github.com/camada/camada/build/origin"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
+	"github.com/camada/camada/internal/harmless"
 	"github.com/camada/camada/inventory"
 	"github.com/camada/camada/inventory/language"
 	"github.com/camada/camada/platform"
@@ -144,7 +145,7 @@ func (r *ScanReport) Complete() error {
 		lacks = append(lacks, fmt.Sprintf("the database has no advisories for %s (%d packages)", orElse(u.Ecosystem, "packages of type "+u.Type), u.Packages))
 	}
 	for _, name := range r.Unread {
-		lacks = append(lacks, "the packages listed in /"+name+" could not be read")
+		lacks = append(lacks, "the packages listed in /"+harmless.Line(name)+" could not be read")
 	}
 	if r.Unnamed > 0 {
 		lacks = append(lacks, fmt.Sprintf("%d of its parts have no package URL", r.Unnamed))

@@ -14,6 +14,7 @@ import (
 	"github.com/camada/camada/anatomy"
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/harmless"
 	"github.com/camada/camada/layer"
 	"github.com/camada/camada/platform"
 	"github.com/camada/camada/progress"
@@ -74,13 +75,13 @@ const ErrNotAll errdefs.Class = "not everything was looked at"
 func (r *SecretsReport) Complete() error {
 	var lacks []string
 	if n := len(r.Unread); n > 0 {
-		lacks = append(lacks, fmt.Sprintf("%d files could not be read, such as %s", n, r.Unread[0]))
+		lacks = append(lacks, fmt.Sprintf("%d files could not be read, such as %s", n, harmless.Line(r.Unread[0])))
 	}
 	if n := len(r.More); n > 0 {
-		lacks = append(lacks, fmt.Sprintf("%d files have more than is told, such as %s", n, r.More[0]))
+		lacks = append(lacks, fmt.Sprintf("%d files have more than is told, such as %s", n, harmless.Line(r.More[0])))
 	}
 	if n := len(r.Closed); n > 0 {
-		lacks = append(lacks, fmt.Sprintf("%d archives are too big or too deep to look into all of them, such as %s", n, r.Closed[0]))
+		lacks = append(lacks, fmt.Sprintf("%d archives are too big or too deep to look into all of them, such as %s", n, harmless.Line(r.Closed[0])))
 	}
 	if r.Cut {
 		lacks = append(lacks, fmt.Sprintf("there are more than %d findings", secret.MaxTotal))

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/harmless"
 )
 
 const (
@@ -72,9 +73,7 @@ func (t *tail) Read(p []byte) (int, error) {
 
 // plain reports whether a text can be shown and compared: valid, not long, and without control characters.
 func plain(s string) bool {
-	return len(s) <= maxValue && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
-		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r)
-	})
+	return len(s) <= maxValue && utf8.ValidString(s) && !strings.ContainsFunc(s, harmless.Hidden)
 }
 
 // word reports whether a text is plain and without spaces, as names and versions are.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/image"
+	"github.com/camada/camada/internal/harmless"
 	"github.com/camada/camada/platform"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -299,7 +300,7 @@ func clean(s string) string {
 		s = s[:maxText]
 	}
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		if harmless.Hidden(r) {
 			return ' '
 		}
 		return r

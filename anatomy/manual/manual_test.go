@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"unicode"
 
 	"github.com/camada/camada/anatomy/manual"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/image/imagetest"
+	"github.com/camada/camada/internal/harmless"
 	"github.com/google/go-cmp/cmp"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -65,11 +65,11 @@ func TestOf(t *testing.T) {
 // TestHostilePlatform: no text of an image reaches a terminal with control characters.
 func TestHostilePlatform(t *testing.T) {
 	img := open(t, `{}`)
-	img.Config.Platform.Architecture = "amd64\u001b]0;x\u0007"
+	img.Config.Platform.Architecture = "amd64\u001b]0;x\u0007\u202e"
 	p := manual.Of(img)
 	p.Others(img, []*image.Image{img}, []manual.Platform{{Platform: "linux/\u009b2J", Missing: true}})
 	for _, text := range []string{p.Platform, p.Platforms[0].Platform, p.Platforms[1].Platform} {
-		if strings.ContainsFunc(text, unicode.IsControl) {
+		if strings.ContainsFunc(text, harmless.Hidden) {
 			t.Errorf("%q", text)
 		}
 	}

@@ -178,19 +178,9 @@ func printSource(w io.Writer, name string, source []byte, loc []parser.Range) {
 		if marked[i] {
 			mark = ">>>"
 		}
-		fmt.Fprintf(w, " %3d | %s %s\n", i, mark, harmless(strings.TrimSuffix(lines[i-1], "\r")))
+		fmt.Fprintf(w, " %3d | %s %s\n", i, mark, safe(strings.TrimSuffix(lines[i-1], "\r")))
 	}
 	fmt.Fprintln(w, rule)
-}
-
-// harmless takes from a line what could command a terminal.
-func harmless(s string) string {
-	return strings.Map(func(r rune) rune {
-		if (r < ' ' && r != '\t') || r == 0x7f || (r >= 0x80 && r < 0xa0) {
-			return '\uFFFD'
-		}
-		return r
-	}, s)
 }
 
 func printTargets(w io.Writer, t *build.Targets) {
@@ -201,7 +191,7 @@ func printTargets(w io.Writer, t *build.Targets) {
 		if i == len(t.Stages)-1 {
 			name = strings.TrimSpace(name + " (default)")
 		}
-		fmt.Fprintf(tw, "%s\t%s\n", name, harmless(s.DocComment))
+		fmt.Fprintf(tw, "%s\t%s\n", name, safe(s.DocComment))
 	}
 	tw.Flush()
 }
@@ -222,14 +212,14 @@ func printOutline(w io.Writer, o *build.Outline) {
 		}
 		rows := []string{"TARGET:\t" + name}
 		if o.Description != "" {
-			rows = append(rows, "DESCRIPTION:\t"+harmless(o.Description))
+			rows = append(rows, "DESCRIPTION:\t"+safe(o.Description))
 		}
 		table(1, rows...)
 	}
 	if len(o.Args) > 0 {
 		rows := []string{"BUILD ARG\tVALUE\tDESCRIPTION"}
 		for _, a := range o.Args {
-			rows = append(rows, harmless(a.Name)+"\t"+harmless(a.Value)+"\t"+harmless(a.Description))
+			rows = append(rows, safe(a.Name)+"\t"+safe(a.Value)+"\t"+safe(a.Description))
 		}
 		table(3, rows...)
 	}
@@ -246,7 +236,7 @@ func printOutline(w io.Writer, o *build.Outline) {
 			if s.Required {
 				required = "true"
 			}
-			rows = append(rows, harmless(s.Name)+"\t"+required)
+			rows = append(rows, safe(s.Name)+"\t"+required)
 		}
 		table(3, rows...)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/camada/camada/engine"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/cli/display"
+	"github.com/camada/camada/internal/harmless"
 	"github.com/camada/camada/internal/tasks"
 	"github.com/camada/camada/policy"
 	"github.com/camada/camada/secret"
@@ -92,7 +93,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	var exit *exitError
 	if errors.As(err, &exit) {
 		if exit.err != nil {
-			fmt.Fprintf(a.stderr, "camada: %v\n", tasks.Explain(exit.err))
+			fmt.Fprintf(a.stderr, "camada: %s\n", harmless.Text(tasks.Explain(exit.err).Error()))
 		}
 		return exit.code
 	}
@@ -100,7 +101,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		fmt.Fprintln(a.stderr, "camada: interrupted")
 		return 130
 	}
-	fmt.Fprintf(a.stderr, "camada: %v\n", tasks.Explain(err))
+	fmt.Fprintf(a.stderr, "camada: %s\n", harmless.Text(tasks.Explain(err).Error()))
 	return exitCode(err)
 }
 

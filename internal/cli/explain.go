@@ -13,6 +13,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/cli/display"
 	"github.com/camada/camada/internal/cli/format"
+	"github.com/camada/camada/internal/harmless"
 	"github.com/spf13/cobra"
 )
 
@@ -287,7 +288,7 @@ func oneLine(s string) string {
 // safe keeps foreign text from moving the cursor.
 func safe(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		if r != '\t' && harmless.Hidden(r) {
 			return ' '
 		}
 		return r

@@ -7,6 +7,7 @@ import (
 
 	"github.com/camada/camada/engine"
 	"github.com/camada/camada/internal/cli/format"
+	"github.com/camada/camada/internal/harmless"
 	"github.com/spf13/cobra"
 )
 
@@ -71,7 +72,7 @@ func (a *app) sbom(cmd *cobra.Command, name string, o sbomOptions) error {
 			return err
 		}
 		for _, f := range r.Unread {
-			fmt.Fprintf(a.stderr, "camada: warning: the packages listed in /%s could not be read\n", f)
+			fmt.Fprintf(a.stderr, "camada: warning: the packages listed in /%s could not be read\n", harmless.Line(f))
 		}
 		return packageTable(o.noTrunc).Write(a.stdout, o.how, r.Packages)
 	})

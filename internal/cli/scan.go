@@ -12,6 +12,7 @@ import (
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/internal/cli/format"
 	"github.com/camada/camada/internal/cli/scanreport"
+	"github.com/camada/camada/internal/harmless"
 	"github.com/camada/camada/vuln"
 	"github.com/spf13/cobra"
 )
@@ -293,7 +294,7 @@ func (a *app) showScan(r *engine.ScanReport, o scanOptions) error {
 		fmt.Fprintf(a.stderr, "camada: warning: %s has no packages that are known, so nothing was looked up\n", r.Image)
 	}
 	if err := r.Complete(); err != nil && o.partial {
-		fmt.Fprintf(a.stderr, "camada: warning: %v\n", err)
+		fmt.Fprintf(a.stderr, "camada: warning: %s\n", harmless.Text(err.Error()))
 	}
 	return nil
 }

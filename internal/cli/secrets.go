@@ -10,6 +10,7 @@ import (
 	"github.com/camada/camada/engine"
 	"github.com/camada/camada/internal/cli/format"
 	"github.com/camada/camada/internal/cli/lintreport"
+	"github.com/camada/camada/internal/harmless"
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 )
@@ -104,7 +105,7 @@ func (a *app) judgeSecrets(r *engine.SecretsReport, o secretsOptions) error {
 	case err == nil:
 		return nil
 	case o.partial:
-		fmt.Fprintf(a.stderr, "camada: warning: %v\n", err)
+		fmt.Fprintf(a.stderr, "camada: warning: %s\n", harmless.Text(err.Error()))
 		return nil
 	}
 	return &exitError{code: codeUnknown, err: fmt.Errorf("%w; --partial accepts that", err)}

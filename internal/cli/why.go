@@ -10,6 +10,7 @@ import (
 	"github.com/camada/camada/build/origin"
 	"github.com/camada/camada/engine"
 	"github.com/camada/camada/internal/cli/format"
+	"github.com/camada/camada/internal/harmless"
 	"github.com/spf13/cobra"
 )
 
@@ -137,7 +138,7 @@ type lines struct{ out io.Writer }
 // printf keeps control characters from reaching a terminal.
 func (w *lines) printf(form string, args ...any) {
 	s := strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+		if r != '\n' && r != '\t' && harmless.Hidden(r) {
 			return '?'
 		}
 		return r

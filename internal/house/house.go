@@ -15,7 +15,7 @@ const module = "github.com/camada/camada"
 // floors, and its own parents on its own floor. A folder stands for the packages below it
 // unless they are listed themselves.
 var floors = [][]string{
-	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/xmltree", "internal/jsonwalk", "internal/rotated", "internal/hostile", "internal/tasks", "internal/fsid", "internal/semver", "internal/tracing", "internal/pattern"},
+	1: {"errdefs", "progress", "reference", "platform", "internal/flock", "internal/httptry", "internal/sshagent", "internal/yamltree", "internal/xmltree", "internal/jsonwalk", "internal/rotated", "internal/hostile", "internal/tasks", "internal/fsid", "internal/semver", "internal/tracing", "internal/pattern", "internal/harmless"},
 	2: {"content", "lease", "archive", "mount", "network", "dockerfile", "userns", "inventory", "bake", "event", "secret", "internal/citag"},
 	3: {"layer", "snapshot", "image", "container", "volume", "remote", "attest", "vuln", "policy"},
 	4: {"transfer", "unpack", "registry", "base", "gc", "fetch", "anatomy", "delta", "sign", "admission"},

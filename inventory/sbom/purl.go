@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/camada/camada/internal/harmless"
 	"github.com/camada/camada/inventory"
 )
 
@@ -114,7 +115,7 @@ func word(s string) bool { return plain(s) && !strings.ContainsFunc(s, unicode.I
 // plain reports whether a text can be shown.
 func plain(s string) bool {
 	return len(s) <= maxURL && !strings.ContainsFunc(s, func(r rune) bool {
-		return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == unicode.ReplacementChar || r == '\u2028' || r == '\u2029'
+		return harmless.Hidden(r) || r == unicode.ReplacementChar
 	})
 }
 

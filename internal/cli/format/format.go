@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"github.com/camada/camada/errdefs"
+	"github.com/camada/camada/internal/harmless"
 )
 
 // Column is one column of a table.
@@ -251,7 +252,7 @@ func (t Table[T]) header(field string) string {
 // clean keeps foreign text from moving the cursor or breaking a row.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+		if harmless.Hidden(r) {
 			return ' '
 		}
 		return r

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/camada/camada/internal/cli/format"
+	"github.com/camada/camada/internal/harmless"
 )
 
 // Row is one finding. The names of its JSON are hadolint's, as far as that has them.
@@ -124,7 +125,7 @@ func paint(level string) string {
 // plain takes from foreign text what could command a terminal.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		if harmless.Hidden(r) {
 			return ' '
 		}
 		return r
