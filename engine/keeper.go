@@ -66,7 +66,9 @@ func (k *keeper) run(ctx context.Context, started func(error)) (container.ExitSt
 // leftError is that a container ended, and could not be taken away whole. Its end is what counts.
 type leftError struct{ err error }
 
-func (e *leftError) Error() string { return "the container ended, and something of it is left: " + e.err.Error() }
+func (e *leftError) Error() string {
+	return "the container ended, and something of it is left: " + e.err.Error()
+}
 
 func (e *leftError) Unwrap() error { return e.err }
 
