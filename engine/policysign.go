@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -67,6 +68,17 @@ func (e *Engine) requirementsOf(ctx context.Context, by policy.Signer, predicate
 	}
 	o.Identities = []sign.Identity{{SubjectRegexp: patternRegexp(by.Identity), Issuer: by.Issuer}}
 	return e.Requirements(ctx, o)
+}
+
+// PolicyWarnings say what is the matter with the signers that a policy describes: rules that ask for their signatures refuse everything, though the policy can be read.
+func (e *Engine) PolicyWarnings(ctx context.Context, p *policy.Policy) []error {
+	var out []error
+	for _, by := range p.Signers() {
+		if _, err := e.requirementsOf(ctx, by, ""); err != nil {
+			out = append(out, fmt.Errorf("trust.%s: %w", by.Name, err))
+		}
+	}
+	return out
 }
 
 // patternRegexp is a regular expression that matches at least what a pattern does.

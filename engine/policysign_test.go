@@ -3,6 +3,7 @@ package engine
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/camada/camada/errdefs"
@@ -21,6 +22,17 @@ func TestSignerWithoutIssuer(t *testing.T) {
 	by := policy.Signer{Name: "release", Roots: filepath.Join(dir, "trusted_root.json"), Identity: "me@example.com"}
 	if _, err := e.requirementsOf(t.Context(), by, ""); !errdefs.IsInvalid(err) {
 		t.Errorf("a trusted root: %v", err)
+	}
+	file := filepath.Join(dir, "policy.yaml")
+	if err := os.WriteFile(file, []byte("trust: {release: {roots: trusted_root.json, identity: me@example.com}, own: {roots: roots.pem, identity: me@example.com}, lost: {key: lost.pub}}\nrules: [{name: a, signed-by: [release, own]}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := ReadPolicy(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := e.PolicyWarnings(t.Context(), p); len(w) != 2 || !errdefs.IsNotFound(w[0]) || !strings.HasPrefix(w[1].Error(), "trust.release: the signer release needs an issuer") {
+		t.Errorf("warnings: %v", w)
 	}
 	by.Issuer = "https://issuer.example.com"
 	if _, err := e.requirementsOf(t.Context(), by, ""); err != nil {

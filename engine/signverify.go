@@ -17,7 +17,6 @@ import (
 	"github.com/camada/camada/sign/keys"
 	"github.com/camada/camada/sign/notation"
 	"github.com/camada/camada/sign/trust"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -211,17 +210,4 @@ func (p *signPlace) look(ctx context.Context, desc ocispec.Descriptor, req sign.
 		return nil, err
 	}
 	return &ImageSignatures{Image: p.name, Reference: p.reference(desc.Digest), Report: r}, nil
-}
-
-// SignaturesOf verifies who signed the manifest that a name stands for, where that lies; ErrConflict when the name stands for another one by now.
-func (e *Engine) SignaturesOf(ctx context.Context, name string, digest digest.Digest, req sign.Requirements) ([]sign.Verified, error) {
-	at, err := e.signPlace(ctx, name, false, progress.Or(nil))
-	if err != nil {
-		return nil, err
-	}
-	defer at.src.close() //nolint:errcheck // only read
-	if at.root.Digest != digest {
-		return nil, errdefs.Conflict("%s is %s by now, not %s", name, at.root.Digest, digest)
-	}
-	return sign.Verify(ctx, at, at.root, req)
 }

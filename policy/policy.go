@@ -31,6 +31,7 @@
 package policy
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -86,6 +87,11 @@ func (p *Policy) Files() []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// Signers are those that the policy describes, by name.
+func (p *Policy) Signers() []Signer {
+	return slices.SortedFunc(maps.Values(p.signers), func(a, b Signer) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // Rule is one rule.

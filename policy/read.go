@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -118,11 +117,6 @@ func (r *reader) signer(name string, s *yamltree.Section) Signer {
 	}
 	s.End()
 	return out
-}
-
-// trusted are all signers, by name.
-func (p *Policy) trusted() []Signer {
-	return slices.SortedFunc(maps.Values(p.signers), func(a, b Signer) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 func patterns(s *yamltree.Section, key string) []string {

@@ -177,7 +177,7 @@ func (j *judge) signatures(ctx context.Context, attestations bool) (any, error) 
 		slices.Sort(types)
 	}
 	var all []Signature
-	for _, by := range j.policy.trusted() {
+	for _, by := range j.policy.Signers() {
 		for _, t := range types {
 			some, err := j.facts.Signatures(ctx, by, t)
 			if err != nil {

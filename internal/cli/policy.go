@@ -215,13 +215,21 @@ func (a *app) explainPolicy(d *policy.Decision) {
 func (a *app) policyLintCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "lint FILE...", Aliases: []string{"validate"}, Short: "Say what is wrong with files of policies",
-		Long:    "Read files of policies, and say everything that is wrong with them, with its line. Expressions are checked against the variables that there are.",
+		Long:    "Read files of policies, and say everything that is wrong with them, with its line. Expressions are checked against the variables that there are. That a signer cannot be believed is a warning: a file is missing, or a trusted root comes without an issuer.",
 		Example: "  camada policy lint policy.yaml",
 		Args:    args(1, -1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.each(args, func(name string) error {
 				p, err := engine.ReadPolicy(name)
 				if err != nil {
+					return err
+				}
+				if err := a.with(cmd.Context(), func(e *engine.Engine) error {
+					for _, w := range e.PolicyWarnings(cmd.Context(), p) {
+						fmt.Fprintf(a.stderr, "warning: %s: %s\n", name, safe(w.Error()))
+					}
+					return nil
+				}); err != nil {
 					return err
 				}
 				fmt.Fprintf(a.stdout, "%s: %s, %s\n", name, plural(len(p.Rules), "rule"), plural(len(p.Cases), "test"))

@@ -79,7 +79,7 @@ func (a *app) verifyCommand() *cobra.Command {
 wrote before, and envelopes of notation are verified. Logs and times are verified from what came with the signature; nobody is asked.
 
 IMAGE is as for "camada sign". The exit code is 0 when a signature holds, 1 when none does or there is none, and 4 when that cannot be known, as a registry does not
-answer. ("camada build --verify" is something else: it builds twice, and compares.)`,
+answer, or lets nobody in. ("camada build --verify" is something else: it builds twice, and compares.)`,
 		Example: `  camada verify --key camada.pub app
   camada run "$(camada verify --key camada.pub ghcr.io/o/app:1)"
   camada verify --trusted-root trusted_root.json --certificate-oidc-issuer https://token.actions.githubusercontent.com \
@@ -117,7 +117,7 @@ func (a *app) verifyImage(ctx context.Context, name string, signers engine.Signe
 		}
 		r, err := e.VerifyImage(ctx, name, req, o, d)
 		if err := errors.Join(err, d.Close()); err != nil {
-			if errdefs.IsUnavailable(err) {
+			if errdefs.IsUnavailable(err) || errdefs.IsPermission(err) { // nobody knows what a registry has that lets nobody in
 				return &exitError{code: codeUnknown, err: err}
 			}
 			return err

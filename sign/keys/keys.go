@@ -33,8 +33,8 @@ import (
 )
 
 const (
-	// MaxFile is how big a file with a key or certificates may be, in bytes.
-	MaxFile = 1 << 20
+	// MaxFile is how big a file with a key, certificates or a trusted root may be, in bytes.
+	MaxFile = 4 << 20
 	// minRSA and maxRSA bound the modulus of an RSA key, in bits. What is longer costs more time than a signature is worth.
 	minRSA, maxRSA = 2048, 8192
 )

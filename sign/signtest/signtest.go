@@ -45,6 +45,8 @@ type World struct {
 	// Root signed Authority, which signs certificates for ten minutes; Clock is of the time stamping authority.
 	Root, Authority, ClockRoot, Clock        *x509.Certificate
 	rootKey, authorityKey, clockKey, tsaRoot *ecdsa.PrivateKey
+	// NoUsage leaves out what its certificates are for.
+	NoUsage bool
 	// LogKey and CTKey are of the logs.
 	LogKey, CTKey *ecdsa.PrivateKey
 
@@ -141,6 +143,9 @@ func (w *World) Certify(pub crypto.PublicKey, identity, issuer string) *x509.Cer
 	template := w.template("", 10*time.Minute)
 	template.Subject = pkix.Name{}
 	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
+	if w.NoUsage {
+		template.ExtKeyUsage = nil
+	}
 	if strings.Contains(identity, "://") {
 		u, err := url.Parse(identity)
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"slices"
 	"time"
 
 	"github.com/camada/camada/errdefs"
@@ -23,8 +24,8 @@ import (
 )
 
 const (
-	// MaxSize is how big a trusted root may be, in bytes.
-	MaxSize = 4 << 20
+	// MaxSize is how big a trusted root may be, in bytes: as big as a file that is read.
+	MaxSize = keys.MaxFile
 	// maxEach bounds the authorities and logs of each kind.
 	maxEach = 256
 )
@@ -254,6 +255,10 @@ func (r *Root) Join(o *Root) {
 // others may lead there, and are not trusted. ErrPermission when there is no way.
 func (r *Root) Chain(cert *x509.Certificate, others []*x509.Certificate, at time.Time) ([]*x509.Certificate, error) {
 	var last error
+	// To crypto/x509 one that is for nothing certain is for everything.
+	if !slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageCodeSigning) {
+		return nil, errdefs.Permission("the certificate is not one for signing code: it lacks the extended key usage codeSigning")
+	}
 	for _, a := range r.Authorities {
 		if outside(at, a.Start, a.End) {
 			last = errdefs.Permission("the authority of the certificate was not trusted at %s", at.UTC().Format(time.RFC3339))

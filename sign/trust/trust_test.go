@@ -1,9 +1,11 @@
 package trust_test
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/sign/bundle"
@@ -29,6 +31,24 @@ func TestParse(t *testing.T) {
 		if _, err := trust.Parse([]byte(text)); !is(err) {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+}
+
+// TestUsage has a certificate that is for nothing certain, and one for signing code.
+func TestUsage(t *testing.T) {
+	w := signtest.New(t)
+	r, err := trust.Private([]*x509.Certificate{w.Authority, w.Root}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, cert := w.Certificate("me@example.com", "")
+	if _, err := r.Chain(cert, nil, time.Now()); err != nil {
+		t.Error(err)
+	}
+	w.NoUsage = true
+	_, cert = w.Certificate("me@example.com", "")
+	if _, err := r.Chain(cert, nil, time.Now()); !errdefs.IsPermission(err) || !strings.Contains(err.Error(), "lacks the extended key usage codeSigning") {
+		t.Errorf("a certificate for nothing certain: %v", err)
 	}
 }
 
