@@ -61,7 +61,7 @@ func (e *Engine) Build(ctx context.Context, opts BuildOptions, sink progress.Sin
 	if err != nil {
 		return BuildResult{History: rec.finish(nil, err)}, err
 	}
-	caches := &cacheWriter{e: e, specs: plan.cacheTo, steps: steps, carried: plan.exec.carried, blobs: blobs, res: res, sink: sink}
+	caches := &cacheWriter{e: e, specs: plan.cacheTo, steps: steps, carried: plan.exec.carried, guard: plan.guard, blobs: blobs, res: res, sink: sink}
 	if err := caches.write(ctx, true); err != nil {
 		return BuildResult{History: rec.finish(nil, err)}, err
 	}

@@ -173,9 +173,13 @@ func (w *cacheWriter) pack(ctx context.Context) ([]carry.Mount, error) {
 		}
 	}
 	for d, m := range w.carried.byKey {
-		if _, here := keys[d]; !here && ids[m.ID] {
-			out = append(out, m)
+		if _, here := keys[d]; here || !ids[m.ID] {
+			continue
 		}
+		if err := w.guard.sentLayer(ctx, w.blobs, m.Layer); err != nil {
+			return nil, fmt.Errorf("cache mount %s: %w", m.ID, err)
+		}
+		out = append(out, m)
 	}
 	return out, nil
 }
@@ -187,7 +191,13 @@ func (w *cacheWriter) packOne(ctx context.Context, key cachemount.Key) (layer.La
 		return layer.Layer{}, err
 	}
 	defer h.Release()
-	return layer.Write(ctx, w.e.content, layer.WriteOptions{Compression: compression.Zstd, NoSync: true}, func(out io.Writer) error {
-		return archive.Pack(ctx, h.Dir(), out, archive.DiffOptions{Shared: true}) // with the steps of other builds
+	opts := layer.WriteOptions{Compression: compression.Zstd, NoSync: true}
+	tee, done, err := w.guard.watch(ctx, &opts)
+	if err != nil {
+		return layer.Layer{}, err
+	}
+	defer done()
+	return layer.Write(ctx, w.e.content, opts, func(out io.Writer) error {
+		return archive.Pack(ctx, h.Dir(), io.MultiWriter(append(tee, out)...), archive.DiffOptions{Shared: true}) // with the steps of other builds
 	})
 }

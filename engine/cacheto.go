@@ -73,10 +73,12 @@ type cacheWriter struct {
 	steps *collector
 	// carried are the cache mounts of the sources.
 	carried *carriedMounts
-	packed  packer
-	blobs   *lazy
-	res     *built
-	sink    progress.Sink
+	// guard looks into the cache mounts; nil does not.
+	guard  *secretGuard
+	packed packer
+	blobs  *lazy
+	res    *built
+	sink   progress.Sink
 }
 
 // write writes the caches that are with the image, or those that are not.

@@ -193,15 +193,27 @@ func (l *guardedLayer) Check(diffID digest.Digest) error {
 
 // Cached implements build.Guard.
 func (g *secretGuard) Cached(ctx context.Context, v *graph.Vertex, l layer.Layer, p content.Provider) error {
-	sum := g.finds().get(l.DiffID)
-	if sum == nil && g.full {
-		var err error
-		if sum, err = g.read(ctx, p, l.Descriptor, l.DiffID, nil); err != nil {
-			return fmt.Errorf("look for secrets in the layer, which is in the cache: %w", err)
-		}
+	sum, err := g.remembered(ctx, l.Descriptor, l.DiffID)
+	if sum == nil && err == nil && g.full {
+		sum, err = g.inLayer(ctx, p, l.Descriptor, l.DiffID, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("look for secrets in the layer, which is in the cache: %w", err)
 	}
 	if sum == nil {
 		return nil
 	}
 	return g.summary(v.Location, 0, sum)
+}
+
+// sentLayer looks at a layer that is sent to others and is in no image. A nil guard looks at nothing.
+func (g *secretGuard) sentLayer(ctx context.Context, p content.Provider, l layer.Layer) error {
+	if g == nil || !g.full {
+		return nil
+	}
+	sum, err := g.inLayer(ctx, p, l.Descriptor, l.DiffID, nil)
+	if err != nil {
+		return fmt.Errorf("look for secrets: %w", err)
+	}
+	return g.summary(nil, 0, sum)
 }

@@ -3,12 +3,15 @@ package engine
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/camada/camada/build/cachemount"
+	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/remote/remotetest"
@@ -174,5 +177,91 @@ func TestGuardClosed(t *testing.T) {
 	}
 	if err := g.summary(nil, 1, &secret.Summary{More: []string{"x"}}); err != nil || len(g.told()) != 1 {
 		t.Errorf("a file that was not looked at as a whole: %v, %v", err, g.told())
+	}
+}
+
+// TestGuardClaims knows that an image can claim of any layer that it is another, of which it is known that nothing is in it.
+func TestGuardClaims(t *testing.T) {
+	token := "gl" + "pat-Ab3dE9fGh1JkLm5nOpQr"
+	e := machine(t)
+	g, err := e.newGuard(SecretsPolicy{Mode: SecretsBlock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nowhere := func(digest.Digest) bool { return false }
+	clean := tarFile(t, "notes", []byte("nothing"))
+	if err := g.sent(t.Context(), e.content, pushedImage(t, e, clean, func(*ocispec.Descriptor) {}), nowhere, nil); err != nil {
+		t.Fatal(err)
+	}
+	blob, err := content.WriteBlob(t.Context(), e.content, tarFile(t, "notes", []byte(token)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := pushedImage(t, e, clean, func(d *ocispec.Descriptor) { d.Digest, d.Size = blob.Digest, blob.Size })
+	if err := g.sent(t.Context(), e.content, claims, nowhere, nil); err == nil {
+		t.Error("what is known of one layer counted for another")
+	}
+	r, err := e.Secrets(t.Context(), claims.Digest.String(), SecretsOptions{}, nil)
+	if err == nil {
+		t.Errorf("a scan said: %+v", r)
+	}
+
+	// Of the same layer, compressed, it counts once it was read.
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write(clean); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	packed, err := content.WriteBlob(t.Context(), e.content, b.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed.MediaType = ocispec.MediaTypeImageLayerGzip
+	id, finds := digest.FromBytes(clean), g.finds()
+	if _, known := finds.layer(packed, id); known {
+		t.Error("a blob that was not read yet is known to be a layer")
+	}
+	if sum, err := finds.verified(t.Context(), e.content, packed, id); sum == nil || err != nil {
+		t.Errorf("%v, %v", sum, err)
+	}
+	if sum, known := finds.layer(packed, id); sum == nil || !known {
+		t.Error("a blob that was read is not known")
+	}
+}
+
+// TestGuardCacheMounts refuses to pack a cache mount with a secret in it for others.
+func TestGuardCacheMounts(t *testing.T) {
+	e := machine(t)
+	key := cachemount.Key{ID: "/root/.cache"}
+	h, err := e.cacheMounts().Acquire(t.Context(), key, cachemount.Options{Sharing: op.SharingLocked})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = os.WriteFile(filepath.Join(h.Dir(), "config"), []byte("gl"+"pat-Ab3dE9fGh1JkLm5nOpQr"), 0o600)
+	h.Release()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for mode, refused := range map[string]bool{SecretsBlock: true, SecretsWarn: false, SecretsOff: false} {
+		g, err := e.newGuard(SecretsPolicy{Mode: mode})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := (&cacheWriter{e: e, guard: g}).packOne(t.Context(), key)
+		if errors.Is(err, secret.ErrFound) != refused {
+			t.Errorf("%s: %v", mode, err)
+		}
+		if mode == SecretsOff {
+			block, err := e.newGuard(SecretsPolicy{Mode: SecretsBlock})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := block.sentLayer(t.Context(), e.content, l); !errors.Is(err, secret.ErrFound) {
+				t.Errorf("a mount that comes from another cache: %v", err)
+			}
+		}
 	}
 }

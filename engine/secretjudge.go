@@ -188,6 +188,30 @@ func (g *secretGuard) lacks(sum *secret.Summary) (string, error) {
 	return "", nil
 }
 
+// inLayer is what is in a layer: what is remembered of it, or what is found now.
+func (g *secretGuard) inLayer(ctx context.Context, p content.Provider, desc ocispec.Descriptor, diffID digest.Digest, sink progress.Sink) (*secret.Summary, error) {
+	sum, err := g.finds().verified(ctx, p, desc, diffID)
+	if err != nil || sum != nil {
+		return sum, err
+	}
+	return g.read(ctx, p, desc, diffID, sink)
+}
+
+// remembered is what is remembered of a layer; nil for nothing, or when it is not here, so that it would have to be fetched to know that it is that layer.
+func (g *secretGuard) remembered(ctx context.Context, desc ocispec.Descriptor, diffID digest.Digest) (*secret.Summary, error) {
+	sum, known := g.finds().layer(desc, diffID)
+	if known {
+		return sum, nil
+	}
+	if _, err := g.e.content.Stat(ctx, desc.Digest); err != nil {
+		if errdefs.IsNotFound(err) {
+			err = nil
+		}
+		return nil, err
+	}
+	return g.finds().verified(ctx, g.e.content, desc, diffID)
+}
+
 // read looks into all of a layer, and remembers what it finds.
 func (g *secretGuard) read(ctx context.Context, p content.Provider, desc ocispec.Descriptor, diffID digest.Digest, sink progress.Sink) (*secret.Summary, error) {
 	s, err := g.scanner()
@@ -198,7 +222,7 @@ func (g *secretGuard) read(ctx context.Context, p content.Provider, desc ocispec
 	if err != nil {
 		return nil, err
 	}
-	_ = g.finds().put(diffID, &sum)
+	_ = g.finds().putLayer(desc, diffID, &sum)
 	return &sum, nil
 }
 
@@ -299,15 +323,15 @@ func (g *secretGuard) sentImage(ctx context.Context, src content.Provider, desc 
 		}
 	}
 	for i, l := range img.Layers {
-		sum := g.finds().get(img.DiffIDs[i])
-		if sum == nil && g.full && (there == nil || !keptBack(l) && !there(l.Digest)) {
-			sum, err = g.read(ctx, src, l, img.DiffIDs[i], sink)
-			if errdefs.IsNotFound(err) && len(l.URLs) > 0 {
-				continue // it is not here, and not sent
-			}
-			if err != nil {
-				return fmt.Errorf("look for secrets in layer %d: %w", i+1, err)
-			}
+		sum, err := g.remembered(ctx, l, img.DiffIDs[i])
+		if sum == nil && err == nil && g.full && (there == nil || !keptBack(l) && !there(l.Digest)) {
+			sum, err = g.inLayer(ctx, src, l, img.DiffIDs[i], sink)
+		}
+		if errdefs.IsNotFound(err) && len(l.URLs) > 0 {
+			continue // it is not here, and not sent
+		}
+		if err != nil {
+			return fmt.Errorf("look for secrets in layer %d: %w", i+1, err)
 		}
 		if sum == nil {
 			continue

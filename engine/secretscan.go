@@ -223,15 +223,19 @@ func (e *Engine) layerSecrets(ctx context.Context, s *secret.Scanner, at located
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, desc := range at.image.Layers {
 		diffID := at.image.DiffIDs[i]
-		if kept := store.get(diffID); kept != nil {
-			sums[i] = *kept
-			continue
-		}
 		g.Go(func() (err error) {
+			kept, err := store.verified(gctx, at.provider, desc, diffID)
+			if err != nil {
+				return fmt.Errorf("layer %d: %w", i+1, err)
+			}
+			if kept != nil {
+				sums[i] = *kept
+				return nil
+			}
 			if sums[i], err = lookIntoLayer(gctx, s, at.provider, desc, diffID, sink); err != nil {
 				return fmt.Errorf("layer %d: %w", i+1, err)
 			}
-			return store.put(diffID, &sums[i])
+			return store.putLayer(desc, diffID, &sums[i])
 		})
 	}
 	return sums, g.Wait()

@@ -1,22 +1,27 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/camada/camada/content"
+	"github.com/camada/camada/layer"
 	"github.com/camada/camada/secret"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // maxSecretFinds is the size of what is remembered of a layer, in bytes.
 const maxSecretFinds = 64 << 20
 
 // secretStore remembers what was found in layers, by diffID and the version of the rules: one file of JSON each, in which secrets are masked. It can go at any time.
+// An image only claims which diffIDs its layers have; so of each blob it remembers, too, that it was read and has the diffID, and what it remembers of a diffID counts for no other blob.
 type secretStore struct{ dir, version string }
 
 func (e *Engine) secretFinds(version string) *secretStore {
@@ -52,6 +57,42 @@ func (s *secretStore) get(id digest.Digest) *secret.Summary {
 		_ = os.Chtimes(name, now, now)
 	}
 	return out
+}
+
+// layerPair names a blob with a diffID. It is the digest of a text that no layer has.
+func layerPair(blob, diffID digest.Digest) digest.Digest {
+	return digest.FromString("blob " + blob.String() + " has the diffID " + diffID.String())
+}
+
+// layer is what is remembered of a layer, when the blob is known to be that layer; known is false when something is remembered that may be of another one.
+func (s *secretStore) layer(desc ocispec.Descriptor, diffID digest.Digest) (sum *secret.Summary, known bool) {
+	if sum = s.get(diffID); sum == nil {
+		return nil, true
+	}
+	return sum, desc.Digest == diffID || s.get(layerPair(desc.Digest, diffID)) != nil
+}
+
+// putLayer remembers what was found in a layer that was read to its end, so that its blob has the diffID.
+func (s *secretStore) putLayer(desc ocispec.Descriptor, diffID digest.Digest, sum *secret.Summary) error {
+	return errors.Join(s.put(diffID, sum), s.put(layerPair(desc.Digest, diffID), &secret.Summary{}))
+}
+
+// verified is layer, and finds out whether the blob is that layer by reading it, which takes less than to look into it. nil is nothing remembered.
+func (s *secretStore) verified(ctx context.Context, p content.Provider, desc ocispec.Descriptor, diffID digest.Digest) (*secret.Summary, error) {
+	sum, known := s.layer(desc, diffID)
+	if known {
+		return sum, nil
+	}
+	r, err := layer.Open(ctx, p, desc, diffID, layer.OpenOptions{})
+	if err != nil {
+		return nil, err
+	}
+	_, err = io.Copy(io.Discard, r)
+	if err = errors.Join(err, r.Close()); err != nil {
+		return nil, err
+	}
+	_ = s.put(layerPair(desc.Digest, diffID), &secret.Summary{}) // it spares time
+	return sum, nil
 }
 
 // put writes aside, and does not sync: what was cut short is no JSON.

@@ -27,6 +27,9 @@ const (
 	ratioAfter  = 64 << 20
 	// maxMembers is how many files may be in them.
 	maxMembers = 100_000
+	// maxLayerUnpacked and maxLayerMembers are that of all files of a layer together.
+	maxLayerUnpacked = 8 << 30
+	maxLayerMembers  = 1_000_000
 	// maxName is how long the path of a file is told, in bytes: those in archives stand one behind the other, and a tar can have names of a megabyte.
 	maxName = 8 << 10
 )
@@ -38,7 +41,8 @@ const Inside = "!/"
 type dig struct {
 	s *Scanner
 	// left is how much may still come out. Compressed files are unpacked ahead, so that several look at it at once.
-	left    atomic.Int64
+	left atomic.Int64
+	// members is how many files may still be in them.
 	members int
 	// over is set when a limit has ended what came out of an archive.
 	over atomic.Bool
@@ -52,9 +56,26 @@ func (s *Scanner) File(ctx context.Context, r io.Reader, name string) (Result, e
 }
 
 func newDig(s *Scanner) *dig {
-	d := &dig{s: s}
-	d.left.Store(maxUnpacked)
+	return budget{maxUnpacked, maxMembers}.dig(s)
+}
+
+// budget is how much of archives is still looked at in all files of a layer, in bytes and files.
+type budget struct {
+	bytes   int64
+	members int
+}
+
+// dig looks into one file with what its layer has left.
+func (b budget) dig(s *Scanner) *dig {
+	d := &dig{s: s, members: min(b.members, maxMembers)}
+	d.left.Store(min(b.bytes, maxUnpacked))
 	return d
+}
+
+// spend takes off what a dig has used.
+func (b *budget) spend(d *dig) {
+	b.bytes -= min(b.bytes, maxUnpacked) - max(d.left.Load(), 0)
+	b.members -= min(b.members, maxMembers) - max(d.members, 0)
 }
 
 // file looks at the file that the dig is for.
@@ -170,8 +191,8 @@ func (u *unpacked) Read(p []byte) (int, error) {
 
 // member looks into one file of an archive.
 func (d *dig) member(ctx context.Context, r io.Reader, archive, name string, depth int) error {
-	if d.members++; d.members > maxMembers {
-		return errdefs.Limit("more than %d files are in an archive", maxMembers)
+	if d.members--; d.members < 0 {
+		return errdefs.Limit("more than %d files are in the archives of a file, or %d in those of a layer", maxMembers, maxLayerMembers)
 	}
 	name = archive + Inside + strings.TrimPrefix(path.Clean("/"+name), "/")
 	return d.look(ctx, r, told(name), name, depth)

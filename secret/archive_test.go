@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -264,4 +265,43 @@ func FuzzFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestLayerLimits ends the look into archives where those of a layer together have had too much.
+func TestLayerLimits(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i := range 3 {
+		data := zipOf(t, zip.Deflate, "a", strings.Repeat("words ", 200), "b", "more")
+		if err := w.WriteHeader(&tar.Header{Name: fmt.Sprintf("%d.zip", i), Size: int64(len(data)), Mode: 0o644}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		left budget
+		want string
+	}{
+		"enough": {budget{maxLayerUnpacked, maxLayerMembers}, ""}, "bytes": {budget{2500, maxLayerMembers}, "2.zip"}, "files": {budget{maxLayerUnpacked, 3}, "1.zip 2.zip"},
+	} {
+		sum, err := scanner(t).tar(t.Context(), bytes.NewReader(b.Bytes()), c.left)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var outer []string
+		for _, name := range sum.Closed {
+			name, _, _ = strings.Cut(name, Inside)
+			if !slices.Contains(outer, name) {
+				outer = append(outer, name)
+			}
+		}
+		if got := strings.Join(outer, " "); got != c.want {
+			t.Errorf("%s: closed %v, want %s", name, sum.Closed, c.want)
+		}
+	}
 }

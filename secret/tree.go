@@ -126,6 +126,10 @@ func (s *Scanner) Tree(ctx context.Context, fsys fs.FS) (Summary, error) {
 
 // Tar looks into all regular files of a tar, such as a layer, and into archives among them, and reads it to its end. A path that is in it more than once counts each time.
 func (s *Scanner) Tar(ctx context.Context, r io.Reader) (Summary, error) {
+	return s.tar(ctx, r, budget{maxLayerUnpacked, maxLayerMembers})
+}
+
+func (s *Scanner) tar(ctx context.Context, r io.Reader, left budget) (Summary, error) {
 	var sum Summary
 	tr := tar.NewReader(r)
 	for {
@@ -139,7 +143,7 @@ func (s *Scanner) Tar(ctx context.Context, r io.Reader) (Summary, error) {
 			}
 			return sum, fmt.Errorf("look for secrets in a tar: %w", errdefs.Corrupt("malformed tar: %w", err))
 		}
-		d := newDig(s)
+		d := left.dig(s)
 		content := d.content(tr, h)
 		if content == nil {
 			continue
@@ -150,6 +154,7 @@ func (s *Scanner) Tar(ctx context.Context, r io.Reader) (Summary, error) {
 		if err != nil {
 			return sum, err
 		}
+		left.spend(d)
 		sum.add(told(name), c.n, res)
 	}
 	if _, err := io.Copy(io.Discard, r); err != nil { // its digest is checked at the end
