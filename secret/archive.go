@@ -215,7 +215,18 @@ func (d *dig) content(tr *tar.Reader, h *tar.Header) io.Reader {
 	case h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.map"] != "" || h.PAXRecords["GNU.sparse.major"] != "":
 		return &unpacked{tr, d}
 	}
-	return tr
+	return cutOff{tr}
+}
+
+// cutOff is a file in a tar that may be cut off in it, where it ends: what came until then is looked at. When it is what the tar lies in that is cut off, that error comes again.
+type cutOff struct{ r io.Reader }
+
+func (c cutOff) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF
+	}
+	return n, err
 }
 
 func (d *dig) tar(ctx context.Context, br *bufio.Reader, name, _ string, depth int) error {

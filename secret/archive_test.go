@@ -135,13 +135,18 @@ func TestFileLimits(t *testing.T) {
 	if res, err := s.File(t.Context(), bytes.NewReader(cut), "cut"); err != nil || len(res.Findings) != 1 {
 		t.Errorf("cut off: %+v, %v", res, err)
 	}
+	if res, err := s.File(t.Context(), bytes.NewReader(layerOf(t, "x", string(token)+"\n"+string(r.bytes(5000)))[:3000]), "cut.tar"); err != nil || len(res.Findings) != 1 {
+		t.Errorf("a tar that is cut off: %+v, %v", res, err)
+	}
 	jar := zipOf(t, zip.Deflate, "x", string(r.bytes(50000)))
 	if _, err := s.File(t.Context(), bytes.NewReader(jar[:20000]), "cut.jar"); err != nil {
 		t.Error(err)
 	}
 	for name, data := range map[string][]byte{"gzip": cut, "zip": jar[:20000], "tar": layerOf(t, "x", string(r.bytes(5000)))[:3000]} {
-		if _, err := s.File(t.Context(), io.MultiReader(bytes.NewReader(data), iotest.ErrReader(io.ErrClosedPipe)), name); !errors.Is(err, io.ErrClosedPipe) {
-			t.Errorf("%s: an error of the file is lost: %v", name, err)
+		for _, want := range []error{io.ErrClosedPipe, io.ErrUnexpectedEOF} {
+			if _, err := s.File(t.Context(), io.MultiReader(bytes.NewReader(data), iotest.ErrReader(want)), name); !errors.Is(err, want) {
+				t.Errorf("%s: an error of the file is lost: %v", name, err)
+			}
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
