@@ -59,7 +59,7 @@ func (s *secretStore) get(id digest.Digest) *secret.Summary {
 	return out
 }
 
-// layerPair names a blob with a diffID. It is the digest of a text that no layer has.
+// layerPair names a blob together with a diffID: it is the digest of a text that no layer has.
 func layerPair(blob, diffID digest.Digest) digest.Digest {
 	return digest.FromString("blob " + blob.String() + " has the diffID " + diffID.String())
 }
