@@ -123,7 +123,7 @@ func TestFileLimits(t *testing.T) {
 	if err != nil || found(res) != "github-pat b.tar!/after" || len(res.Closed) != 1 || res.Closed[0] != "b.tar!/bomb" {
 		t.Errorf("a bomb: %+v, %v", res, err)
 	}
-	d := &dig{s: s}
+	d := &dig{s: s, members: maxMembers}
 	d.left.Store(100)
 	if err := d.look(t.Context(), bytes.NewReader(gzipOf(t, make([]byte, 1000))), "x", "x", 0); err != nil || len(d.res.Closed) != 1 {
 		t.Errorf("more than may come out: %+v, %v", d.res, err)
@@ -193,7 +193,7 @@ func TestFileKinds(t *testing.T) {
 			t.Errorf("%s in a file: %s, %v, %v", name, got, res.Closed, err)
 		}
 	}
-	d := &dig{s: s}
+	d := &dig{s: s, members: maxMembers}
 	d.left.Store(1 << 20)
 	res, err := d.file(t.Context(), bytes.NewReader(sparse("x", token, 7<<30)), "a.tar")
 	if got := found(res); err != nil || got != "github-pat a.tar!/x" || len(res.Closed) != 1 {
@@ -259,7 +259,7 @@ func FuzzFile(f *testing.F) {
 		if len(data) > 1<<16 {
 			return
 		}
-		d := &dig{s: s}
+		d := &dig{s: s, members: maxMembers}
 		d.left.Store(8 << 20)
 		if err := d.look(t.Context(), bytes.NewReader(data), "x", "x", 0); err != nil {
 			t.Fatal(err)
