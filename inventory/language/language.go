@@ -17,7 +17,6 @@ import (
 	"bytes"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/camada/camada/errdefs"
@@ -66,49 +65,65 @@ func (f *found) add(typ, name, version, license string) error {
 
 // format is one kind of file.
 type format struct {
-	// match tells by a clean path, and its last part, whether a file is one.
-	match func(name, base string) bool
 	limit int64
 	read  func(f *found, data []byte) error
 }
 
-// formatOf returns the kind of a file by its path; nil when it is none.
-func formatOf(name string) *format {
+// formatOf returns the kind of a file by its path; false when it is none. It is asked for each file of an image.
+func formatOf(name string) (format, bool) {
 	base := path.Base(name)
-	is := func(names ...string) func(string, string) bool {
-		return func(_, base string) bool { return slices.Contains(names, base) }
+	switch base {
+	case "yarn.lock":
+		return format{maxText, readYarn}, true
+	case "pnpm-lock.yaml":
+		return format{maxText, readPnpm}, true
+	case "Pipfile.lock":
+		return format{maxText, readPipfile}, true
+	case "poetry.lock", "uv.lock", "pdm.lock":
+		return format{maxText, readPythonLock}, true
+	case "Cargo.lock":
+		return format{maxText, readCargo}, true
+	case "Gemfile.lock", "gems.locked":
+		return format{maxText, readGemfile}, true
+	case "composer.lock":
+		return format{maxText, readComposer}, true
+	case "packages.lock.json":
+		return format{maxText, readNuGet}, true
 	}
-	for _, x := range []format{
-		{isNodePackage, maxText, readNodePackage},
-		{isNodeLock, maxText, readNodeLock},
-		{is("yarn.lock"), maxText, readYarn},
-		{is("pnpm-lock.yaml"), maxText, readPnpm},
-		{isPythonMetadata, maxText, readPythonMetadata},
-		{isRequirements, maxText, readRequirements},
-		{is("Pipfile.lock"), maxText, readPipfile},
-		{is("poetry.lock", "uv.lock", "pdm.lock"), maxText, readPythonLock},
-		{is("Cargo.lock"), maxText, readCargo},
-		{is("Gemfile.lock", "gems.locked"), maxText, readGemfile},
-		{isGemspec, maxText, readGemspec},
-		{is("composer.lock"), maxText, readComposer},
-		{isComposerInstalled, maxText, readComposer},
-		{is("packages.lock.json"), maxText, readNuGet},
-		{func(_, base string) bool { return strings.HasSuffix(base, ".deps.json") }, maxText, readDeps},
-		{isGradle, maxText, readGradle},
-		{isPackedPom, maxText, readPackedPom},
-		{func(_, base string) bool { return isJar(base) }, MaxFile, readJar},
-	} {
-		if x.match(name, base) {
-			return &x
-		}
+	switch {
+	case isNodePackage(name, base):
+		return format{maxText, readNodePackage}, true
+	case isNodeLock(name, base):
+		return format{maxText, readNodeLock}, true
+	case isPythonMetadata(name, base):
+		return format{maxText, readPythonMetadata}, true
+	case isRequirements(name, base):
+		return format{maxText, readRequirements}, true
+	case isGemspec(name, base):
+		return format{maxText, readGemspec}, true
+	case isComposerInstalled(name, base):
+		return format{maxText, readComposer}, true
+	case strings.HasSuffix(base, ".deps.json"):
+		return format{maxText, readDeps}, true
+	case isGradle(name, base):
+		return format{maxText, readGradle}, true
+	case isPackedPom(name, base):
+		return format{maxText, readPackedPom}, true
+	case isJar(base):
+		return format{MaxFile, readJar}, true
 	}
-	return nil
+	return format{}, false
 }
 
 // Wanted reports whether Parse, or ParseProject where IsProject says so, is to be asked about a regular file: one with a name that tells of packages, or what may be a program. The path is clean and
 // relative to the root; size is in bytes.
 func Wanted(name string, mode fs.FileMode, size int64) bool {
-	return mode&0o111 != 0 && size >= minProgram || IsProject(name) || formatOf(name) != nil
+	return mode&0o111 != 0 && size >= minProgram || IsProject(name) || isFormat(name)
+}
+
+func isFormat(name string) bool {
+	_, ok := formatOf(name)
+	return ok
 }
 
 // isProgram reports whether a file begins as a program does (ELF).
@@ -123,9 +138,9 @@ func Parse(name string, data []byte) ([]inventory.Package, error) {
 
 func parse(name string, data []byte, functions bool) (*found, error) {
 	f := &found{name: name, seen: map[string]bool{}, want: functions}
-	x := formatOf(name)
-	if x == nil {
-		x = &format{limit: MaxFile, read: readProgram}
+	x, ok := formatOf(name)
+	if !ok {
+		x = format{limit: MaxFile, read: readProgram}
 	}
 	if int64(len(data)) > x.limit {
 		return f, errdefs.Limit("%s is larger than %d bytes", name, x.limit)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/inventory"
@@ -102,28 +103,50 @@ func ParseFrom(name string, r io.Reader, size int64, functions bool) (File, erro
 		p, err := ParseProject(name, r)
 		return File{Project: p}, err
 	}
-	limit := int64(MaxFile)
-	x := formatOf(name)
-	if x != nil {
-		limit = x.limit
+	x, named := formatOf(name)
+	if !named {
+		return parseProgram(name, r, size, functions)
 	}
-	if size > limit && x != nil {
-		return File{}, errdefs.Limit("%s is larger than %d bytes", name, limit)
+	if size > x.limit {
+		return File{}, errdefs.Limit("%s is larger than %d bytes", name, x.limit)
 	}
 	var buf bytes.Buffer
-	if _, err := io.CopyN(&buf, r, 4); err != nil && !errors.Is(err, io.EOF) {
-		return File{}, err
-	}
-	if x == nil && !isProgram(buf.Bytes()) {
-		return File{}, nil
-	}
-	if size > limit {
-		return File{}, errdefs.Limit("%s is larger than %d bytes", name, limit)
-	}
 	buf.Grow(int(max(size, 0)) + bytes.MinRead)
-	if _, err := io.CopyN(&buf, r, limit); err != nil && !errors.Is(err, io.EOF) {
+	if _, err := io.CopyN(&buf, r, x.limit+1); err != nil && !errors.Is(err, io.EOF) {
 		return File{}, err
 	}
 	f, err := parse(name, buf.Bytes(), functions)
+	return File{Packages: f.out, Functions: f.functions}, err
+}
+
+// parseProgram is ParseFrom of a file that is looked at only when it begins as a program does.
+func parseProgram(name string, r io.Reader, size int64, functions bool) (File, error) {
+	var head [4]byte
+	n, err := io.ReadFull(r, head[:])
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return File{}, err
+	}
+	if !isProgram(head[:n]) {
+		return File{}, nil
+	}
+	if size > MaxFile {
+		return File{}, errdefs.Limit("%s is larger than %d bytes", name, MaxFile)
+	}
+	data, free := borrow(int(max(size, int64(n))))
+	defer free()
+	copy(data, head[:n])
+	more, err := io.ReadFull(r, data[n:])
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return File{}, err
+	}
+	data = data[:n+more]
+	rest, err := io.ReadAll(io.LimitReader(r, MaxFile+1-int64(len(data)))) // of a file that is larger than it was said to be
+	if err != nil {
+		return File{}, err
+	}
+	if len(rest) > 0 {
+		data = slices.Concat(data, rest)
+	}
+	f, err := parse(name, data, functions)
 	return File{Packages: f.out, Functions: f.functions}, err
 }
