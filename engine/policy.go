@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/camada/camada/attest"
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
@@ -281,15 +280,19 @@ func eachImage(ctx context.Context, src content.Provider, root ocispec.Descripto
 		return err
 	}
 	for _, d := range manifests {
+		about, err := statements(ctx, src, d)
+		if err != nil {
+			return fmt.Errorf("judge %s: %w", d.Digest, err)
+		}
+		if about {
+			continue
+		}
 		img, runs, err := openToJudge(ctx, src, d)
 		if err != nil {
 			return fmt.Errorf("judge %s: %w", d.Digest, err)
 		}
 		if !runs {
 			continue
-		}
-		if len(img.Layers) > 0 && !slices.ContainsFunc(img.Layers, func(l ocispec.Descriptor) bool { return l.MediaType != attest.MediaType }) {
-			continue // statements about another image, as BuildKit has them
 		}
 		if err := judge(located{provider: src, image: img, root: root}); err != nil {
 			return err

@@ -2,10 +2,13 @@ package engine
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/camada/camada/attest"
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
@@ -47,6 +50,16 @@ func TestWhatIsJudged(t *testing.T) {
 	root := func(kind string) any {
 		return anything{"os": "linux", "architecture": "amd64", "rootfs": anything{"type": kind, "diff_ids": []any{layer.Digest}}}
 	}
+	const simple = "application/vnd.dev.cosign.simplesigning.v1+json"
+	statement := func(mediaType string, data []byte) ocispec.Descriptor {
+		said, err := content.WriteBlob(t.Context(), store, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said.MediaType = mediaType
+		return putDoc(t, store, ocispec.MediaTypeImageManifest, anything{"schemaVersion": 2, "mediaType": ocispec.MediaTypeImageManifest,
+			"config": putDoc(t, store, ocispec.MediaTypeImageConfig, root("layers")), "layers": []any{said}})
+	}
 	absent := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromString("comes later"), Size: 11}
 	another := good
 	another.MediaType = "text/plain"
@@ -60,6 +73,11 @@ func TestWhatIsJudged(t *testing.T) {
 		"an artifact":                           {manifest(ocispec.MediaTypeEmptyJSON, anything{}), 0, nil},
 		"another kind of root file system":      {index(good, manifest(ocispec.MediaTypeImageConfig, root("other"))), 0, errdefs.IsUnsupported},
 		"a config that Docker takes for one":    {index(good, manifest("application/octet-stream", root("layers"))), 0, errdefs.IsPermission},
+		"a signature of cosign's":               {statement(simple, []byte(`{"critical": {}}`)), 0, nil},
+		"a provenance":                          {index(good, statement(attest.MediaType, []byte("{}"))), 1, nil},
+		"a layer that says to be a signature":   {statement(simple, imagetest.Layer("a", "b")), 0, errdefs.IsPermission},
+		"a layer that says to be a provenance":  {statement(attest.MediaType, imagetest.Layer("a", "b")), 0, errdefs.IsPermission},
+		"a text that can be unpacked":           {statement(simple, textArchive()), 0, errdefs.IsPermission},
 		"an index that is not there":            {index(good, absent), 0, errdefs.IsNotFound},
 		"an entry that says to be another kind": {index(good, another), 1, nil}, // what fetches it asks a registry for a manifest
 	} {
@@ -75,6 +93,20 @@ func TestWhatIsJudged(t *testing.T) {
 	if err := onlyManifests(t.Context(), store, index(good, index(good))); err != nil {
 		t.Errorf("indexes of manifests: %v", err)
 	}
+}
+
+// textArchive is JSON and a tar in one: a text whose first 512 bytes are the header of a file.
+func textArchive() []byte {
+	header := []byte(strings.Repeat(" ", 512))
+	copy(header, `["bin/sh`)
+	copy(header[100:], "0000755 0000000 0000000 00000000000 00000000000 ")
+	header[156] = '0'
+	sum := 0
+	for _, c := range header { // with spaces for the sum itself
+		sum += int(c)
+	}
+	copy(header[148:], fmt.Sprintf("%06o  ", sum))
+	return append(header, `"]`...)
 }
 
 // A signature of what a name stands for counts for the images that it leads to only.
