@@ -231,7 +231,7 @@ func (j *admissionJudge) find(list []*policy.Policy, q policy.Request, name, at 
 func (j *admissionJudge) all(ctx context.Context, list []*policy.Policy, q policy.Request, repo content.Provider, top ocispec.Descriptor) (*policy.Decision, error) {
 	all := &policy.Decision{Action: policy.Deploy, Digest: top.Digest.String(), Allowed: true}
 	images := 0
-	err := eachImage(ctx, repo, top, func(at located) error {
+	err := j.e.eachImage(ctx, repo, top, func(at located) error {
 		images++
 		d, err := j.e.decide(ctx, list, q, at, nil)
 		if err != nil {

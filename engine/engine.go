@@ -78,6 +78,7 @@ type Engine struct {
 	// policyFile is what the user named, machinePolicy where the machine's policy is; "" is the usual place.
 	policyFile, machinePolicy string
 	policySet                 policySet
+	looked                    looked
 
 	insecure []string
 	remoteMu sync.Mutex

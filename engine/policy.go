@@ -240,7 +240,7 @@ func (e *Engine) enforceGraph(ctx context.Context, q policy.Request, src content
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	return eachImage(ctx, src, root, func(at located) error { return e.judgeBy(ctx, list, q, at, sink) })
+	return e.eachImage(ctx, src, root, func(at located) error { return e.judgeBy(ctx, list, q, at, sink) })
 }
 
 // enforceBuilt is enforceGraph for the result of a build, which knows what it was built from.
@@ -260,7 +260,7 @@ func (e *Engine) enforceBuilt(ctx context.Context, names []reference.Reference, 
 		}
 		bases[w.result.Manifest.Digest] = b
 	}
-	return eachImage(ctx, res.blobs, res.descriptor, func(at located) error {
+	return e.eachImage(ctx, res.blobs, res.descriptor, func(at located) error {
 		at.base = bases[at.image.Descriptor.Digest]
 		return e.judgeBy(ctx, list, policy.Request{Action: policy.Build, Names: names}, at, sink)
 	})
@@ -268,7 +268,8 @@ func (e *Engine) enforceBuilt(ctx context.Context, names []reference.Reference, 
 
 // eachImage calls judge for each image that root leads to. What can be run is told by what is in it, not by what an index says of it. A manifest or an index on the way that is
 // not there is an error: it may come later, and be run without a look.
-func eachImage(ctx context.Context, src content.Provider, root ocispec.Descriptor, judge func(located) error) error {
+func (e *Engine) eachImage(ctx context.Context, src content.Provider, root ocispec.Descriptor, judge func(located) error) error {
+	src = readOnce{src, map[digest.Digest][]byte{}}
 	var manifests []ocispec.Descriptor
 	err := image.Walk(ctx, src, root, image.WalkOptions{}, func(d ocispec.Descriptor) error {
 		if image.IsManifest(d.MediaType) {
@@ -280,7 +281,7 @@ func eachImage(ctx context.Context, src content.Provider, root ocispec.Descripto
 		return err
 	}
 	for _, d := range manifests {
-		about, err := statements(ctx, src, d)
+		about, err := e.onlyStatements(ctx, src, d)
 		if err != nil {
 			return fmt.Errorf("judge %s: %w", d.Digest, err)
 		}

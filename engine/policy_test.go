@@ -82,7 +82,7 @@ func TestWhatIsJudged(t *testing.T) {
 		"an entry that says to be another kind": {index(good, another), 1, nil}, // what fetches it asks a registry for a manifest
 	} {
 		judged := 0
-		err := eachImage(t.Context(), store, tc.root, func(located) error { judged++; return nil })
+		err := new(Engine).eachImage(t.Context(), store, tc.root, func(located) error { judged++; return nil })
 		if tc.fails == nil && (err != nil || judged != tc.judged) || tc.fails != nil && !tc.fails(err) {
 			t.Errorf("%s: %d judged, %v", name, judged, err)
 		}

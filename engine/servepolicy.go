@@ -104,7 +104,7 @@ func (p *servePolicy) admit(storage registry.Storage, host string) func(context.
 		defer cancel()
 		src := pushedManifest{storedRepository{storage, o.Repository}, &o.Manifest}
 		var parts []string
-		err = eachImage(ctx, src, o.Manifest.Descriptor, func(at located) error {
+		err = p.engine.eachImage(ctx, src, o.Manifest.Descriptor, func(at located) error {
 			at.registry = &src.storedRepository
 			parts = append(parts, servedKey(policy.Request{Action: q.Action, User: q.User, Names: digestName(host, o.Repository, at.image.Descriptor.Digest)}, at.image.Descriptor.Digest))
 			d, err := p.engine.decide(ctx, list, q, at, nil)
