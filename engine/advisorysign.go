@@ -36,7 +36,7 @@ func (e *Engine) advisorySigners(ctx context.Context, o *SignerOptions) (*sign.R
 	if o.Attestation != "" {
 		return nil, errdefs.Invalid("advisories need a signature, and no attestation")
 	}
-	req, err := e.Requirements(ctx, *o)
+	req, err := SignRequirements(ctx, *o)
 	if err != nil {
 		return nil, fmt.Errorf("who must have signed advisories: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/camada/camada/internal/pattern"
 	"github.com/camada/camada/policy"
 	"github.com/camada/camada/sign"
+	"github.com/camada/camada/sign/keys"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -19,7 +20,7 @@ import (
 // Signatures implements policy.Facts. A signature of the index that led to the image counts for it. What lies beside the image here is looked at first, then what the
 // registry of its name has.
 func (f *policyFacts) Signatures(ctx context.Context, by policy.Signer, predicate string) ([]policy.Signature, error) {
-	req, err := f.e.requirementsOf(ctx, by, predicate)
+	req, err := requirementsOf(ctx, by, predicate)
 	if err != nil {
 		return nil, err
 	}
@@ -54,11 +55,11 @@ func (f *policyFacts) Signatures(ctx context.Context, by policy.Signer, predicat
 }
 
 // requirementsOf reads the files that a signer is described by.
-func (e *Engine) requirementsOf(ctx context.Context, by policy.Signer, predicate string) (sign.Requirements, error) {
+func requirementsOf(ctx context.Context, by policy.Signer, predicate string) (sign.Requirements, error) {
 	o := SignerOptions{Attestation: predicate}
 	if by.Key != "" {
 		o.Keys = []string{by.Key}
-		return e.Requirements(ctx, o)
+		return SignRequirements(ctx, o)
 	}
 	if err := o.believe(by.Roots); err != nil {
 		return sign.Requirements{}, err
@@ -67,14 +68,18 @@ func (e *Engine) requirementsOf(ctx context.Context, by policy.Signer, predicate
 		return sign.Requirements{}, errdefs.Invalid("the signer %s needs an issuer with a trusted root: other providers know somebody of that name, too", by.Name)
 	}
 	o.Identities = []sign.Identity{{SubjectRegexp: patternRegexp(by.Identity), Issuer: by.Issuer}}
-	return e.Requirements(ctx, o)
+	return SignRequirements(ctx, o)
 }
 
-// PolicyWarnings say what is the matter with the signers that a policy describes: rules that ask for their signatures refuse everything, though the policy can be read.
-func (e *Engine) PolicyWarnings(ctx context.Context, p *policy.Policy) []error {
+// PolicyWarnings say what is the matter with the signers that a policy describes: rules that ask for their signatures refuse everything, though the policy can be read. A key that a
+// program has is not looked at: whoever reads a policy does not start what it names.
+func PolicyWarnings(ctx context.Context, p *policy.Policy) []error {
 	var out []error
 	for _, by := range p.Signers() {
-		if _, err := e.requirementsOf(ctx, by, ""); err != nil {
+		if keys.IsProgram(by.Key) {
+			continue
+		}
+		if _, err := requirementsOf(ctx, by, ""); err != nil {
 			out = append(out, fmt.Errorf("trust.%s: %w", by.Name, err))
 		}
 	}

@@ -39,8 +39,8 @@ type SignerOptions struct {
 	Log, IgnoreLog, IgnoreSCT bool
 }
 
-// Requirements reads the files that the options name.
-func (e *Engine) Requirements(ctx context.Context, o SignerOptions) (sign.Requirements, error) {
+// SignRequirements reads the files that the options name.
+func SignRequirements(ctx context.Context, o SignerOptions) (sign.Requirements, error) {
 	r := sign.Requirements{Identities: o.Identities, Log: o.Log, IgnoreLog: o.IgnoreLog, IgnoreSCT: o.IgnoreSCT}
 	var err error
 	if o.Attestation != "" {

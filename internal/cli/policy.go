@@ -224,13 +224,8 @@ func (a *app) policyLintCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := a.with(cmd.Context(), func(e *engine.Engine) error {
-					for _, w := range e.PolicyWarnings(cmd.Context(), p) {
-						fmt.Fprintf(a.stderr, "warning: %s: %s\n", name, safe(w.Error()))
-					}
-					return nil
-				}); err != nil {
-					return err
+				for _, w := range engine.PolicyWarnings(cmd.Context(), p) {
+					fmt.Fprintf(a.stderr, "warning: %s: %s\n", name, safe(w.Error()))
 				}
 				fmt.Fprintf(a.stdout, "%s: %s, %s\n", name, plural(len(p.Rules), "rule"), plural(len(p.Cases), "test"))
 				return nil

@@ -107,7 +107,7 @@ answer, or lets nobody in. ("camada build --verify" is something else: it builds
 
 func (a *app) verifyImage(ctx context.Context, name string, signers engine.SignerOptions, o engine.VerifyImageOptions, how string) error {
 	return a.with(ctx, func(e *engine.Engine) error {
-		req, err := e.Requirements(ctx, signers)
+		req, err := engine.SignRequirements(ctx, signers)
 		if err != nil {
 			return err
 		}

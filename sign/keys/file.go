@@ -23,7 +23,7 @@ type Password func() ([]byte, error)
 
 // Open opens a key to sign with: a file, or NAME://KEY for the program sigstore-kms-NAME. The password is asked for when the file is encrypted.
 func Open(ctx context.Context, name string, password Password) (Signer, error) {
-	if isProgram(name) {
+	if IsProgram(name) {
 		return openProgram(ctx, name)
 	}
 	data, err := ReadFile(name)
@@ -39,7 +39,7 @@ func Open(ctx context.Context, name string, password Password) (Signer, error) {
 
 // OpenPublic opens a key to verify with: a file with a public key or certificate, or NAME://KEY for the program sigstore-kms-NAME.
 func OpenPublic(ctx context.Context, name string) (*Public, error) {
-	if isProgram(name) {
+	if IsProgram(name) {
 		s, err := openProgram(ctx, name)
 		if err != nil {
 			return nil, err
@@ -57,7 +57,8 @@ func OpenPublic(ctx context.Context, name string) (*Public, error) {
 	return p, nil
 }
 
-func isProgram(name string) bool { return strings.Contains(name, "://") }
+// IsProgram reports whether a key is asked of a program that its name tells.
+func IsProgram(name string) bool { return strings.Contains(name, "://") }
 
 // ReadFile reads a small file whole: a key, certificates, a trusted root. ErrLimit when it is a big one.
 func ReadFile(name string) ([]byte, error) {
