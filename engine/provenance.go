@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -241,10 +242,21 @@ func sameProvenance(a, b *attest.Statement) bool {
 		bytes.Equal(x.RunDetails.Metadata.BuildKit, y.RunDetails.Metadata.BuildKit)
 }
 
-// sameSBOM compares what is listed: the namespace has its digest.
+// sameSBOM compares all that is said, and not when. The namespace alone, which has a sum of what is listed, can be copied by whoever sends a list along
+// with an image.
 func sameSBOM(a attached, b *attest.Statement) bool {
-	var x, y struct {
-		Namespace string `json:"documentNamespace"`
+	x, y := timeless(a.Predicate), timeless(b.Predicate)
+	return x != nil && reflect.DeepEqual(x, y)
+}
+
+// timeless reads an SPDX document without the time of its making; nil when it cannot be read.
+func timeless(predicate []byte) map[string]any {
+	var doc map[string]any
+	if json.Unmarshal(predicate, &doc) != nil {
+		return nil
 	}
-	return json.Unmarshal(a.Predicate, &x) == nil && json.Unmarshal(b.Predicate, &y) == nil && x.Namespace == y.Namespace && x.Namespace != ""
+	if made, ok := doc["creationInfo"].(map[string]any); ok {
+		delete(made, "created")
+	}
+	return doc
 }

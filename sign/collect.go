@@ -104,6 +104,14 @@ func (c *collection) predicate() string {
 	return c.req.Predicate
 }
 
+// unread makes what a registry does not let in something that is not known: it says nothing of a signature.
+func unread(err error) error {
+	if errdefs.IsPermission(err) {
+		return errdefs.With(errdefs.ErrUnavailable, err)
+	}
+	return err
+}
+
 // manifest takes the signatures of a manifest. One that cannot be read has none: others can be fine.
 func (c *collection) manifest(ctx context.Context, d ocispec.Descriptor, refers bool) error {
 	if !image.IsManifest(d.MediaType) {
@@ -111,7 +119,7 @@ func (c *collection) manifest(ctx context.Context, d ocispec.Descriptor, refers 
 	}
 	_, m, err := image.ReadManifest(ctx, c.src, d)
 	if err != nil {
-		if unknown(ctx, err) {
+		if err = unread(err); unknown(ctx, err) {
 			return err
 		}
 		return nil
@@ -154,7 +162,7 @@ func (c *collection) blob(ctx context.Context, f found) ([]byte, error) {
 	}
 	data, err := content.ReadAll(ctx, c.src, f.blob, limit)
 	c.read += int64(len(data)) // a manifest need not say how long its blobs are
-	return data, err
+	return data, unread(err)
 }
 
 // verify reads and verifies a signature.

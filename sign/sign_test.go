@@ -163,6 +163,38 @@ func TestStripped(t *testing.T) {
 	}
 }
 
+// fenced is a place that does not give out some blobs.
+type fenced struct {
+	*place
+	closed func(ocispec.Descriptor) bool
+}
+
+func (f fenced) Open(ctx context.Context, d ocispec.Descriptor) (content.Reader, error) {
+	if f.closed(d) {
+		return nil, errdefs.Permission("not for you")
+	}
+	return f.place.Open(ctx, d)
+}
+
+// TestDenied has signatures that are listed, and not given out: whether one holds is not known, which is not the same as that none does.
+func TestDenied(t *testing.T) {
+	p := newPlace(t)
+	k := newKey(t, keys.P256)
+	p.attach(p.sign(sign.Maker{Signer: k}, p.image.Digest, sign.PredicateSignature, "{}"), sign.PredicateSignature)
+	req := sign.Requirements{Keys: []*keys.Public{k.Public()}}
+	for what, closed := range map[string]func(ocispec.Descriptor) bool{
+		"the manifest":  func(d ocispec.Descriptor) bool { return d.Digest == p.about[0].Digest },
+		"the signature": func(d ocispec.Descriptor) bool { return d.Digest != p.about[0].Digest },
+	} {
+		if _, err := sign.Verify(t.Context(), fenced{p, closed}, p.image, req); !errdefs.IsUnavailable(err) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := sign.Verify(t.Context(), fenced{p, func(ocispec.Descriptor) bool { return false }}, p.image, req); err != nil {
+		t.Error(err)
+	}
+}
+
 // edit changes a bundle.
 func edit(t *testing.T, data []byte, f func(*bundle.Bundle)) []byte {
 	t.Helper()
