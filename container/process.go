@@ -155,6 +155,10 @@ func (p *Process) reap() (unix.WaitStatus, error) {
 // note keeps how the process ended.
 func (p *Process) note(ws unix.WaitStatus, err error) {
 	p.err = err
+	if err != nil { // nobody knows how it ended
+		p.status.Code = 255
+		return
+	}
 	if ws.Signaled() {
 		p.status.Signal = int(ws.Signal())
 		p.status.Code = 128 + p.status.Signal

@@ -15,6 +15,7 @@ import (
 	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
+	"github.com/camada/camada/internal/harmless"
 	"github.com/camada/camada/progress"
 	"github.com/camada/camada/reference"
 	"github.com/camada/camada/secret"
@@ -40,7 +41,7 @@ func (f *SecretFinding) At() string {
 
 // tell says all of a finding in one line.
 func (f *SecretFinding) tell() string {
-	text := fmt.Sprintf("%s %s in %s (%s)", f.Rule, f.Secret, f.At(), f.Fingerprint)
+	text := fmt.Sprintf("%s %s in %s (%s)", f.Rule, f.Secret, harmless.Line(f.At()), f.Fingerprint)
 	if f.Place.Layer > 0 {
 		text = fmt.Sprintf("layer %d: %s", f.Place.Layer, text)
 	}
@@ -183,7 +184,7 @@ func (g *secretGuard) lacks(sum *secret.Summary) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return "not all that is in the archive /" + s.Mask(name) + " can be looked at", nil
+		return "not all that is in the archive /" + harmless.Line(s.Mask(name)) + " can be looked at", nil
 	}
 	return "", nil
 }

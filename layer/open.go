@@ -26,7 +26,7 @@ type OpenOptions struct {
 
 // Open opens the uncompressed tar of a layer. At its end the reader returns io.EOF
 // only if the blob had the descriptor's size and digest and the tar the diffID ("" is
-// not checked); ErrCorrupt otherwise: whoever reads less than all has verified nothing. The media
+// not checked; when it is the descriptor's digest, the tar's is all that is summed); ErrCorrupt otherwise: whoever reads less than all has verified nothing. The media
 // types of OCI and Docker are accepted, others are ErrUnsupported.
 //
 // The compression is told from the bytes, because images exist whose media type

@@ -11,6 +11,7 @@ import (
 	"github.com/camada/camada/build"
 	"github.com/camada/camada/dockerfile"
 	"github.com/camada/camada/engine"
+	"github.com/camada/camada/internal/harmless"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/spf13/cobra"
 )
@@ -113,7 +114,7 @@ func (a *app) printWarnings(warnings []dockerfile.Warning) {
 	}
 	fmt.Fprintf(a.stderr, "\n %s found (use --check to see the lines):\n", plural(len(warnings), "warning"))
 	for _, w := range warnings {
-		fmt.Fprintf(a.stderr, " - %s\n", w)
+		fmt.Fprintf(a.stderr, " - %s\n", harmless.Line(w.String()))
 	}
 }
 
@@ -132,7 +133,7 @@ func printChecks(w io.Writer, r *build.Checked) {
 		if warning.URL != "" {
 			fmt.Fprintf(w, " - %s", warning.URL)
 		}
-		fmt.Fprintf(w, "\n%s\n", warning.Text)
+		fmt.Fprintf(w, "\n%s\n", harmless.Text(warning.Text))
 		printSource(w, r.Name, r.Source, warning.Location)
 	}
 	if len(r.Warnings) > 0 && r.Err != nil {

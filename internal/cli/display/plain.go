@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/camada/camada/internal/harmless"
 	"github.com/camada/camada/progress"
 )
 
@@ -77,7 +78,7 @@ func (p *plain) Emit(e progress.Event) {
 	case progress.Failed:
 		p.flush(w)
 		if e.Err != nil {
-			p.printf("#%d ERROR: %v\n", w.n, e.Err)
+			p.printf("#%d ERROR: %s\n", w.n, harmless.Text(e.Err.Error()))
 		} else {
 			p.printf("#%d ERROR\n", w.n)
 		}
