@@ -114,10 +114,11 @@ type admissionJudge struct {
 }
 
 func newAdmissionJudge(e *Engine, o AdmissionOptions) *admissionJudge {
-	j := &admissionJudge{e: e, fault: o.Fault, turns: newTurns(), digests: o.Mutate, timeout: o.Timeout, flights: map[string]*judgement{}}
+	j := &admissionJudge{e: e, fault: o.Fault, digests: o.Mutate, timeout: o.Timeout, flights: map[string]*judgement{}}
 	if j.timeout <= 0 {
 		j.timeout = admission.DefaultTimeout
 	}
+	j.turns = newTurns(j.timeout)
 	return j
 }
 
@@ -156,13 +157,8 @@ func (j *admissionJudge) Judge(ctx context.Context, name string, w admission.Who
 	if !j.digests && !policy.Concerns(list, q) {
 		return "", &policy.Decision{Action: q.Action, Image: name, Allowed: true}, nil
 	}
-	f := j.flight(name+"\x00"+w.Namespace+"\x00"+w.User, func() (string, *policy.Decision, error) { return j.find(list, q, name, at) })
-	select {
-	case <-f.done:
-		err = f.err
-	case <-ctx.Done():
-		err = errdefs.Unavailable("the registry %s did not give all that is asked for in the %s that there are", ref.Host, j.timeout)
-	}
+	key := name + "\x00" + w.Namespace + "\x00" + w.User
+	f, err := j.await(ctx, key, ref.Host, func() (string, *policy.Decision, error) { return j.find(list, q, name, at) })
 	if err == nil {
 		return f.digest, f.decision, nil
 	}
@@ -170,6 +166,20 @@ func (j *admissionJudge) Judge(ctx context.Context, name string, w admission.Who
 	d := policy.Unlooked(list, q, err)
 	d.Image = name
 	return "", d, nil
+}
+
+// await is a judgement that ends in time.
+func (j *admissionJudge) await(ctx context.Context, key, host string, find func() (string, *policy.Decision, error)) (*judgement, error) {
+	if ctx.Err() != nil { // other images of the object took the time: nothing begins that nobody waits for
+		return nil, errdefs.Unavailable("the registry %s was not asked: the %s that there are were over", host, j.timeout)
+	}
+	f := j.flight(key, find)
+	select {
+	case <-f.done:
+		return f, f.err
+	case <-ctx.Done():
+		return nil, errdefs.Unavailable("the registry %s did not give all that is asked for in the %s that there are", host, j.timeout)
+	}
 }
 
 // flight begins to judge, unless the same is under way.
@@ -192,38 +202,43 @@ func (j *admissionJudge) flight(key string, find func() (string, *policy.Decisio
 }
 
 // find looks an image up when it is its registry's turn. What a registry says at first, it has to say before a Kubernetes ceases to wait.
-func (j *admissionJudge) find(list []*policy.Policy, q policy.Request, name, at string) (string, *policy.Decision, error) {
+func (j *admissionJudge) find(list []*policy.Policy, q policy.Request, name, at string) (dgst string, d *policy.Decision, err error) {
 	ref := q.Names[0]
 	soon, cancel := context.WithTimeout(j.background, j.timeout)
 	defer cancel()
-	end, stranger, err := j.turns.take(soon, ref.Host)
+	work, stop := context.WithCancelCause(j.background)
+	defer stop(nil)
+	turn, err := j.turns.take(soon, ref.Host, stop)
 	if err != nil {
 		return "", nil, err
 	}
-	good := false
-	defer func() { end(good) }()
+	defer func() {
+		if err != nil && work.Err() != nil {
+			err = context.Cause(work)
+		}
+		turn.end(conductOf(err))
+	}()
 	limit := judgeTime
-	if stranger {
+	if turn.stranger {
 		limit = strangerTime
 	}
-	ctx, stop := context.WithTimeout(j.background, limit)
-	defer stop()
+	ctx, cancelWork := context.WithTimeout(work, limit)
+	defer cancelWork()
 	repo := j.e.registries().Repository(ref)
-	first, stopFirst := context.WithTimeout(ctx, j.timeout)
-	defer stopFirst()
+	first, cancelFirst := context.WithTimeout(ctx, j.timeout)
+	defer cancelFirst()
 	top, err := repo.Resolve(first, at)
 	if err == nil {
 		err = onlyManifests(first, repo, top)
 	}
 	if err != nil {
-		good = errdefs.IsNotFound(err)
 		return "", nil, pullError(ref, err)
 	}
-	d, err := j.all(ctx, list, q, repo, top)
+	d, err = j.all(ctx, list, q, repo, top)
 	if err != nil {
 		return "", nil, err
 	}
-	good, d.Image = true, name
+	d.Image = name
 	return top.Digest.String(), d, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,7 +72,7 @@ func TestTarpits(t *testing.T) {
 			defer cancel()
 			name := fmt.Sprintf("%s/app:%d", hosts[i%len(hosts)], i)
 			_, d, err := j.Judge(ctx, name, admission.Who{Namespace: "prod"})
-			if err != nil || d.Allowed || !strings.Contains(d.Err().Error(), "rule strict") || !strings.Contains(d.Err().Error(), "cannot know: the registry "+hosts[i%len(hosts)]+" did not give all") {
+			if err != nil || d.Allowed || !strings.Contains(d.Err().Error(), "rule strict") || !strings.Contains(d.Err().Error(), "cannot know: the registry "+hosts[i%len(hosts)]+" ") {
 				t.Errorf("%s: %+v, %v", name, d, err)
 			}
 		})
@@ -101,73 +102,276 @@ func TestTarpitsEnd(t *testing.T) {
 	if _, d, err := j.Judge(t.Context(), hosts[0]+"/app:1", admission.Who{}); err != nil || d.Allowed {
 		t.Errorf("%+v, %v", d, err)
 	}
-	if j.turns.running != 0 || len(j.turns.runningOf) != 0 || j.turns.strangers != 0 || j.turns.waits != 0 || len(j.turns.waitsOf) != 0 {
+	if len(j.turns.running)+len(j.turns.waits) != 0 {
 		t.Errorf("it keeps its turn: %+v", j.turns)
 	}
 }
 
-func TestTurns(t *testing.T) {
-	turns := newTurns()
-	now, cancel := context.WithCancel(t.Context())
-	cancel() // nobody waits
-	end := map[string]func(bool){}
-	take := func(name, host string, want bool) {
-		t.Helper()
-		e, _, err := turns.take(now, host)
-		if (err == nil) != want || err != nil && !errdefs.IsUnavailable(err) {
-			t.Errorf("%s: %v", name, err)
-		}
-		end[name] = e
+// TestLateFlight has an object with more images than there is time for: those that are left are not looked up.
+func TestLateFlight(t *testing.T) {
+	hosts, asked := tarpits(t, 1)
+	j := admissionOf(t, AdmissionOptions{Timeout: time.Hour}, `rules: [{name: strict, on: deploy, platforms: "*/*"}]`)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, d, err := j.Judge(over, hosts[0]+"/app:1", admission.Who{}); err != nil || d.Allowed || !strings.Contains(d.Err().Error(), "was not asked") || len(j.flights) != 0 || asked.Load() != 0 {
+		t.Errorf("%+v, %v, %d flights, asked %d times", d, err, len(j.flights), asked.Load())
 	}
-	take("a1", "a", true)
-	take("a2", "a", false) // it is a stranger
-	take("b1", "b", true)
-	take("c1", "c", true)
-	take("d1", "d", false) // three strangers
-	end["a1"](true)
-	take("a1", "a", true) // known now
-	take("a2", "a", true)
-	take("a3", "a", false)
-	take("d1", "d", true)
-	take("e1", "e", false)
-	end["b1"](true)
-	end["c1"](false)
-	take("b1", "b", true)
-	take("b2", "b", true)
-	take("c1", "c", true) // six
-	end["a1"](false)      // it was too slow
-	take("a1", "a", false)
-	for _, name := range []string{"a2", "b1", "b2", "c1", "d1"} {
-		end[name](true)
-	}
-	if turns.running != 0 || turns.strangers != 0 || len(turns.runningOf)+len(turns.waitsOf)+turns.waits != 0 {
-		t.Errorf("%+v", turns)
-	}
+}
 
-	// Who waits gets a turn when one ends; too many do not wait.
-	first, _, err := turns.take(t.Context(), "x")
-	if err != nil {
-		t.Fatal(err)
+// TestOverdueGivesWay has registries of which an image was judged, and which are slow from then on: they hold no turn that another registry needs.
+func TestOverdueGivesWay(t *testing.T) {
+	regs := make([]*remotetest.Registry, 4)
+	for i := range regs {
+		regs[i] = remotetest.Start(t)
+		for n := range 3 {
+			pushSample(t, regs[i], fmt.Sprintf("app:%d", n), imagetest.Layer(fmt.Sprint(i, n), "1"))
+		}
 	}
-	got := make(chan func(bool), waitingOne)
-	for range waitingOne {
-		go func() {
-			if e, _, err := turns.take(t.Context(), "x"); err == nil {
-				e(true)
-				got <- e
+	j := admissionOf(t, AdmissionOptions{Timeout: 300 * time.Millisecond}, `rules: [{name: strict, on: deploy, no-secrets: true}]`)
+	// again is what a Kubernetes does.
+	again := func(name string) {
+		t.Helper()
+		eventually(t, name+" is judged", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			_, d, err := j.Judge(ctx, name, admission.Who{})
+			return err == nil && d.Allowed && d.Digest != ""
+		})
+	}
+	for _, reg := range regs {
+		again(reg.Ref("app:0").String())
+	}
+	for _, reg := range regs[:3] {
+		reg.Meet(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/blobs/") {
+				return false
 			}
-		}()
+			<-r.Context().Done()
+			return true
+		})
+		for n := 1; n < 3; n++ {
+			over, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			if _, d, err := j.Judge(over, reg.Ref(fmt.Sprintf("app:%d", n)).String(), admission.Who{}); err != nil || d.Allowed {
+				t.Errorf("%+v, %v", d, err)
+			}
+			cancel()
+		}
 	}
-	for waits := 0; waits < waitingOne; {
-		turns.mu.Lock()
-		waits = turns.waits
-		turns.mu.Unlock()
+	again(regs[3].Ref("app:1").String())
+}
+
+// TestConduct has a known registry stay one as long as it answers, and a stranger prove something only by an image.
+func TestConduct(t *testing.T) {
+	reg := remotetest.Start(t)
+	pushSample(t, reg, "app:1", imagetest.Layer("a", "1"))
+	j := admissionOf(t, AdmissionOptions{Timeout: 2 * time.Second}, `rules: [{name: strict, on: deploy, platforms: "*/*"}]`)
+	says := func(what, name string, status int, known bool) {
+		t.Helper()
+		reg.Meet(func(w http.ResponseWriter, _ *http.Request) bool {
+			if status != 0 {
+				remotetest.Fail(w, status, "NO")
+			}
+			return status != 0
+		})
+		if _, _, err := j.Judge(t.Context(), reg.Ref(name).String(), admission.Who{}); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		eventually(t, what+" ends", func() bool {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			return len(j.flights) == 0
+		})
+		if j.turns.known[reg.Address] != known {
+			t.Errorf("%s: known is %v", what, !known)
+		}
 	}
-	if _, _, err := turns.take(t.Context(), "x"); !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), "32 of them of the registry x") {
+	says("a stranger without the image", "app:none", 0, false)
+	says("an image", "app:1", 0, true)
+	says("no image", "app:none", 0, true)
+	says("nothing for us", "app:1", http.StatusUnauthorized, true)
+	says("a secret", "app:1", http.StatusForbidden, true)
+	says("out of order", "app:1", http.StatusServiceUnavailable, false)
+	for err, want := range map[error]conduct{nil: hostJudged, errdefs.Unsupported("a chart"): hostAnswered, errdefs.Corrupt("an index"): hostAnswered, errdefs.Permission("no"): hostAnswered,
+		fmt.Errorf("ask: %w", context.DeadlineExceeded): hostSilent, errdefs.Unavailable("gone"): hostSilent} {
+		if got := conductOf(err); got != want {
+			t.Errorf("%v: %d, want %d", err, got, want)
+		}
+	}
+}
+
+// line is turns for which nobody waits, unless somebody is to.
+type line struct {
+	*testing.T
+	turns *turns
+	has   map[string]*turn
+	// stopped are those that had to give way.
+	stopped chan string
+}
+
+func newLine(t *testing.T) *line {
+	return &line{t, newTurns(time.Hour), map[string]*turn{}, make(chan string, 100)}
+}
+
+// take wants a turn at once for the registry that begins the name.
+func (l *line) take(name string, want bool) {
+	l.Helper()
+	now, cancel := context.WithCancel(l.Context())
+	cancel()
+	n, err := l.turns.take(now, name[:1], func(error) { l.stopped <- name })
+	if (err == nil) != want || err != nil && !errdefs.IsUnavailable(err) {
+		l.Errorf("%s: %v", name, err)
+	}
+	l.has[name] = n
+}
+
+// wait waits for a turn, which it gives back when it has it; the end of ctx ends that.
+func (l *line) wait(ctx context.Context, all *sync.WaitGroup, host string) {
+	l.turns.mu.Lock()
+	before := len(l.turns.waits)
+	l.turns.mu.Unlock()
+	all.Go(func() {
+		if n, err := l.turns.take(ctx, host, func(error) {}); err == nil {
+			n.end(hostJudged)
+		}
+	})
+	eventually(l.T, host+" waits", func() bool {
+		l.turns.mu.Lock()
+		defer l.turns.mu.Unlock()
+		return len(l.turns.waits) > before
+	})
+}
+
+func TestTurns(t *testing.T) {
+	l := newLine(t)
+	l.take("a1", true)
+	l.take("a2", false) // it is a stranger
+	l.take("b1", true)
+	l.take("c1", true)
+	l.take("d1", false) // three strangers
+	l.has["a1"].end(hostJudged)
+	l.take("a1", true) // known now
+	l.take("a2", true)
+	l.take("a3", false)
+	l.take("d1", true)
+	l.take("e1", false)
+	l.has["b1"].end(hostJudged)
+	l.has["c1"].end(hostSilent)
+	l.take("b1", true)
+	l.take("b2", true)
+	l.take("c1", true) // six
+	l.has["a1"].end(hostSilent)
+	l.take("a1", false)
+	for _, name := range []string{"a2", "b1", "b2", "c1", "d1"} {
+		l.has[name].end(hostJudged)
+	}
+	for _, name := range []string{"a1", "a2", "b1", "b2", "c1"} {
+		l.take(name, true)
+	}
+	l.take("d1", false) // the last one is for strangers
+	l.take("x1", true)
+	for _, name := range []string{"a1", "a2", "b1", "b2", "c1", "x1"} {
+		l.has[name].end(hostAnswered)
+	}
+	if len(l.turns.running)+len(l.turns.waits) != 0 || l.turns.known["x"] || !l.turns.known["a"] || len(l.stopped) != 0 {
+		t.Errorf("%+v", l.turns)
+	}
+}
+
+// TestWaiting has strangers wait in such numbers that there is room for no more of them: others still come in, and who finds a free turn at any rate.
+func TestWaiting(t *testing.T) {
+	l := newLine(t)
+	l.take("a1", true)
+	l.has["a1"].end(hostJudged)
+	for _, name := range []string{"x1", "y1", "z1"} {
+		l.take(name, true)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for i := range waitingStrangers {
+		l.wait(ctx, &all, fmt.Sprint("stranger", i))
+	}
+	if err := l.turns.enter(&turn{turns: l.turns, host: "w"}); !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), "too many images at once") {
+		t.Errorf("one more stranger: %v", err)
+	}
+	l.take("a1", true)
+	l.take("a2", true)
+	for range waitingOne {
+		l.wait(ctx, &all, "a")
+	}
+	if err := l.turns.enter(&turn{turns: l.turns, host: "a"}); !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), "32 of them of the registry a") {
 		t.Errorf("one more: %v", err)
 	}
-	first(true)
-	for range waitingOne {
-		<-got
+	l.has["a1"].end(hostJudged) // those of a get its turn one after the other
+	eventually(t, "a is done", func() bool {
+		l.turns.mu.Lock()
+		defer l.turns.mu.Unlock()
+		return count(l.turns.waits, func(w *turn) bool { return w.host == "a" }) == 0
+	})
+	cancel()
+	all.Wait()
+	if n := len(l.turns.waits); n != 0 {
+		t.Errorf("%d wait for ever", n)
+	}
+	l = newLine(t)
+	l.turns.remember("a")
+	l.turns.remember("b")
+	l.take("a1", true)
+	l.take("a2", true)
+	for range waiting {
+		l.turns.waits = append(l.turns.waits, &turn{turns: l.turns, host: "a", begun: make(chan struct{})})
+	}
+	l.take("a3", false)
+	l.take("b1", true)
+}
+
+// TestGivingWay has turns that take long end for who has none, the ones of who has the most first.
+func TestGivingWay(t *testing.T) {
+	l := newLine(t)
+	for _, host := range []string{"a", "b", "c", "d"} {
+		l.turns.remember(host)
+	}
+	for _, name := range []string{"c1", "a1", "b1", "b2", "a2", "x1"} {
+		l.take(name, true)
+	}
+	stopped := func(want ...string) {
+		t.Helper()
+		var got []string
+		for len(l.stopped) > 0 {
+			got = append(got, <-l.stopped)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("stopped are %v, want %v", got, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	l.wait(ctx, &all, "d")
+	l.wait(ctx, &all, "d")
+	stopped() // nothing is overdue
+	for _, name := range []string{"c1", "a1"} {
+		l.has[name].late()
+	}
+	stopped("c1") // at that moment nothing else was overdue
+	for _, name := range []string{"b1", "b2", "a2", "x1"} {
+		l.has[name].late()
+	}
+	l.take("a3", false) // it has two
+	stopped()
+	l.take("y1", false)
+	stopped("x1") // strangers are for strangers
+	l.has["x1"].end(hostSilent)
+	l.has["c1"].end(hostSilent)
+	all.Wait() // both of d, one after the other
+	if !l.turns.known["c"] || len(l.turns.running) != 4 {
+		t.Errorf("%+v", l.turns)
+	}
+	l.take("c1", true)
+	l.take("d1", false)
+	stopped("a1")
+	l.take("d1", false)
+	stopped("b1") // a has one left
+	cancel()
+	for _, n := range slices.Clone(l.turns.running) {
+		n.end(hostAnswered)
 	}
 }
