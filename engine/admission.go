@@ -157,7 +157,7 @@ func (j *admissionJudge) Judge(ctx context.Context, name string, w admission.Who
 	if !j.digests && !policy.Concerns(list, q) {
 		return "", &policy.Decision{Action: q.Action, Image: name, Allowed: true}, nil
 	}
-	key := name + "\x00" + w.Namespace + "\x00" + w.User
+	key := sumOf(append([]string{name, w.Namespace, w.User}, j.e.judgedBy(list)...))
 	f, err := j.await(ctx, key, ref.Host, func() (string, *policy.Decision, error) { return j.find(list, q, name, at) })
 	if err == nil {
 		return f.digest, f.decision, nil
@@ -182,7 +182,7 @@ func (j *admissionJudge) await(ctx context.Context, key, host string, find func(
 	}
 }
 
-// flight begins to judge, unless the same is under way.
+// flight begins to judge, unless the same is under way by the same policies.
 func (j *admissionJudge) flight(key string, find func() (string, *policy.Decision, error)) *judgement {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -197,6 +198,40 @@ func TestConduct(t *testing.T) {
 			t.Errorf("%v: %d, want %d", err, got, want)
 		}
 	}
+}
+
+// TestTighterPolicy asks again after the policy was changed, while the first judgement is under way.
+func TestTighterPolicy(t *testing.T) {
+	reg := remotetest.Start(t)
+	pushSample(t, reg, "app:1", imagetest.Layer("a", "1"))
+	j := admissionOf(t, AdmissionOptions{Timeout: time.Minute}, `rules: [{name: open, on: deploy, platforms: "*/*"}]`)
+	held := make(chan struct{})
+	reg.Meet(func(http.ResponseWriter, *http.Request) bool { <-held; return false })
+	free := sync.OnceFunc(func() { close(held) })
+	t.Cleanup(free)
+	var all sync.WaitGroup
+	judge := func(n int, allowed bool) {
+		all.Go(func() {
+			if _, d, err := j.Judge(t.Context(), reg.Ref("app:1").String(), admission.Who{}); err != nil || d.Allowed != allowed {
+				t.Errorf("%d: %+v, %v, want %v", n, d, err, allowed)
+			}
+		})
+		eventually(t, "it is under way", func() bool {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			return len(j.flights) == n
+		})
+	}
+	judge(1, true)
+	if err := os.WriteFile(j.e.policyFile, []byte(`rules: [{name: shut, on: deploy, platforms: none/none}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j.set.mu.Lock()
+	j.set.looked = time.Time{}
+	j.set.mu.Unlock()
+	judge(2, false)
+	free()
+	all.Wait()
 }
 
 // line is turns for which nobody waits, unless somebody is to.

@@ -31,29 +31,36 @@ func (e *Engine) verdicts() *verdictStore {
 
 // verdictKey is made of all that a verdict depends on: the policies with their keys, what is asked, the image, and which advisory database there is.
 func (e *Engine) verdictKey(list []*policy.Policy, q policy.Request, at located) string {
-	h := sha256.New()
-	put := func(parts ...string) {
-		for _, p := range parts {
-			fmt.Fprintf(h, "%d:%s,", len(p), p)
-		}
-	}
-	put(verdictFormat, e.version, string(q.Action), q.Namespace, q.User, q.RunAs, at.image.Descriptor.Digest.String())
 	// A signature of the index counts for its images.
-	put(at.root.Digest.String())
+	parts := []string{verdictFormat, e.version, string(q.Action), q.Namespace, q.User, q.RunAs, at.image.Descriptor.Digest.String(), at.root.Digest.String()}
 	if at.base != nil {
-		put("base", at.base.Name, at.base.Digest)
+		parts = append(parts, "base", at.base.Name, at.base.Digest)
 	}
-	put(strconv.Itoa(len(q.Names)))
+	parts = append(parts, strconv.Itoa(len(q.Names)))
 	for _, n := range q.Names {
-		put(n.String())
+		parts = append(parts, n.String())
 	}
+	return sumOf(append(parts, e.judgedBy(list)...))
+}
+
+// judgedBy is what a verdict depends on beside what is judged: the policies with their keys, and which advisory database there is.
+func (e *Engine) judgedBy(list []*policy.Policy) []string {
+	var out []string
 	for _, p := range list {
-		put(p.File, p.Digest)
+		out = append(out, p.File, p.Digest)
 		for _, name := range p.Files() {
-			put(name, fmt.Sprint(markOf(name)))
+			out = append(out, name, fmt.Sprint(markOf(name)))
 		}
 	}
-	put(fmt.Sprint(markOf(e.advisoriesPath())))
+	return append(out, fmt.Sprint(markOf(e.advisoriesPath())))
+}
+
+// sumOf is another text for each list of texts.
+func sumOf(parts []string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s,", len(p), p)
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
