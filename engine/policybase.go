@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/errdefs"
@@ -15,6 +16,9 @@ import (
 
 // notePulled is what the log of a name notes when its registry said what it stands for. Files and other stores can give any name to anything.
 const notePulled = "as its registry has it"
+
+// baseTime is how long registries may take to confirm what an image says of itself: they are not those of the image.
+const baseTime = 5 * time.Second
 
 // Base implements policy.Facts. A build of this store knows it; of other images it is what they say of themselves.
 func (f *policyFacts) Base(ctx context.Context) (*policy.Base, error) {
@@ -42,6 +46,19 @@ func (f *policyFacts) Base(ctx context.Context) (*policy.Base, error) {
 // Confirm implements policy.Facts. The log of the store's names remembers what registries said, and what it does not they are asked. An image that says itself what it is built from
 // has to have all layers of that.
 func (f *policyFacts) Confirm(ctx context.Context, b *policy.Base) (*policy.Base, error) {
+	if b.Built {
+		return f.confirm(ctx, b)
+	}
+	return f.confirmWithin(ctx, b, baseTime)
+}
+
+func (f *policyFacts) confirmWithin(ctx context.Context, b *policy.Base, limit time.Duration) (*policy.Base, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errdefs.Unavailable("it did not confirm the base image in %s", limit))
+	defer cancel()
+	return f.confirm(ctx, b)
+}
+
+func (f *policyFacts) confirm(ctx context.Context, b *policy.Base) (*policy.Base, error) {
 	if b.Name == "scratch" {
 		if !b.Built {
 			return nil, errdefs.Unavailable("that it is built from nothing is only said by the image itself")
@@ -90,16 +107,10 @@ func (f *policyFacts) Confirm(ctx context.Context, b *policy.Base) (*policy.Base
 	return proven, nil
 }
 
-// wasPulled reports whether the registry of a name said, at some time, that it stands for a manifest. A name without a tag is any of its repository.
+// wasPulled reports whether the registry of a name said, at some time, that it stands for a manifest. A name without a tag is any of its repository. A log that cannot be read proves nothing.
 func (e *Engine) wasPulled(ctx context.Context, ref reference.Reference, manifest digest.Digest) (bool, error) {
-	var tops []ocispec.Descriptor
-	err := e.refs.WalkLogs(ctx, func(r reference.Reference, l image.LogEntry) error {
-		if r.Name() == ref.Name() && (ref.Tag == "" || r.Tag == ref.Tag) && l.Verb == "pull" && l.Note == notePulled && !slices.ContainsFunc(tops, func(d ocispec.Descriptor) bool { return d.Digest == l.To.Digest }) {
-			tops = append(tops, l.To)
-		}
-		return nil
-	})
-	if err != nil {
+	tops, err := e.pulledAs(ctx, ref)
+	if err != nil && !errdefs.IsCorrupt(err) && !errdefs.IsNotFound(err) {
 		return false, err
 	}
 	for _, top := range tops {
@@ -112,6 +123,29 @@ func (e *Engine) wasPulled(ctx context.Context, ref reference.Reference, manifes
 		}
 	}
 	return false, nil
+}
+
+// pulledAs is what the registry of a name said that it stands for. ErrCorrupt means that it is not all: a log cannot be read.
+func (e *Engine) pulledAs(ctx context.Context, ref reference.Reference) (tops []ocispec.Descriptor, err error) {
+	add := func(l image.LogEntry) {
+		if l.Verb == "pull" && l.Note == notePulled && !slices.ContainsFunc(tops, func(d ocispec.Descriptor) bool { return d.Digest == l.To.Digest }) {
+			tops = append(tops, l.To)
+		}
+	}
+	if ref.Tag == "" {
+		err := e.refs.WalkLogs(ctx, func(r reference.Reference, l image.LogEntry) error {
+			if r.Name() == ref.Name() {
+				add(l)
+			}
+			return nil
+		})
+		return tops, err
+	}
+	log, err := e.refs.Log(ctx, ref)
+	for _, l := range log {
+		add(l)
+	}
+	return tops, err
 }
 
 // baseSource is a repository that may have a base image.

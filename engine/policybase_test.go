@@ -5,11 +5,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/image"
 	"github.com/camada/camada/policy"
 	"github.com/camada/camada/reference"
 	"github.com/camada/camada/remote/remotetest"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -152,18 +155,98 @@ func baseOfAnnotations(t *testing.T, base, rule string) {
 			}
 		}
 		desc := putDoc(t, e.content, ocispec.MediaTypeImageManifest, m)
-		ref, err := reference.Parse("claims")
+		claims, err := reference.Parse(strings.TrimSuffix(base, "base:1") + "claims:1")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := e.setTags(t.Context(), []reference.Reference{ref}, desc, "load", ""); err != nil {
+		elsewhere, err := reference.Parse("claims:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.setTags(t.Context(), []reference.Reference{claims, elsewhere}, desc, "load", ""); err != nil {
 			t.Fatal(err)
 		}
 		for _, a := range []policy.Action{policy.Build, policy.Run} {
-			d, err := e.CheckPolicy(t.Context(), "claims", PolicyOptions{Action: a}, nil)
+			d, err := e.CheckPolicy(t.Context(), claims.String(), PolicyOptions{Action: a}, nil)
 			if err != nil || len(d.Results) != 1 || d.Results[0].Verdict != tc.verdict || !strings.Contains(d.Results[0].Message, tc.why) {
 				t.Errorf("%s %s: %s: %+v, %v; want %s: %s", tc.name, tc.digest, a, d, err, tc.verdict, tc.why)
 			}
 		}
+		// An expression is about any registry, and another one than the image's own is not asked.
+		d, err := e.CheckPolicy(t.Context(), "claims:1", PolicyOptions{Action: policy.Run}, nil)
+		if err != nil || d.Allowed || tc.name == base && !strings.Contains(d.Results[0].Message, "is not asked for the base image") {
+			t.Errorf("%s of another place: %+v, %v", tc.name, d, err)
+		}
+	}
+}
+
+// TestPulledIsRemembered has the store prove what a registry said, also beside a log that is damaged.
+func TestPulledIsRemembered(t *testing.T) {
+	reg := remotetest.Start(t)
+	base := pushBase(t, reg)
+	repository := strings.TrimSuffix(base, ":1")
+	build := func(t *testing.T, e *Engine, from string) {
+		t.Helper()
+		mustBuild(t, e, BuildOptions{ContextDir: t.TempDir(), Dockerfile: []byte("FROM " + from + "\nENV A=1\n"), Tags: []string{"app"}, SourceDateEpoch: "0"})
+	}
+	allowed := func(t *testing.T, e *Engine, what string, asks bool) {
+		t.Helper()
+		reg.Forget()
+		d, err := e.CheckPolicy(t.Context(), "app", PolicyOptions{Action: policy.Build}, nil)
+		if calls := reg.Calls(""); err != nil || !d.Allowed || (len(calls) > 0) != asks {
+			t.Errorf("%s: %+v, %v, and the registry is asked for %v", what, d, err, calls)
+		}
+	}
+	damage := func(t *testing.T, e *Engine, at string) {
+		t.Helper()
+		name := filepath.Join(e.root, "reflog", at)
+		log, err := os.ReadFile(name)
+		if err == nil {
+			err = os.WriteFile(name, append([]byte("damaged\n"), log...), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	rule := "rules: [{name: based, on: build, base-allowed: \"" + repository + "\"}]"
+	own := repository + "/_tags/1"
+	t.Run("a damaged log", func(t *testing.T) {
+		e := withPolicy(t, rule)
+		build(t, e, base)
+		if err := e.Tag(t.Context(), base, "other:1", false); err != nil {
+			t.Fatal(err)
+		}
+		allowed(t, e, "whole", false)
+		damage(t, e, "docker.io/library/other/_tags/1")
+		allowed(t, e, "another log", false)
+		damage(t, e, own)
+		allowed(t, e, "the log", true)
+	})
+	t.Run("a damaged log beside a digest", func(t *testing.T) {
+		e := withPolicy(t, rule)
+		if err := os.MkdirAll(filepath.Join(e.root, "reflog/docker.io/library/other/_tags"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(e.root, "reflog/docker.io/library/other/_tags/1"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		damage(t, e, "docker.io/library/other/_tags/1")
+		here := machine(t)
+		pulled, err := here.Pull(t.Context(), PullOptions{Image: base}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		build(t, e, repository+"@"+pulled.Digest.String())
+		allowed(t, e, "by digest", false)
+	})
+}
+
+// TestConfirmIsQuick has a registry that never answers asked for a base image.
+func TestConfirmIsQuick(t *testing.T) {
+	hosts, _ := tarpits(t, 1)
+	f := &policyFacts{e: machine(t)}
+	b := &policy.Base{Name: hosts[0] + "/base:1", Digest: digest.FromString("base").String()}
+	if _, err := f.confirmWithin(t.Context(), b, 50*time.Millisecond); !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), "it did not confirm the base image in 50ms") {
+		t.Errorf("%v", err)
 	}
 }

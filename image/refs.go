@@ -67,7 +67,8 @@ type RefLogger interface {
 	// Log returns the entries of one ref, the newest first; ErrNotFound when it never was.
 	// A removed ref keeps its log.
 	Log(ctx context.Context, ref reference.Reference) ([]LogEntry, error)
-	// WalkLogs calls fn for each entry of each ref that ever was.
+	// WalkLogs calls fn for each entry of each ref that ever was. A log that cannot be read ends nothing, and is ErrCorrupt
+	// after all others.
 	WalkLogs(ctx context.Context, fn func(reference.Reference, LogEntry) error) error
 }
 

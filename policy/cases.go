@@ -160,7 +160,7 @@ func (r *reader) given(s *yamltree.Section, c *Case) {
 		}
 	}
 	if s.Has("base") {
-		g.base = &Base{Name: s.Text("base")}
+		g.base = &Base{Name: s.Text("base"), Built: true} // the case knows it
 	}
 	for _, p := range s.Sections("packages") {
 		g.packages = append(g.packages, Package{Name: p.Text("name"), Version: p.Text("version"), Type: p.Text("type"), License: p.Text("license")})

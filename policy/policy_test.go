@@ -136,6 +136,51 @@ func TestLazy(t *testing.T) {
 	}
 }
 
+// based says what it was built from, and is believed.
+type based struct {
+	given
+	base  Base
+	asked int
+}
+
+func (b *based) Base(context.Context) (*Base, error) { return &b.base, nil }
+
+func (b *based) Confirm(_ context.Context, base *Base) (*Base, error) {
+	b.asked++
+	return base, nil
+}
+
+// An expression has no registry asked that an image names, unless it is its own.
+func TestBaseOfAnotherRegistry(t *testing.T) {
+	ref, err := reference.Parse("registry.example.com/team/app:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Read("p.yaml", []byte("rules: [{name: a, cel: 'base.name != \"\"'}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		base  Base
+		names []reference.Reference
+		asked int
+		why   string
+	}{
+		{Base{Name: "registry.example.com/base:1"}, []reference.Reference{ref}, 1, ""},
+		{Base{Name: "scratch"}, []reference.Reference{ref}, 1, ""},
+		{Base{Name: "evil.example.com/base:1", Built: true}, []reference.Reference{ref}, 1, ""},
+		{Base{Name: "evil.example.com/base:1"}, []reference.Reference{ref}, 0, "the registry evil.example.com is not asked"},
+		{Base{Name: "registry.example.com/base:1"}, nil, 0, "base-allowed asks the registries that it allows"},
+		{Base{Name: "NO NAME"}, []reference.Reference{ref}, 0, "the base image that it names"},
+	} {
+		f := &based{base: tc.base}
+		d := Judge(t.Context(), []*Policy{p}, Request{Action: Deploy, Names: tc.names, Now: time.Now()}, f)
+		if r := d.Results[0]; f.asked != tc.asked || d.Allowed != (tc.why == "") || !strings.Contains(r.Message, tc.why) || tc.why != "" && r.Verdict != Unknown {
+			t.Errorf("%+v: asked %d times, %+v", tc.base, f.asked, r)
+		}
+	}
+}
+
 // What a name and who asks decide needs no image; what an image may change is left open.
 func TestForegone(t *testing.T) {
 	ref, err := reference.Parse("evil.example.com/app:1")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/camada/camada/errdefs"
 	"github.com/camada/camada/policy/cel"
+	"github.com/camada/camada/reference"
 )
 
 // Variables are those of expressions, with their types.
@@ -114,10 +115,7 @@ func (j *judge) variable(ctx context.Context, name string) (any, error) {
 		}
 		return j.image(img), nil
 	case "base":
-		b, err := j.facts.Base(ctx)
-		if err == nil {
-			b, err = j.facts.Confirm(ctx, b)
-		}
+		b, err := j.base(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -168,6 +166,24 @@ func (j *judge) image(img *Image) object {
 		}
 	}
 	return o
+}
+
+// base is what an image was built from, confirmed. What an image says of itself makes nobody ask another registry than its own: no rule allows that one.
+func (j *judge) base(ctx context.Context) (*Base, error) {
+	b, err := j.facts.Base(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !b.Built && b.Name != "scratch" {
+		ref, err := reference.Parse(b.Name)
+		if err != nil {
+			return nil, fmt.Errorf("the base image that it names: %w", err)
+		}
+		if !slices.ContainsFunc(j.q.Names, func(n reference.Reference) bool { return n.Host == ref.Host }) {
+			return nil, errdefs.Unavailable("the registry %s is not asked for the base image because an image of another place names it: base-allowed asks the registries that it allows", ref.Host)
+		}
+	}
+	return j.facts.Confirm(ctx, b)
 }
 
 func (j *judge) signatures(ctx context.Context, attestations bool) (any, error) {

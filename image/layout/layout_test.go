@@ -138,6 +138,26 @@ func TestMoves(t *testing.T) {
 	}
 }
 
+// A log that cannot be read does not hide the others.
+func TestWalkDamaged(t *testing.T) {
+	root := t.TempDir()
+	refs := layout.Open(root)
+	for _, name := range []string{"a:1", "b:1", "c:1"} {
+		set(t, refs, name, name)
+	}
+	if err := os.WriteFile(filepath.Join(root, "reflog/docker.io/library/b/_tags/1"), []byte("damaged\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	err := refs.WalkLogs(t.Context(), func(r reference.Reference, _ image.LogEntry) error {
+		got = append(got, r.Familiar())
+		return nil
+	})
+	if !errdefs.IsCorrupt(err) || !slices.Equal(got, []string{"a:1", "c:1"}) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 func TestGetByDigest(t *testing.T) {
 	refs := layout.Open(t.TempDir())
 	set(t, refs, "app:1", "one")

@@ -98,10 +98,18 @@ func (r *Refs) Log(ctx context.Context, ref reference.Reference) ([]image.LogEnt
 	return entries, nil
 }
 
-// WalkLogs calls fn for each entry of each ref, the oldest of a ref first.
+// WalkLogs calls fn for each entry of each ref, the oldest of a ref first. A log with a line that cannot be read is left out, and ErrCorrupt
+// when all others were walked; fsck repairs that.
 func (r *Refs) WalkLogs(ctx context.Context, fn func(reference.Reference, image.LogEntry) error) error {
-	return r.each(ctx, "reflog", func(ref reference.Reference) error {
+	var unread error
+	err := r.each(ctx, "reflog", func(ref reference.Reference) error {
 		lines, err := r.readLog(ref)
+		if errdefs.IsCorrupt(err) {
+			if unread == nil {
+				unread = fmt.Errorf("walk reflog: %w", err)
+			}
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -112,6 +120,10 @@ func (r *Refs) WalkLogs(ctx context.Context, fn func(reference.Reference, image.
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return unread
 }
 
 func (r *Refs) readLog(ref reference.Reference) ([]line, error) {
