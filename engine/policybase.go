@@ -148,6 +148,19 @@ func (e *Engine) pulledAs(ctx context.Context, ref reference.Reference) (tops []
 	return tops, err
 }
 
+// noteConfirmed notes that the registry of a name has what it stands for here already, which may have come otherwise; once.
+func (e *Engine) noteConfirmed(ctx context.Context, ref reference.Reference, top ocispec.Descriptor, note string) error {
+	tops, err := e.pulledAs(ctx, ref)
+	if err != nil || note == "" || slices.ContainsFunc(tops, func(d ocispec.Descriptor) bool { return d.Digest == top.Digest }) {
+		return nil //nolint:nilerr // a log that cannot be read is for fsck
+	}
+	err = e.refs.Set(ctx, ref, top, image.SetOptions{Verb: "pull", Note: note, Expect: &top.Digest, Always: true})
+	if errdefs.IsConflict(err) { // it was moved meanwhile
+		return nil
+	}
+	return err
+}
+
 // baseSource is a repository that may have a base image.
 type baseSource interface {
 	content.Provider

@@ -180,7 +180,7 @@ func baseOfAnnotations(t *testing.T, base, rule string) {
 	}
 }
 
-// TestPulledIsRemembered has the store prove what a registry said, also beside a log that is damaged.
+// TestPulledIsRemembered has the store prove what a registry said, also beside a log that is damaged and after an image came otherwise.
 func TestPulledIsRemembered(t *testing.T) {
 	reg := remotetest.Start(t)
 	base := pushBase(t, reg)
@@ -238,6 +238,32 @@ func TestPulledIsRemembered(t *testing.T) {
 		}
 		build(t, e, repository+"@"+pulled.Digest.String())
 		allowed(t, e, "by digest", false)
+	})
+	t.Run("an image that came otherwise", func(t *testing.T) {
+		there := machine(t)
+		if _, err := there.Pull(t.Context(), PullOptions{Image: base}, nil); err != nil {
+			t.Fatal(err)
+		}
+		file := "oci-archive:" + filepath.Join(t.TempDir(), "a.tar")
+		mustCopy(t, there, CopyImageOptions{Source: base, Destination: file + ":" + base})
+		e := withPolicy(t, rule)
+		if _, err := e.Pull(t.Context(), PullOptions{Image: file}, nil); err != nil {
+			t.Fatal(err)
+		}
+		build(t, e, base)
+		allowed(t, e, "of an archive", true)
+		lines := 0
+		for _, what := range []string{"confirmed", "confirmed again"} {
+			if got, err := e.Pull(t.Context(), PullOptions{Image: base}, nil); err != nil || got.New {
+				t.Errorf("%s: %+v, %v", what, got, err)
+			}
+			allowed(t, e, what, false)
+			rows, err := e.Log(t.Context(), base)
+			if err != nil || lines != 0 && len(rows) != lines {
+				t.Errorf("%s: %d lines, %v", what, len(rows), err)
+			}
+			lines = len(rows)
+		}
 	})
 }
 

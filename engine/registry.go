@@ -257,12 +257,12 @@ func (e *Engine) namePulled(ctx context.Context, found *pulled) (moved bool, err
 	if ref.Digest != "" {
 		ref = ref.WithTag(string(ref.Digest.Algorithm()) + "-" + ref.Digest.Encoded()[:12])
 	}
-	if tag, err := e.refs.Get(ctx, ref); err == nil && tag.Descriptor.Digest == found.top.Digest {
-		return false, nil
-	}
 	note := ""
 	if !found.ref.OverSSH() {
 		note = notePulled
+	}
+	if tag, err := e.refs.Get(ctx, ref); err == nil && tag.Descriptor.Digest == found.top.Digest {
+		return false, e.noteConfirmed(ctx, ref, found.top, note)
 	}
 	_, err = e.setTags(ctx, []reference.Reference{ref}, found.top, "pull", note)
 	return err == nil, err

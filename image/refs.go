@@ -38,6 +38,8 @@ type SetOptions struct {
 	Verb string
 	// Note goes to the reflog.
 	Note string
+	// Always writes a line to the reflog also when nothing moves.
+	Always bool
 	// Immutable makes the ref immutable after this move.
 	Immutable bool
 	// Expect, when not nil, is what the ref must point to now ("" for nothing);

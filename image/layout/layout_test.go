@@ -138,6 +138,25 @@ func TestMoves(t *testing.T) {
 	}
 }
 
+// A line that moves nothing is written when it is wanted, and no step of a rollback.
+func TestAlways(t *testing.T) {
+	root := t.TempDir()
+	refs := layout.Open(root)
+	set(t, refs, "app:1", "old")
+	set(t, refs, "app:1", "new")
+	check(t, refs.Set(t.Context(), parse(t, "app:1"), desc("new"), image.SetOptions{Verb: "pull", Note: "why", Always: true}))
+	wantRef(t, refs, "app:1", "new")
+	wantValid(t, root, refs)
+	log, err := refs.Log(t.Context(), parse(t, "app:1"))
+	check(t, err)
+	if len(log) != 3 || log[0].Note != "why" || log[0].From.Digest != log[0].To.Digest || log[0].To.Digest != desc("new").Digest {
+		t.Errorf("%+v", log)
+	}
+	_, err = refs.Rollback(t.Context(), parse(t, "app:1"), 1, nil)
+	check(t, err)
+	wantRef(t, refs, "app:1", "old")
+}
+
 // A log that cannot be read does not hide the others.
 func TestWalkDamaged(t *testing.T) {
 	root := t.TempDir()

@@ -22,7 +22,7 @@ import (
 
 // Set moves a ref, or makes it. The blobs that desc needs are in the store and
 // durable before (content.Syncer), and pinned until Set returns. A Set that
-// changes nothing is not logged.
+// changes nothing is not logged, unless it is always to be.
 func (r *Refs) Set(ctx context.Context, ref reference.Reference, desc ocispec.Descriptor, opts image.SetOptions) error {
 	if err := checkDescriptor(desc); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (r *Refs) move(ctx context.Context, ref reference.Reference, to *ocispec.De
 		return err
 	}
 	immutable := to != nil && (opts.Immutable || cur != nil && cur.Immutable)
-	if cur != nil && to != nil && immutable == cur.Immutable && reflect.DeepEqual(*to, cur.Descriptor) && opts.Verb != VerbRollback {
+	if cur != nil && to != nil && immutable == cur.Immutable && reflect.DeepEqual(*to, cur.Descriptor) && opts.Verb != VerbRollback && !opts.Always {
 		return nil
 	}
 	next := line{To: to, Verb: opts.Verb, Note: opts.Note, Immutable: immutable}
