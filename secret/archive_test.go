@@ -248,7 +248,8 @@ func FuzzFile(f *testing.F) {
 	r := random()
 	token := r.signed("ghp" + "_")
 	jar := zipOf(f, zip.Deflate, "a", token, "b/", "")
-	for _, data := range [][]byte{[]byte(token), jar, zipStored(f, "x", token), gzipOf(f, jar), layerOf(f, "a", string(jar)), sparse("a", token, 1<<30), zipOf(f, zip.Store, "x", "y"), []byte("BZh9"), []byte("\xfd7zXZ\x00"), []byte("\x28\xb5\x2f\xfd\x00")} {
+	for _, data := range [][]byte{[]byte(token), jar, zipStored(f, "x", token), gzipOf(f, jar), layerOf(f, "a", string(jar)), sparse("a", token, 1<<30), zipOf(f, zip.Store, "x", "y"), []byte("BZh9"), []byte("\xfd7zXZ\x00"), []byte("\x28\xb5\x2f\xfd\x00"),
+		[]byte("Caf\xe9 key=" + r.of(alnum, 20)), []byte("ȺȺ key = " + r.of(alnum, 20)), []byte("caf\xe9 PUSHBULLET_KEY=" + r.of(alnum, 20))} {
 		f.Add(data)
 	}
 	s, err := New()

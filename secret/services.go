@@ -65,7 +65,7 @@ func (s *services) names(text string) bool {
 			s.first[n[0]] = append(s.first[n[0]], n)
 		}
 	})
-	l := strings.ToLower(text)
+	l := lowerASCII(text)
 	for i := range len(l) {
 		if i > 0 && isLetter(l[i-1]) && (!isLower(text[i-1]) || isLower(text[i])) {
 			continue
@@ -75,6 +75,17 @@ func (s *services) names(text string) bool {
 		}
 	}
 	return false
+}
+
+// lowerASCII makes letters of ASCII small. Of others, and of bytes that are no text, the length stays as it is, too: a place in what it returns is the same place in s.
+func lowerASCII(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c | 0x20
+		}
+	}
+	return string(b)
 }
 
 // named reports whether the name of a service stands soon before a secret, in the same line.

@@ -65,6 +65,8 @@ func TestServices(t *testing.T) {
 	s := scanner(t)
 	for text, want := range map[string]bool{
 		"PUSHBULLET_TOKEN": true, "my pushbullet ": true, "apitemplateKEY": true, "unslacked": false, "the key is ": false, "mySlackToken": true,
+		// What is no UTF-8, or becomes longer in lower case.
+		"Caf\xe9 key=": false, "ȺȺ key = ": false, "caf\xe9 PUSHBULLET_KEY=": true, "ȺȺ PUSHBULLET_KEY": true,
 	} {
 		if got := s.services.names(text); got != want {
 			t.Errorf("%q: %v", text, got)
