@@ -95,8 +95,8 @@ func (g *secretGuard) Texts(texts []graph.Text) (int, error) {
 	for _, t := range texts {
 		fmt.Fprintf(&all, "%q %q\n", t.Where, t.Text)
 	}
-	key := digest.FromString(all.String())
-	if g.finds().get(key) != nil {
+	name := aside("texts", digest.FromString(all.String()))
+	if g.finds().clean(name) {
 		return 0, nil
 	}
 	clean := true
@@ -108,7 +108,7 @@ func (g *secretGuard) Texts(texts []graph.Text) (int, error) {
 		clean = clean && n == 0
 	}
 	if clean {
-		_ = g.finds().put(key, &secret.Summary{}) // it spares time
+		g.finds().putClean(name)
 	}
 	return 0, nil
 }

@@ -108,6 +108,19 @@ func tarFile(t *testing.T, name string, data []byte) []byte {
 	return b.Bytes()
 }
 
+func gzipped(t *testing.T, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 // TestGuardSent looks at all that is sent: layers that say that they lie elsewhere too, and the annotations of an index.
 func TestGuardSent(t *testing.T) {
 	token := "gl" + "pat-Ab3dE9fGh1JkLm5nOpQr"
@@ -207,15 +220,7 @@ func TestGuardClaims(t *testing.T) {
 	}
 
 	// Of the same layer, compressed, it counts once it was read.
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := z.Write(clean); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	packed, err := content.WriteBlob(t.Context(), e.content, b.Bytes())
+	packed, err := content.WriteBlob(t.Context(), e.content, gzipped(t, clean))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -314,13 +314,13 @@ func (g *secretGuard) sentImage(ctx context.Context, src content.Provider, desc 
 		return err
 	}
 	// The annotations are in the manifest, and it decides.
-	if kept := g.finds(); kept.get(img.Descriptor.Digest) == nil {
+	if kept, name := g.finds(), aside("image", img.Descriptor.Digest); !kept.clean(name) {
 		n, err := g.config(&img.Config, img.Manifest.Annotations)
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			_ = kept.put(img.Descriptor.Digest, &secret.Summary{}) // it spares time
+			kept.putClean(name)
 		}
 	}
 	for i, l := range img.Layers {

@@ -22,6 +22,7 @@ const maxSecretFinds = 64 << 20
 
 // secretStore remembers what was found in layers, by diffID and the version of the rules: one file of JSON each, in which secrets are masked. It can go at any time.
 // An image only claims which diffIDs its layers have; so of each blob it remembers, too, that it was read and has the diffID, and what it remembers of a diffID counts for no other blob.
+// All that is no diffID has names of its own: see aside.
 type secretStore struct{ dir, version string }
 
 func (e *Engine) secretFinds(version string) *secretStore {
@@ -34,6 +35,12 @@ func (s *secretStore) path(id digest.Digest) (string, error) {
 	}
 	return filepath.Join(s.dir, s.version+"-"+id.Algorithm().String()+"-"+id.Encoded()+".json"), nil
 }
+
+// clean reports whether it is remembered that there is nothing to say of what is named aside.
+func (s *secretStore) clean(name digest.Digest) bool { return s.get(name) != nil }
+
+// putClean remembers it. An error of it would only cost time.
+func (s *secretStore) putClean(name digest.Digest) { _ = s.put(name, &secret.Summary{}) }
 
 // get is nil when nothing is remembered, or it is damaged.
 func (s *secretStore) get(id digest.Digest) *secret.Summary {
@@ -59,17 +66,25 @@ func (s *secretStore) get(id digest.Digest) *secret.Summary {
 	return out
 }
 
-// layerPair names a blob together with a diffID: it is the digest of a text that no layer has.
-func layerPair(blob, diffID digest.Digest) digest.Digest {
-	return digest.FromString("blob " + blob.String() + " has the diffID " + diffID.String())
+// aside names what is no layer but is remembered, too: texts and images without secrets, and blobs together with the diffID that they have. A text or a manifest can be a tar at
+// the same time, and its own digest the diffID of a layer; what this is the digest of is too short for a tar.
+func aside(what string, of ...digest.Digest) digest.Digest {
+	for _, d := range of {
+		what += " " + d.String()
+	}
+	return digest.FromString(what)
 }
+
+// layerPair names a blob together with a diffID.
+func layerPair(blob, diffID digest.Digest) digest.Digest { return aside("layer", blob, diffID) }
 
 // layer is what is remembered of a layer, when the blob is known to be that layer; known is false when something is remembered that may be of another one.
 func (s *secretStore) layer(desc ocispec.Descriptor, diffID digest.Digest) (sum *secret.Summary, known bool) {
 	if sum = s.get(diffID); sum == nil {
 		return nil, true
 	}
-	return sum, desc.Digest == diffID || s.get(layerPair(desc.Digest, diffID)) != nil
+	// A blob whose digest is the diffID is asked for, too: a tar can begin as something compressed does, and then what comes out of it is another.
+	return sum, s.clean(layerPair(desc.Digest, diffID))
 }
 
 // putLayer remembers what was found in a layer that was read to its end, so that its blob has the diffID.
@@ -91,7 +106,7 @@ func (s *secretStore) verified(ctx context.Context, p content.Provider, desc oci
 	if err = errors.Join(err, r.Close()); err != nil {
 		return nil, err
 	}
-	_ = s.put(layerPair(desc.Digest, diffID), &secret.Summary{}) // it spares time
+	s.putClean(layerPair(desc.Digest, diffID))
 	return sum, nil
 }
 

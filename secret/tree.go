@@ -175,4 +175,4 @@ func Version() string {
 }
 
 // codeVersion changes when the code finds other things with the same rules.
-const codeVersion = "4"
+const codeVersion = "5"
