@@ -20,6 +20,9 @@ const (
 	maxDenied = 20 * MaxFindings
 	// maxLine is how much of a line, before and after a secret, is looked at.
 	maxLine = 512
+	// dense is how many times a rule may look at the same bytes, on average, because keywords stand side by side; then it looks at stretch bytes more at once, and at none of the keywords in them.
+	dense   = 4
+	stretch = 4 << 10
 )
 
 // match is a secret in the bytes. It never leaves the package.
@@ -46,11 +49,21 @@ type file struct {
 	base      int64
 	line      int
 	lineStart int64
-	// done is, for each rule, up to where it was tried.
-	done  map[*rule]int64
-	found []match
+	// tried is how far each rule is.
+	tried map[*rule]tried
+	// looked is how much the expressions of all rules have looked at, in bytes.
+	looked int64
+	found  []match
 	// denied are places that rules of a kind know to be no secrets.
 	denied [][2]int64
+}
+
+// tried is how far a rule is in a file.
+type tried struct {
+	// done is up to where it was tried.
+	done int64
+	// from and to are where those of its windows begin and end that lie in each other, up to the last one, and looked is how long they are together.
+	from, to, looked int64
 }
 
 // Scan reads r to its end and finds the secrets in it. name is the path that findings have; some rules look at it, too.
@@ -72,7 +85,7 @@ func (s *Scanner) Text(text, name string) Result {
 }
 
 func (s *Scanner) open(name string) *file {
-	f := &file{s: s, path: name, names: map[*rule]bool{}, done: map[*rule]int64{}}
+	f := &file{s: s, path: name, names: map[*rule]bool{}, tried: map[*rule]tried{}}
 	for _, r := range s.byPath {
 		if r.compile() == nil && r.path.MatchString(name) {
 			f.found = append(f.found, match{rule: r, secret: path.Base(name)})
@@ -142,7 +155,7 @@ func (f *file) block(from, to int, end bool) error {
 	var failed error
 	f.s.search.each(f.buf[:to], from, func(word, start, stop int) {
 		for _, r := range f.s.search.rules[word] {
-			if f.base+int64(start) < f.done[r] || r.weak && (f.binary || f.ofPackage()) || len(f.found) > MaxFindings || len(f.denied) > maxDenied {
+			if f.base+int64(start) < f.tried[r].done || r.weak && (f.binary || f.ofPackage()) || len(f.found) > MaxFindings || len(f.denied) > maxDenied {
 				continue
 			}
 			if err := r.compile(); err != nil {
@@ -183,16 +196,46 @@ func (f *file) try(r *rule, word string, start, stop int, end bool) {
 	if !ok {
 		return
 	}
+	t, from := f.tried[r], f.base+int64(a)
+	if from >= t.to {
+		t.from, t.to, t.looked = from, from, 0
+	}
+	covered, wide := 0, t.looked > dense*(t.to-t.from)
+	if wide {
+		covered, b = f.widen(r, start, b, end)
+	}
+	t.to = max(t.to, f.base+int64(b))
+	t.looked += int64(b - a)
+	f.looked += int64(b - a)
 	cut := b < len(f.buf) || !end
 	for _, m := range r.regex.FindAllSubmatchIndex(f.buf[a:b], -1) {
-		if cut && a+m[1] == b && strings.HasSuffix(r.Regex, "|$)") && m[1] == lastGroup(m) {
+		if cut && a+m[1] == b && (wide || strings.HasSuffix(r.Regex, "|$)") && m[1] == lastGroup(m)) {
 			continue // it might go on there
 		}
-		if whole := f.base + int64(a+m[1]); whole > f.done[r] {
-			f.done[r] = whole
+		if whole := f.base + int64(a+m[1]); whole > t.done {
+			t.done = whole
 			f.judge(r, a, m)
 		}
 	}
+	if wide {
+		t.done = max(t.done, f.base+int64(covered))
+	}
+	f.tried[r] = t
+}
+
+// widen is where the window of a keyword at buf[start:] ends in which all matches are that begin before covered. Without it a file of nothing but keywords would be looked at as many times as
+// keywords have room in a window.
+func (f *file) widen(r *rule, start, narrow int, end bool) (covered, b int) {
+	reach := r.beyond()
+	covered = start + max(reach, stretch)
+	b = max(narrow, covered+reach+1)
+	if b < len(f.buf) {
+		return covered, b
+	}
+	if end {
+		return len(f.buf), len(f.buf)
+	}
+	return len(f.buf) - reach - 1, len(f.buf)
 }
 
 // lastGroup is where the last group that matched ends.

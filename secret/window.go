@@ -40,6 +40,14 @@ func (r *rule) window(buf []byte, word string, start, stop int) (a, b int, ok bo
 	return a, b, true
 }
 
+// beyond is how far behind the beginning of a keyword its window ends at most, in bytes.
+func (r *rule) beyond() int {
+	if r.name != "" || r.guess() || r.ID == "password-in-url" {
+		return min(r.reach, maxAssigned)
+	}
+	return r.reach
+}
+
 // begun reports whether what an expression begins with is there.
 func (r *rule) begun(at []byte) bool {
 	n := len(r.literal)
@@ -70,6 +78,9 @@ func (r *rule) near(after []byte) bool {
 func wordChar(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
 }
+
+// maxAssigned is how long a name, what assigns to it and the value are together at most, in bytes.
+const maxAssigned = 1300
 
 // maxSpace is how much space may be between a name and its value, which can stand in columns.
 const maxSpace = 24
