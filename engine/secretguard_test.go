@@ -184,8 +184,14 @@ func TestGuardClosed(t *testing.T) {
 			t.Errorf("%+v: %v, %v", c, err, g.told())
 		}
 	}
-	g, err := e.newGuard(SecretsPolicy{Mode: SecretsWarn})
+	g, err := e.newGuard(SecretsPolicy{Mode: SecretsBlock, Allow: []byte("path:srv/** never we made it\n")})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.summary(nil, 1, &secret.Summary{Closed: sum.Closed, Cut: true}); !errors.Is(err, secret.ErrFound) {
+		t.Errorf("archives of which not all are told: %v", err)
+	}
+	if g, err = e.newGuard(SecretsPolicy{Mode: SecretsWarn}); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.summary(nil, 1, &secret.Summary{More: []string{"x"}}); err != nil || len(g.told()) != 1 {

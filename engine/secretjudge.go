@@ -61,6 +61,9 @@ func (r *refusedSecrets) Hint() string {
 // tooMuch says that the search in a file was ended.
 const tooMuch = "so much looks like secrets that not all was looked at"
 
+// tooMany says that of what was found in a layer a part is not told.
+const tooMany = "there are so many secrets, or archives that cannot be looked into, that not all are told"
+
 // refusal makes an error of what was found, and of what was not looked at.
 func refusal(found []SecretFinding, lacks string) error {
 	var list []string
@@ -167,8 +170,11 @@ func (g *secretGuard) summary(at []parser.Range, n int, sum *secret.Summary) err
 
 // lacks says what of a layer was not looked at; "" when all was. Archives that cannot be looked into as a whole are accepted by lines of the allow-list that accept whatever is in them.
 func (g *secretGuard) lacks(sum *secret.Summary) (string, error) {
-	if len(sum.More) > 0 || sum.Cut {
+	if len(sum.More) > 0 {
 		return tooMuch, nil
+	}
+	if sum.Cut {
+		return tooMany, nil
 	}
 	if !g.full {
 		return "", nil

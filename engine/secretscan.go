@@ -59,7 +59,7 @@ type SecretsReport struct {
 	// Allowed is how many more were found that the allow-list accepts, Expired its lines that have ended.
 	Allowed int
 	Expired []secret.Allowed `json:",omitempty"`
-	// More are files with more findings than are told, Unread those that could not be read, and Cut is set when there are too many findings to tell all. With any of
+	// More are files with more findings than are told, Unread those that could not be read, and Cut is set when there are too many findings, or Closed, to tell all. With any of
 	// them the findings are not all.
 	More   []string `json:",omitempty"`
 	Unread []string `json:",omitempty"`
@@ -84,7 +84,7 @@ func (r *SecretsReport) Complete() error {
 		lacks = append(lacks, fmt.Sprintf("%d archives are too big or too deep to look into all of them, such as %s", n, harmless.Line(r.Closed[0])))
 	}
 	if r.Cut {
-		lacks = append(lacks, fmt.Sprintf("there are more than %d findings", secret.MaxTotal))
+		lacks = append(lacks, fmt.Sprintf("there are more than %d findings, or archives that were not looked into to their end, and no more are told", secret.MaxTotal))
 	}
 	if len(lacks) == 0 {
 		return nil

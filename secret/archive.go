@@ -90,9 +90,13 @@ func (d *dig) file(ctx context.Context, r io.Reader, name string) (Result, error
 	return d.res, err
 }
 
-// close notes an archive that was not looked into to its end.
+// close notes an archive that was not looked into to its end; the last of too many is the file that they are all in.
 func (d *dig) close(name string) {
-	if len(d.res.Closed) < MaxFindings {
+	switch n := len(d.res.Closed); {
+	case n == MaxFindings-1:
+		name, _, _ = strings.Cut(name, Inside)
+		fallthrough
+	case n < MaxFindings:
 		d.res.Closed = append(d.res.Closed, name)
 	}
 }

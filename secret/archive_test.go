@@ -224,7 +224,7 @@ func TestFileNames(t *testing.T) {
 	for range maxNested - 1 {
 		deep = layerOf(t, "y", string(deep))
 	}
-	if res, err := s.File(t.Context(), bytes.NewReader(deep), "a.tar"); err != nil || len(res.Closed) != MaxFindings {
+	if res, err := s.File(t.Context(), bytes.NewReader(deep), "a.tar"); err != nil || len(res.Closed) != MaxFindings || res.Closed[MaxFindings-1] != "a.tar" {
 		t.Errorf("many archives too deep: %d are told, %v", len(res.Closed), err)
 	}
 }

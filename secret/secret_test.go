@@ -187,6 +187,23 @@ func TestTree(t *testing.T) {
 	}
 }
 
+// TestSummaryCut wants to be told that of what was found, or could not be looked into, not all is told.
+func TestSummaryCut(t *testing.T) {
+	for name, res := range map[string]Result{"findings": {Findings: make([]Finding, MaxFindings)}, "archives": {Closed: make([]string, MaxFindings)}} {
+		var sum Summary
+		for range MaxTotal / MaxFindings {
+			sum.add("x", 1, res)
+		}
+		if sum.Cut {
+			t.Errorf("%s: cut where all have room", name)
+		}
+		sum.add("x", 1, res)
+		if n := len(sum.Findings) + len(sum.Closed); !sum.Cut || n != MaxTotal {
+			t.Errorf("%s: %d are told, and cut is %v", name, n, sum.Cut)
+		}
+	}
+}
+
 func TestTar(t *testing.T) {
 	s, r := scanner(t), random()
 	var b bytes.Buffer

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// MaxTotal is how many secrets of a directory or an archive are told.
+// MaxTotal is how many secrets of a directory or an archive are told, and how many archives that were not looked into to their end.
 const MaxTotal = 10000
 
 // Summary is what was found in many files.
@@ -34,7 +34,7 @@ type Summary struct {
 	Unread []string `json:",omitempty"`
 	// Closed are archives that were not looked into to their end: see Result.
 	Closed []string `json:",omitempty"`
-	// Cut is set when there are more than MaxTotal findings.
+	// Cut is set when there are more than MaxTotal findings, or of Closed.
 	Cut bool `json:",omitempty"`
 }
 
@@ -44,13 +44,17 @@ func (s *Summary) add(name string, n int64, res Result) {
 	if res.More {
 		s.More = append(s.More, name)
 	}
-	s.Closed = append(s.Closed, res.Closed[:min(len(res.Closed), max(0, MaxTotal-len(s.Closed)))]...)
-	room := MaxTotal - len(s.Findings)
-	if len(res.Findings) > room {
+	s.Closed = fitting(s, s.Closed, res.Closed)
+	s.Findings = fitting(s, s.Findings, res.Findings)
+}
+
+// fitting puts behind a list of s what there is room for.
+func fitting[T any](s *Summary, list, more []T) []T {
+	if room := MaxTotal - len(list); len(more) > room {
 		s.Cut = true
-		res.Findings = res.Findings[:room]
+		more = more[:room]
 	}
-	s.Findings = append(s.Findings, res.Findings...)
+	return append(list, more...)
 }
 
 func (s *Summary) sort() {
