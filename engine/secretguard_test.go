@@ -243,6 +243,30 @@ func TestGuardClaims(t *testing.T) {
 	}
 }
 
+// TestSecretsNames has the same to say of a file with a name that is no UTF-8 when it is remembered, and what a list accepts is still accepted.
+func TestSecretsNames(t *testing.T) {
+	const dir, token = "caf\xe9", "gl" + "pat-Ab3dE9fGh1JkLm5nOpQr"
+	e := machine(t)
+	desc := pushedImage(t, e, tarFile(t, dir+"/notes", []byte(token)), func(*ocispec.Descriptor) {})
+	for _, look := range []string{"first", "second"} {
+		r, err := e.Secrets(t.Context(), desc.Digest.String(), SecretsOptions{}, nil)
+		if err != nil || len(r.Findings) != 1 || r.Findings[0].Hidden || r.Findings[0].Path != dir+"/notes" {
+			t.Errorf("%s: %+v, %v", look, r, err)
+		}
+		r, err = e.Secrets(t.Context(), desc.Digest.String(), SecretsOptions{Allow: []byte("path:" + dir + "/** never for a test\n")}, nil)
+		if err != nil || len(r.Findings) > 0 {
+			t.Errorf("%s, with a list: %+v, %v", look, r, err)
+		}
+	}
+	s, id := e.secretFinds("test"), digest.FromString("x")
+	if err := s.put(id, &secret.Summary{Closed: []string{"a.zip", dir + ".zip"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.get(id); got == nil || got.Closed[0] != "a.zip" || got.Closed[1] != dir+".zip" {
+		t.Errorf("archives: %+v", got)
+	}
+}
+
 // TestGuardCacheMounts refuses to pack a cache mount with a secret in it for others.
 func TestGuardCacheMounts(t *testing.T) {
 	e := machine(t)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+	"unicode/utf8"
 
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/layer"
@@ -36,6 +37,44 @@ func (s *secretStore) path(id digest.Digest) (string, error) {
 	return filepath.Join(s.dir, s.version+"-"+id.Algorithm().String()+"-"+id.Encoded()+".json"), nil
 }
 
+// kept is a Summary as it is written: of paths that are no UTF-8 JSON would keep others.
+type kept struct {
+	secret.Summary
+	// FoundIn and ClosedIn are such paths of Findings, and of Closed, by their number there.
+	FoundIn, ClosedIn map[int][]byte `json:",omitempty"`
+}
+
+// keep is for what is written.
+func keep(sum *secret.Summary) *kept {
+	k := &kept{Summary: *sum, FoundIn: map[int][]byte{}, ClosedIn: map[int][]byte{}}
+	for i := range sum.Findings {
+		if path := sum.Findings[i].Path; !utf8.ValidString(path) {
+			k.FoundIn[i] = []byte(path)
+		}
+	}
+	for i, path := range sum.Closed {
+		if !utf8.ValidString(path) {
+			k.ClosedIn[i] = []byte(path)
+		}
+	}
+	return k
+}
+
+// summary is for what was read.
+func (k *kept) summary() *secret.Summary {
+	for i, path := range k.FoundIn {
+		if i >= 0 && i < len(k.Findings) {
+			k.Findings[i].Path = string(path)
+		}
+	}
+	for i, path := range k.ClosedIn {
+		if i >= 0 && i < len(k.Closed) {
+			k.Closed[i] = string(path)
+		}
+	}
+	return &k.Summary
+}
+
 // clean reports whether it is remembered that there is nothing to say of what is named aside.
 func (s *secretStore) clean(name digest.Digest) bool { return s.get(name) != nil }
 
@@ -56,14 +95,14 @@ func (s *secretStore) get(id digest.Digest) *secret.Summary {
 	if err != nil {
 		return nil
 	}
-	out := &secret.Summary{}
-	if json.Unmarshal(data, out) != nil {
+	var k kept
+	if json.Unmarshal(data, &k) != nil {
 		return nil
 	}
 	if now := time.Now(); now.Sub(info.ModTime()) > renewed {
 		_ = os.Chtimes(name, now, now)
 	}
-	return out
+	return k.summary()
 }
 
 // aside names what is no layer but is remembered, too: texts and images without secrets, and blobs together with the diffID that they have. A text or a manifest can be a tar at
@@ -116,7 +155,7 @@ func (s *secretStore) put(id digest.Digest, sum *secret.Summary) error {
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(sum)
+	data, err := json.Marshal(keep(sum))
 	if err != nil {
 		return err
 	}

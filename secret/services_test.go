@@ -72,6 +72,12 @@ func TestServices(t *testing.T) {
 			t.Errorf("%q: %v", text, got)
 		}
 	}
+	v := random().of(lower+digits, 24)
+	for _, line := range []string{"'pushbullet_pat': '" + v + "'", `"pushbullet_pat": "` + v + `"`, "PUSHBULLET_PAT\t=\t" + v, "pushbullet_pat=" + v, "pushbullet_pat\t" + v} {
+		if got := found(s.Text(line, "x")); got != serviceRule+" x" {
+			t.Errorf("%q: %s", line, got)
+		}
+	}
 	if interleaved("d41d8cd98f00b204e9800998ecf8427e") || !interleaved("a1b2c3d4e5f6g7h8") {
 		t.Error("what counts up is not told from what does not")
 	}
