@@ -32,6 +32,8 @@ type LayerGuard interface {
 	io.Writer
 	// Check is called when all was written, before the layer is stored.
 	Check(diffID digest.Digest) error
+	// Stored is called when the layer is stored.
+	Stored(l layer.Layer)
 	// Close ends it, whether all was written or not.
 	Close() error
 }
@@ -84,7 +86,7 @@ func (w *work) guarded(ctx context.Context, opts *layer.WriteOptions) (tee []io.
 	if l == nil || err != nil {
 		return nil, done, err
 	}
-	opts.Check = l.Check
+	opts.Check, opts.Stored = l.Check, l.Stored
 	return []io.Writer{l}, func() { _ = l.Close() }, nil
 }
 

@@ -155,7 +155,7 @@ func (g *secretGuard) layer(ctx context.Context, at []parser.Range) (*guardedLay
 	if err != nil {
 		return nil, err
 	}
-	return &guardedLayer{secret.NewStream(ctx, s), g, at}, nil
+	return &guardedLayer{Stream: secret.NewStream(ctx, s), g: g, at: at}, nil
 }
 
 // guardedLayer looks at a layer that is being made.
@@ -163,6 +163,8 @@ type guardedLayer struct {
 	*secret.Stream
 	g  *secretGuard
 	at []parser.Range
+	// found is what Check has accepted.
+	found secret.Summary
 }
 
 // watch has the layer that is written with these options looked at: to tee goes what is read, and done ends it. A nil guard looks at nothing.
@@ -174,12 +176,12 @@ func (g *secretGuard) watch(ctx context.Context, opts *layer.WriteOptions) (tee 
 	if err != nil {
 		return nil, nil, err
 	}
-	opts.Check = l.Check
+	opts.Check, opts.Stored = l.Check, l.Stored
 	return []io.Writer{l}, func() { _ = l.Close() }, nil
 }
 
 // Check implements build.LayerGuard.
-func (l *guardedLayer) Check(diffID digest.Digest) error {
+func (l *guardedLayer) Check(digest.Digest) error {
 	sum, err := l.Finish()
 	if err != nil {
 		return fmt.Errorf("look for secrets in the layer: %w", err)
@@ -187,8 +189,13 @@ func (l *guardedLayer) Check(diffID digest.Digest) error {
 	if err := l.g.summary(l.at, 0, &sum); err != nil {
 		return err
 	}
-	_ = l.g.finds().put(diffID, &sum) // it spares time
+	l.found = sum
 	return nil
+}
+
+// Stored implements build.LayerGuard. What was found is remembered of the blob, which so need not be read to know that it is that layer.
+func (l *guardedLayer) Stored(made layer.Layer) {
+	_ = l.g.finds().putLayer(made.Descriptor, made.DiffID, &l.found) // it spares time
 }
 
 // Cached implements build.Guard.

@@ -14,6 +14,7 @@ import (
 	"github.com/camada/camada/build/op"
 	"github.com/camada/camada/content"
 	"github.com/camada/camada/image"
+	"github.com/camada/camada/progress"
 	"github.com/camada/camada/remote/remotetest"
 	"github.com/camada/camada/secret"
 	"github.com/opencontainers/go-digest"
@@ -220,6 +221,14 @@ func TestGuardClaims(t *testing.T) {
 	if err := g.sent(t.Context(), e.content, claims, nowhere, nil); err == nil {
 		t.Error("what is known of one layer counted for another")
 	}
+	// Who is not asked to look into layers knows nothing of this one, and lets it be.
+	lax, err := e.newGuard(SecretsPolicy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lax.sent(t.Context(), e.content, claims, nowhere, nil); err != nil || len(lax.told()) > 0 {
+		t.Errorf("the mode that looks at no layers: %v, %v", err, lax.told())
+	}
 	r, err := e.Secrets(t.Context(), claims.Digest.String(), SecretsOptions{}, nil)
 	if err == nil {
 		t.Errorf("a scan said: %+v", r)
@@ -240,6 +249,29 @@ func TestGuardClaims(t *testing.T) {
 	}
 	if sum, known := finds.layer(packed, id); sum == nil || !known {
 		t.Error("a blob that was read is not known")
+	}
+}
+
+// TestGuardStored knows of the blobs of layers that were looked at when they were made which layers they are.
+func TestGuardStored(t *testing.T) {
+	e := machine(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "notes"), []byte("gl"+"pat-Ab3dE9fGh1JkLm5nOpQr"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Build(t.Context(), BuildOptions{ContextDir: dir, Dockerfile: []byte("FROM scratch\nCOPY notes /\n"), Tags: []string{"app"}, Secrets: SecretsPolicy{Mode: SecretsWarn}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	at, err := e.find(t.Context(), "app", "", progress.Or(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	desc, id := at.image.Layers[0], at.image.DiffIDs[0]
+	if desc.Digest == id {
+		t.Fatal("the layer is not compressed")
+	}
+	if sum, known := e.secretFinds(secret.Version()).layer(desc, id); sum == nil || len(sum.Findings) != 1 || !known {
+		t.Errorf("the layer of a build: %+v, %v", sum, known)
 	}
 }
 

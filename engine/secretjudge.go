@@ -204,19 +204,24 @@ func (g *secretGuard) inLayer(ctx context.Context, p content.Provider, desc ocis
 	return g.read(ctx, p, desc, diffID, sink)
 }
 
-// remembered is what is remembered of a layer; nil for nothing, or when it is not here, so that it would have to be fetched to know that it is that layer.
+// remembered is what is remembered of a layer; nil for nothing, or when it is not here, so that it would have to be fetched to know that it is that layer. A guard that is not asked to look
+// into layers makes no error of one that cannot be read: there is nothing that it knows of it.
 func (g *secretGuard) remembered(ctx context.Context, desc ocispec.Descriptor, diffID digest.Digest) (*secret.Summary, error) {
 	sum, known := g.finds().layer(desc, diffID)
 	if known {
 		return sum, nil
 	}
-	if _, err := g.e.content.Stat(ctx, desc.Digest); err != nil {
-		if errdefs.IsNotFound(err) {
-			err = nil
-		}
-		return nil, err
+	_, err := g.e.content.Stat(ctx, desc.Digest)
+	if errdefs.IsNotFound(err) {
+		return nil, nil
 	}
-	return g.finds().verified(ctx, g.e.content, desc, diffID)
+	if err == nil {
+		sum, err = g.finds().verified(ctx, g.e.content, desc, diffID)
+	}
+	if err != nil && !g.full {
+		return nil, ctx.Err()
+	}
+	return sum, err
 }
 
 // read looks into all of a layer, and remembers what it finds.

@@ -27,6 +27,8 @@ type WriteOptions struct {
 	Pool *Pool
 	// Check, when not nil, is called when all of the tar went past everybody, and before the layer is stored. Its error ends the write as it is, and nothing is stored.
 	Check func(diffID digest.Digest) error
+	// Stored, when not nil, is called with the layer once it is stored.
+	Stored func(l Layer)
 }
 
 // Write makes a layer of the tar that produce writes, and stores it. Each of tee
@@ -68,12 +70,16 @@ func Write(ctx context.Context, ing content.Ingester, opts WriteOptions, produce
 	if err != nil {
 		return Layer{}, fmt.Errorf("store layer: %w", err)
 	}
-	return Layer{
+	l := Layer{
 		Descriptor: ocispec.Descriptor{MediaType: mediaType, Digest: desc.Digest, Size: desc.Size},
 		DiffID:     diffID,
 		Size:       size,
 		Empty:      size <= emptyTar,
-	}, nil
+	}
+	if opts.Stored != nil {
+		opts.Stored(l)
+	}
+	return l, nil
 }
 
 // pass runs the bytes of produce past everybody who wants them.
