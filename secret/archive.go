@@ -44,6 +44,8 @@ type dig struct {
 	left atomic.Int64
 	// members is how many files may still be in them.
 	members int
+	// before is how many findings other files of the layer have.
+	before int
 	// over is set when a limit has ended what came out of an archive.
 	over atomic.Bool
 	res  Result
@@ -83,9 +85,6 @@ func (d *dig) file(ctx context.Context, r io.Reader, name string) (Result, error
 	err := d.look(ctx, r, told(name), name, 0)
 	if d.over.Load() {
 		d.close(told(name))
-	}
-	if len(d.res.Findings) > MaxFindings {
-		d.res.Findings, d.res.More = d.res.Findings[:MaxFindings], true
 	}
 	return d.res, err
 }
@@ -145,11 +144,11 @@ func (d *dig) opener(head []byte) opener {
 }
 
 func (d *dig) scan(ctx context.Context, r io.Reader, name, as string) error {
-	res, err := d.s.Scan(ctx, r, as)
+	res, err := d.s.scan(ctx, r, as, max(0, min(MaxFindings, MaxTotal-d.before)-len(d.res.Findings)))
 	for i := range res.Findings {
 		res.Findings[i].Path = name
 	}
-	d.res.Findings = append(d.res.Findings, res.Findings[:min(len(res.Findings), MaxFindings+1-len(d.res.Findings))]...)
+	d.res.Findings = append(d.res.Findings, res.Findings...)
 	d.res.More = d.res.More || res.More
 	return err
 }

@@ -229,6 +229,32 @@ func TestFileNames(t *testing.T) {
 	}
 }
 
+// TestFileTold wants of secrets that are not told no fingerprints, which take time.
+func TestFileTold(t *testing.T) {
+	s, r := scanner(t), random()
+	var files []string
+	for i := range 3 {
+		var b strings.Builder
+		for range MaxFindings/2 + 1 {
+			b.WriteString(r.signed("ghp"+"_") + "\n")
+		}
+		files = append(files, fmt.Sprint(i), b.String())
+	}
+	res, err := s.File(t.Context(), bytes.NewReader(layerOf(t, files...)), "a.tar")
+	if err != nil || len(res.Findings) != MaxFindings || !res.More || len(s.prints) != MaxFindings {
+		t.Errorf("%d findings, more: %v, %d fingerprints, %v", len(res.Findings), res.More, len(s.prints), err)
+	}
+	d := budget{maxUnpacked, maxMembers}.dig(s)
+	d.before = MaxTotal - 2
+	sum := Summary{Findings: make([]Finding, d.before)}
+	if res, err = d.file(t.Context(), strings.NewReader(files[1]), "x"); err != nil || len(res.Findings) != 2 || !res.More {
+		t.Errorf("the last of a layer: %d findings, more: %v, %v", len(res.Findings), res.More, err)
+	}
+	if sum.add("x", 1, res); len(sum.Findings) != MaxTotal || !sum.Cut || len(sum.More) > 0 {
+		t.Errorf("a layer: %d findings, cut: %v, more of %v", len(sum.Findings), sum.Cut, sum.More)
+	}
+}
+
 // TestFileForms wants what cannot be unpacked to be told, and a text that begins as an archive does to be read.
 func TestFileForms(t *testing.T) {
 	s, r := scanner(t), random()

@@ -69,19 +69,24 @@ type tried struct {
 // Scan reads r to its end and finds the secrets in it. name is the path that findings have; some rules look at it, too.
 // Errors are those of r and of ctx: what was found is returned with them.
 func (s *Scanner) Scan(ctx context.Context, r io.Reader, name string) (Result, error) {
+	return s.scan(ctx, r, name, MaxFindings)
+}
+
+// scan is Scan, of which so many findings are told. Their fingerprints take time.
+func (s *Scanner) scan(ctx context.Context, r io.Reader, name string, most int) (Result, error) {
 	f := s.open(name)
 	err := f.read(ctx, r)
 	if err != nil {
 		err = fmt.Errorf("look for secrets in %s: %w", s.Mask(name), err)
 	}
-	return f.result(), err
+	return f.result(most), err
 }
 
 // Text finds the secrets of a text.
 func (s *Scanner) Text(text, name string) Result {
 	f := s.open(name)
 	f.read(context.Background(), strings.NewReader(text)) //nolint:errcheck // neither can fail
-	return f.result()
+	return f.result(MaxFindings)
 }
 
 func (s *Scanner) open(name string) *file {
@@ -347,10 +352,11 @@ func (m *match) rank() int {
 	return n
 }
 
-func (f *file) result() Result {
+// result tells of the first findings.
+func (f *file) result(most int) Result {
 	res := Result{More: len(f.denied) > maxDenied}
 	for _, m := range f.settled() {
-		if len(res.Findings) == MaxFindings {
+		if len(res.Findings) == most {
 			res.More = true
 			break
 		}

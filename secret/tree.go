@@ -41,8 +41,12 @@ type Summary struct {
 func (s *Summary) add(name string, n int64, res Result) {
 	s.Files++
 	s.Bytes += n
-	if res.More {
-		s.More = append(s.More, name)
+	switch {
+	case !res.More:
+	case len(s.Findings)+len(res.Findings) >= MaxTotal: // there was no room for what the file has
+		s.Cut = true
+	default:
+		s.More = fitting(s, s.More, []string{name})
 	}
 	s.Closed = fitting(s, s.Closed, res.Closed)
 	s.Findings = fitting(s, s.Findings, res.Findings)
@@ -148,6 +152,7 @@ func (s *Scanner) tar(ctx context.Context, r io.Reader, left budget) (Summary, e
 			return sum, fmt.Errorf("look for secrets in a tar: %w", errdefs.Corrupt("malformed tar: %w", err))
 		}
 		d := left.dig(s)
+		d.before = len(sum.Findings)
 		content := d.content(tr, h)
 		if content == nil {
 			continue
