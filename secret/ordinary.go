@@ -100,27 +100,16 @@ func variableLike(v string) bool {
 
 // covered is how much of a text is words that gitleaks stops at. In a random text there can be one by chance.
 func (s *Scanner) covered(v string) float64 {
-	l := strings.ToLower(v)
-	in := make([]bool, len(l))
-	for _, w := range s.words {
-		for from := 0; ; {
-			i := strings.Index(l[from:], w)
-			if i < 0 {
-				break
+	in, n := make([]bool, len(v)), 0
+	s.stops().each([]byte(v), 0, func(_, start, end int) {
+		for i := start; i < end; i++ {
+			if !in[i] {
+				in[i] = true
+				n++
 			}
-			for j := range len(w) {
-				in[from+i+j] = true
-			}
-			from += i + 1
 		}
-	}
-	n := 0
-	for _, b := range in {
-		if b {
-			n++
-		}
-	}
-	return float64(n) / float64(len(l))
+	})
+	return float64(n) / float64(len(v))
 }
 
 // wordy is how much of a text is runs of letters that can be spoken, as names have them: at least four of one case, with vowels between.

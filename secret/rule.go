@@ -131,22 +131,24 @@ func (s *Scanner) load() error {
 		s.rules = append(s.rules, r)
 	}
 	slices.SortFunc(s.rules, func(a, b *rule) int { return strings.Compare(a.ID, b.ID) })
+	var words []string
 	for _, r := range s.rules {
 		r.weak = r.weak || slices.Contains(ours.Weak, r.ID) || strings.Contains(r.Regex, afterName) && !r.own
 		for _, a := range r.Allowlists {
-			s.words = append(s.words, longWords(a.Stopwords)...)
+			words = append(words, longWords(a.Stopwords)...)
 		}
 	}
+	s.stops = sync.OnceValue(func() *search { return newSearch(words) })
 	// The rest of the global list is in lookalike.go.
 	s.allowed, err = compileList(allowlist{Paths: append(theirs.Allowlist.Paths, ours.Allowlist.Paths...)})
 	s.index()
 	return err
 }
 
-// longWords are those words that are long enough not to be in a random text.
+// longWords are those words that are long enough not to be in a random text, if they can be in one of lower case.
 func longWords(words []string) (out []string) {
 	for _, w := range words {
-		if len(w) >= 4 {
+		if len(w) >= 4 && w == strings.ToLower(w) {
 			out = append(out, w)
 		}
 	}

@@ -9,6 +9,8 @@ type search struct {
 	// ends has the words that end in a state.
 	ends [][]uint16
 	size []int
+	// longest is the size of the longest word.
+	longest int
 	// words are what is looked for, rules what each is a keyword of.
 	words []string
 	rules [][]*rule
@@ -38,6 +40,7 @@ func newSearch(words []string) *search {
 	grow()
 	for i, w := range words {
 		s.size[i] = len(w)
+		s.longest = max(s.longest, len(w))
 		at := uint16(0)
 		for j := range len(w) {
 			k := int(at)*s.width + int(s.class[w[j]])
@@ -86,12 +89,8 @@ func (s *search) link() {
 
 // each calls found with each word that ends in data[from:], and where it begins and ends. Words that begin before from are found when data has them.
 func (s *search) each(data []byte, from int, found func(word, start, end int)) {
-	longest := 0
-	for _, n := range s.size {
-		longest = max(longest, n)
-	}
 	state := 0
-	for i := max(0, from-longest); i < len(data); i++ {
+	for i := max(0, from-s.longest); i < len(data); i++ {
 		n := s.next[state*s.width+int(s.class[data[i]])]
 		state = int(n &^ hit)
 		if n&hit != 0 && i >= from {

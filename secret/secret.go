@@ -56,7 +56,8 @@ type Scanner struct {
 	byPath  []*rule // those that look only at the name of a file
 	search  *search
 	allowed allowed
-	words   []string
+	// stops finds the words that gitleaks stops at. It is made when it is first needed.
+	stops func() *search
 	// services are those whose names make a key of what else could be anything.
 	services services
 	buffers  sync.Pool
