@@ -20,7 +20,7 @@ func TestDense(t *testing.T) {
 		"curl":            "curl -u ",
 	} {
 		f := s.open("srv/x")
-		text = strings.Repeat(text, (256<<10)/len(text))
+		text = strings.Repeat(text, (64<<10)/len(text))
 		if err := f.read(t.Context(), strings.NewReader(text)); err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +41,11 @@ func TestDenseFinds(t *testing.T) {
 		{"generic-api-key", "key=aaaaaaaa", "\napi_key=", r.of(alnum, 32), "\n"},
 		{"password-in-url", "a://b:", " https://bot:", r.of(alnum, 16), "@db.internal "},
 	} {
-		for _, n := range []int{0, 1, 10, 500, 1000, 4000, 4500, 4700, 16000, 17000, block - 100, block + maxReach - 20, block + 2*maxReach + 9} {
+		sizes := []int{0, 10, 500, 1000, 4100, 4700, 17000}
+		if c.rule == "generic-api-key" {
+			sizes = append(sizes, block-100, block+maxReach-20)
+		}
+		for _, n := range sizes {
 			noise := strings.Repeat(c.noise, n/len(c.noise)+1)
 			text := noise + c.before + c.secret + c.after + noise + c.before + c.secret + c.after
 			var at []int
