@@ -164,6 +164,7 @@ func TestCosignReplayed(t *testing.T) {
 	if err := os.Mkdir(files, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	t.Chdir(files) // the name of a file in an artifact is a relative one
 	c.run("copy", "--referrers", "docker://"+name, "oci:"+p.Path("layout")+":1")
 	blobs, err := filepath.Glob(p.Path("layout/blobs/sha256/*"))
 	if err != nil {
@@ -190,11 +191,10 @@ func TestCosignReplayed(t *testing.T) {
 	const kind = "application/vnd.dev.sigstore.bundle.v0.3+json"
 	attach := func(data []byte) {
 		t.Helper()
-		path := filepath.Join(files, "evil.json")
-		if err := os.WriteFile(path, data, 0o600); err != nil {
+		if err := os.WriteFile("evil.json", data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c.run("artifact", "attach", "--artifact-type", kind, "--annotation", "dev.sigstore.bundle.predicateType=https://sigstore.dev/cosign/sign/v1", evil, path+":"+kind)
+		c.run("artifact", "attach", "--artifact-type", kind, "--annotation", "dev.sigstore.bundle.predicateType=https://sigstore.dev/cosign/sign/v1", evil, "evil.json:"+kind)
 	}
 	attach(signature)
 	if _, said, code := c.talk("verify", "--key", key+".pub", "docker://"+evil); code != 1 || !strings.Contains(said, "of another image") {
